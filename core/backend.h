@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Our side of the backend ABI: an opened stack of backends, and requests to it.
+ *
+ * Completions are queued by the plugin's thread and handed to `done` on a pool worker, never inside
+ * backend_submit.  A status that is not in the set, a result over the limits, a `len` over `cap`
+ * become BD_FATAL or BD_CORRUPT here, with a log line that blames the plugin. */
+#ifndef CORE_BACKEND_H
+#define CORE_BACKEND_H
+
+#include "base/error.h"
+#include "base/pool.h"
+#include "base/stats.h"
+
+#include <bucketdisk/plugin.h>
+
+#include <stdbool.h>
+
+struct backend;
+struct host_attr;
+
+/* One layer of --backend=outer,inner: its table (already size-copied by the loader) and options. */
+struct backend_layer {
+    const char *name; /* of the plugin, for logs */
+    const struct bd_backend *table;
+    const void *options;
+};
+
+/* Open the stack, `layers` outermost first.  Borrows everything until backend_close.
+ * Returns 0 or a negative errno, with why. */
+int backend_open(const struct backend_layer *layers, unsigned layer_count, struct pool *pool,
+                 struct stats *stats, struct error *why, struct backend **out);
+/* Nothing may be in flight. */
+void backend_close(struct backend *backend);
+/* Of the outermost layer. Missing limits are filled in. */
+const struct bd_backend_info *backend_info(const struct backend *backend);
+
+/* A request.  Fill `io`, submit, read the results in done.  A finished one may be filled and
+ * submitted again after backend_io_reset (for retries). */
+struct backend_io {
+    struct bd_io io; /* size, scratch are already set */
+    struct backend *backend;
+
+    enum bd_status status;
+    struct error why;        /* "" if the plugin gave no reason */
+    char *tag;               /* NULL when none came */
+    char *encoding;          /* NULL when none came */
+    struct host_attr *attrs; /* see backend_io_attr */
+    /* LIST: called for each entry on the plugin's thread, borrows; return false for "enough". */
+    bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag);
+    void *entry_arg;
+
+    void (*done)(struct backend_io *io, void *arg);
+    void *done_arg;
+};
+
+struct backend_io *backend_io_new(struct backend *backend);
+void backend_io_reset(struct backend_io *io); /* drops results, keeps the request */
+void backend_io_free(struct backend_io *io);
+void backend_submit(struct backend_io *io, void (*done)(struct backend_io *io, void *arg),
+                    void *arg);
+/* An attribute that came with GET or HEAD; NULL when there is none.  Borrowed from `io`, with a NUL
+ * behind it. */
+const char *backend_io_attr(const struct backend_io *io, const char *name, size_t *bytes);
+
+/* For start-up and commands only: submit and wait.  Never on a pool worker. */
+void backend_submit_wait(struct backend_io *io);
+
+const char *status_name(enum bd_status status); /* "not done, try again" … for log lines */
+
+#endif

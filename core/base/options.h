@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options as data: from rows (struct bd_option of plugin.h) come parsing, help and all checks.
+ *
+ * Names compare without dashes and without case, so --blockSize and --block-size are one option.
+ * There are no abbreviations.  Two rows whose names compare equal are an error when added. */
+#ifndef BASE_OPTIONS_H
+#define BASE_OPTIONS_H
+
+#include "error.h"
+
+#include <bucketdisk/plugin.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct options;
+
+int options_new(struct options **out);
+/* Frees every string that parsing put into the fields (secrets are wiped), not the fields' structs. */
+void options_free(struct options *options);
+
+/* Add the rows of one owner, "" for the core's or "dir", whose names are then written --dir-NAME.  Writes
+ * the defaults into `fields`.  Borrows rows and fields until options_free.
+ * Fails with -EEXIST (a name is taken; both owners are named), -EINVAL (a row is wrong). */
+int options_add(struct options *options, const char *owner, const struct bd_option *rows,
+                uint32_t count, uint32_t stride, void *fields, struct error *why);
+
+/* Set one option by any of its names.  `value` NULL: given without one.  -ENOENT: no such option. */
+int options_set(struct options *options, const char *name, const char *value, struct error *why);
+
+/* Set the row with BD_OPTF_LOCATION of this owner, if it has one and was not given by name. -ENOENT if
+ * it has none. */
+int options_set_location(struct options *options, const char *owner, const char *value,
+                         struct error *why);
+
+/* Parse a whole command line: --name=value, --name value, -o a,b=c (commas escaped by \), short
+ * letters from `shorts` ("f=foreground d=debug …"), configFile, "--".  Other words are moved to
+ * words[0..*word_count), at most argc of them.  Secrets are overwritten in argv. */
+int options_parse(struct options *options, int argc, char **argv, const char *shorts, char **words,
+                  int *word_count, struct error *why);
+
+bool options_given(const struct options *options, const char *name);
+
+/* All required rows of this owner were given? */
+int options_require(const struct options *options, const char *owner, struct error *why);
+
+/* --help lines of one owner ("" for core), wrapped at 80 columns; secrets never show. */
+void options_help(const struct options *options, const char *owner, FILE *out);
+/* All names, defaults, types as JSON, for --dump-options and for tests. */
+void options_dump(const struct options *options, FILE *out);
+
+/* Parse one value as its type says; also for callers without a row.  0 or -EINVAL. */
+int parse_size(const char *text, uint64_t *bytes);
+int parse_duration(const char *text, bool bare_is_seconds, uint64_t *ms);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host table that plugins call: one for each instance of a backend or codec. */
+#ifndef CORE_HOST_H
+#define CORE_HOST_H
+
+#include "base/pool.h"
+#include "base/stats.h"
+
+#include <bucketdisk/plugin.h>
+
+struct host;
+
+/* `name` is the plugin's and prefixes its log lines and counters.  pool and stats are NULL for a table
+ * that is only shown to bd_plugin_query. Borrows all until host_free. */
+int host_new(const char *name, struct pool *pool, struct stats *stats, struct host **out);
+void host_free(struct host *host);
+const struct bd_host *host_table(const struct host *host);
+
+#endif
