@@ -305,6 +305,8 @@ enum bd_option_flags {
                                  * store is (a bucket, a directory).  One row of a plugin at most */
     BD_OPTF_SECONDS = 1u << 2,  /* a bare DURATION is in seconds, not milliseconds */
     BD_OPTF_HIDDEN = 1u << 3,   /* not in --help: for tests and debugging */
+    BD_OPTF_BARE = 1u << 4,     /* STRING, ENUM: the value may be left out, which means "" or the
+                                 * first choice; then the next word is never taken for it */
 };
 
 /* One option, as data.  From these rows come parsing, --help, the manual's tables and all checks.
@@ -431,7 +433,7 @@ struct bd_codec {
     const char *summary;
     uint32_t traits;
     uint32_t reserved;
-    /* For families of parametrised tokens: is this one mine?  May be NULL. */
+    /* For families of parametrised tokens: is this one, in lower case, mine?  May be NULL. */
     int (*match)(const char *token);
     enum bd_status (*open)(const struct bd_host *host, const void *options, const char *token,
                            void **handle);
