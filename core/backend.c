@@ -599,6 +599,7 @@ layer_open(struct layer *layer, const struct bd_lower *lower, const void *option
            struct error *why)
 {
     enum bd_status status;
+    struct error said;
 
     if (lower == NULL && (layer->table->traits & BD_BACKEND_STACKS) != 0)
         return error_set(why, -EINVAL, "backend %s needs another one below it: %s,OTHER",
@@ -606,7 +607,11 @@ layer_open(struct layer *layer, const struct bd_lower *lower, const void *option
     if (lower != NULL && (layer->table->traits & BD_BACKEND_STACKS) == 0)
         return error_set(why, -EINVAL, "backend %s does not stack on another one: it must be last",
                          layer->name);
+    host_capture_error(&said);
     status = layer->table->open(host_table(layer->host), options, lower, &layer->handle);
+    host_capture_error(NULL);
+    if (status != BD_OK && said.text[0] != '\0')
+        return error_set(why, errno_of(status), "%s", said.text);
     if (status != BD_OK)
         return error_set(why, errno_of(status), "backend %s cannot be opened: %s", layer->name,
                          status_name(status));

@@ -54,6 +54,7 @@ layer_open(struct chain *chain, const char *token, struct layer **out, struct er
     const struct bd_codec *codec = plugins_codec(chain->plugins, token, &owner);
     struct layer *layer;
     enum bd_status status;
+    struct error said;
 
     if (codec == NULL)
         return error_set(why, -ENOTSUP, "no plugin provides the encoding \"%s\"", token);
@@ -66,11 +67,14 @@ layer_open(struct chain *chain, const char *token, struct layer **out, struct er
         free(layer);
         return error_set(why, -ENOMEM, "out of memory");
     }
+    host_capture_error(&said);
     status = codec->open(host_table(layer->host), owner->option_fields, token, &layer->handle);
+    host_capture_error(NULL);
     if (status != BD_OK) {
         host_free(layer->host);
         free(layer);
-        return error_set(why, -EINVAL, "%s cannot serve the encoding \"%s\"", owner->name, token);
+        return error_set(why, -EINVAL, "%s cannot serve the encoding \"%s\"%s%s", owner->name, token,
+                         said.text[0] != '\0' ? ": " : "", said.text);
     }
     pthread_mutex_init(&layer->lock, NULL);
     *out = layer;

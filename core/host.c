@@ -33,6 +33,17 @@ host_of(const struct bd_host *table)
 static void host_log(const struct bd_host *table, enum bd_log_level level, const char *format, ...)
     BD_PRINTF(3, 4);
 
+/* Where this thread's next error line goes instead of the log. */
+static _Thread_local struct error *captured;
+
+void
+host_capture_error(struct error *why)
+{
+    if (why != NULL)
+        why->text[0] = '\0';
+    captured = why;
+}
+
 static void
 host_log(const struct bd_host *table, enum bd_log_level level, const char *format, ...)
 {
@@ -42,6 +53,11 @@ host_log(const struct bd_host *table, enum bd_log_level level, const char *forma
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (level == BD_ERROR && captured != NULL) {
+        if (captured->text[0] == '\0')
+            error_set(captured, 0, "%s: %s", host_of(table)->name, text);
+        return;
+    }
     log_line((unsigned)level <= BD_DEBUG ? level : BD_DEBUG, "%s: %s", host_of(table)->name, text);
 }
 

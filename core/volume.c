@@ -248,6 +248,9 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         return rc;
     if (found.disk_bytes == 0)
         return error_set(why, -EINVAL, "there is no volume here yet; to make a new one, give --size");
+    if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
+        return error_set(why, -EINVAL, "there is no volume here, and a read-only mount makes none; is "
+                         "--prefix right?");
     if (found.block_bytes == 0)
         found.block_bytes = VOLUME_BLOCK_BYTES_DEFAULT;
     rc = check_sizes(found.disk_bytes, found.block_bytes, why);
