@@ -68,6 +68,22 @@
 #define CASE_CODECS case_codecs
 #endif
 
+#ifndef CASE_SCRATCH
+#define CASE_SCRATCH 0
+#endif
+#ifndef CASE_KEYWRAP_COUNT
+#define CASE_KEYWRAP_COUNT 0
+#endif
+#ifndef CASE_KEYWRAP_NAME
+#define CASE_KEYWRAP_NAME "case"
+#endif
+#ifndef CASE_UNWRAP
+#define CASE_UNWRAP case_unwrap
+#endif
+#ifndef CASE_OPTION_COUNT
+#define CASE_OPTION_COUNT (sizeof case_rows / sizeof case_rows[0])
+#endif
+
 struct case_options {
     uint64_t level;
     const char *word;
@@ -78,6 +94,8 @@ enum bd_status case_backend_open(const struct bd_host *host, const void *options
 void case_backend_info(void *handle, struct bd_backend_info *out);
 void case_backend_submit(void *handle, struct bd_io *io);
 void *case_worker_new(void *handle);
+enum bd_status case_unwrap(const struct bd_host *host, const void *options,
+                           struct bd_bytes passphrase, struct bd_bytes blob, struct bd_buf *key);
 
 /* Not static: which of them a case uses differs. */
 enum bd_status
@@ -177,6 +195,7 @@ static const struct bd_option case_rows[] = {
 const struct bd_backend case_backend = {
     .head = BD_HEAD(BACKEND, struct bd_backend),
     .traits = CASE_BACKEND_TRAITS,
+    .scratch_bytes = CASE_SCRATCH,
     .open = CASE_OPEN,
     .info = CASE_INFO,
     .submit = CASE_SUBMIT,
@@ -198,19 +217,54 @@ static const struct bd_codec case_codecs[] = {
     },
 };
 
+enum bd_status
+case_unwrap(const struct bd_host *host, const void *options, struct bd_bytes passphrase,
+            struct bd_bytes blob, struct bd_buf *key)
+{
+    (void)host;
+    (void)options;
+    (void)passphrase;
+    (void)blob;
+    key->len = 0;
+    return BD_DENIED;
+}
+
+static enum bd_status
+case_subkey(struct bd_bytes key, const char *purpose, struct bd_buf *out)
+{
+    (void)key;
+    (void)purpose;
+    out->len = 0;
+    return BD_OK;
+}
+
+static const struct bd_keywrap case_keywraps[] = {
+    {
+        .head = BD_HEAD(KEYWRAP, struct bd_keywrap),
+        .name = CASE_KEYWRAP_NAME,
+        .summary = "wraps nothing",
+        .wrap = case_unwrap,
+        .unwrap = CASE_UNWRAP,
+        .subkey = case_subkey,
+    },
+};
+
 static const struct bd_plugin case_plugin = {
     .head = { CASE_MAGIC, CASE_MAJOR, CASE_BYTES, CASE_FLAGS },
     .name = CASE_NAME,
     .version = "1.0",
     .summary = "exists to be wrong",
     .options = case_rows,
-    .option_count = sizeof case_rows / sizeof case_rows[0],
+    .option_count = CASE_OPTION_COUNT,
     .option_stride = CASE_OPTION_STRIDE,
     .options_bytes = sizeof(struct case_options),
     .backend = CASE_BACKEND,
     .codecs = CASE_CODECS,
     .codec_count = CASE_CODEC_COUNT,
     .codec_stride = CASE_CODEC_STRIDE,
+    .keywraps = case_keywraps,
+    .keywrap_count = CASE_KEYWRAP_COUNT,
+    .keywrap_stride = sizeof case_keywraps[0],
 };
 
 #if defined(CASE_NO_QUERY)

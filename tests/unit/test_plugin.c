@@ -127,6 +127,11 @@ static const struct {
     { "codecs-null", "it says that it has 1 codecs, but not where" },
     { "option-stride",
       "the stride of its options is 16 bytes; a multiple of 8, at least 80, is needed" },
+    { "scratch", "its backend wants 2147483647 bytes of scratch in each request; at most 1048576" },
+    { "keywrap-no-name", "a key wrap has the name \"\": lower-case letters" },
+    { "keywrap-no-unwrap", "key wrap \"case\" has no function \"unwrap\", which is required" },
+    { "keywrap-many", "it says that it has 100000 key wraps; at most 1000 are allowed" },
+    { "options-many", "it says that it has 4294967295 options; at most 1000 are allowed" },
     { "row-beyond", "option \"level\" of case has a field that ends outside the options struct" },
     { "row-wraps", "option \"level\" of case has a field that ends outside the options struct" },
     { "row-unaligned", "option \"level\" of case has a field that is not aligned" },
@@ -207,6 +212,22 @@ TEST(plugin, two_plugins_with_one_token_are_an_error_that_names_both)
     expect_text(why.text, one);
     expect_text(why.text, two);
     assert_int_equal(plugins.count, 2);
+    plugins_free(&plugins);
+}
+
+TEST(plugin, key_wrap_alone_is_enough_and_two_of_a_name_are_not_allowed)
+{
+    struct plugins plugins;
+    struct error why;
+
+    assert_int_equal(load(&plugins, place_of("keywrap"), &why), 0);
+    assert_string_equal(plugins.all[0].why.text, "");
+    assert_string_equal(plugins.all[0].keywraps[0].name, "case");
+    assert_string_equal(plugin_owner(&plugins.all[0]), "case");
+    plugins_free(&plugins);
+    assert_int_equal(load(&plugins, place_of("same-keywrap"), &why), -EEXIST);
+    expect_text(why.text, "two plugins claim the key wrap \"case\"");
+    expect_text(why.text, "codec-one.so and /");
     plugins_free(&plugins);
 }
 
@@ -601,6 +622,7 @@ main(void)
         RUN(plugin, right_plugin_loads_with_options_and_codec),
         RUN(plugin, table_that_is_shorter_by_optional_members_loads),
         RUN(plugin, two_plugins_with_one_token_are_an_error_that_names_both),
+        RUN(plugin, key_wrap_alone_is_enough_and_two_of_a_name_are_not_allowed),
         RUN(plugin, file_that_is_no_elf_or_empty_is_refused),
         RUN(plugin, directory_and_fifo_named_like_a_plugin_are_refused),
         RUN(plugin, file_name_with_upper_case_is_refused),
