@@ -752,6 +752,21 @@ TEST(options, collisions_name_both_owners)
     assert_int_equal(parse("--own-new=1", NULL), -ENOENT);
 }
 
+TEST(options, rows_are_added_all_or_none)
+{
+    static const struct bd_option more[] = {
+        { .name = "good", .type = BD_OPT_UINT, BD_FIELD(struct one, number), .help = "good" },
+        { .name = "bad", .type = BD_OPT_STRING, BD_FIELD(struct one, text) },
+    };
+    struct one one;
+
+    assert_int_equal(options_add(options, "own", more, 2, sizeof more[0], &one, &why), -EINVAL);
+    assert_string_equal(why.text, "option \"bad\" of own has no help line");
+    assert_int_equal(parse("--own-good=1", NULL), -ENOENT);
+    assert_int_equal(options_add(options, "own", more, 1, sizeof more[0], &one, &why), 0);
+    assert_int_equal(parse("--own-good=1", NULL), 0);
+}
+
 TEST(options, wrong_rows_are_refused)
 {
     expect_row(-EINVAL, "option \"x\" of own has a type that this bucketdisk does not know",
@@ -937,6 +952,7 @@ main(void)
         RUN_FRESH(config_files_nest_to_depth_eight),
         RUN_FRESH(plugin_options_carry_their_owner),
         RUN_FRESH(collisions_name_both_owners),
+        RUN_FRESH(rows_are_added_all_or_none),
         RUN_FRESH(wrong_rows_are_refused),
         RUN_FRESH(longer_rows_are_read_at_their_stride),
         RUN_FRESH(help_shows_every_row_within_80_columns),
