@@ -5,13 +5,13 @@
  * which finds the row, parses the text as its type says and writes the field.  A secret is copied
  * into memory of ours that is wiped; every other place that held it is overwritten, also after an
  * error. */
-#include "options.h"
+#include "options_table.h"
+#include "values.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +19,9 @@
 #include <unistd.h>
 
 enum {
-    NAME_BYTES_MAX = 63,
     CONFIG_BYTES_MAX = 64 * 1024,
     CONFIG_DEPTH_MAX = 8,
     SECRET_BYTES_MAX = 1023,
-    HELP_COLUMNS = 80,
-    HELP_LEFT_MAX = 28,
-    OCTAL_MAX = 07777,
 };
 
 /* What mount(8) and fstab hand to every mount program, and what means nothing here.  A `*` at the
@@ -33,25 +29,6 @@ enum {
 static const char *const fstab_words[] = {
     "defaults", "auto",   "noauto", "user", "nouser",    "users",
     "_netdev",  "nofail", "rw",     "x-*",  "comment=*",
-};
-
-struct entry {
-    struct bd_option row; /* copied by stride: zeros where theirs is shorter */
-    char *owner;
-    char *name; /* full */
-    void *field;
-    char *owned; /* the string in the field, when it is ours */
-    bool is_given;
-};
-
-struct options {
-    struct entry *entries;
-    size_t count;
-
-    const char *shorts; /* while parsing */
-    const char *file;   /* while reading a config file; else NULL */
-    unsigned line;
-    unsigned depth;
 };
 
 /* One way that somebody wrote an option: "--blockSize", as it appears in error sentences. */
@@ -109,8 +86,7 @@ name_equal(const char *a, size_t a_len, const char *b, size_t b_len)
     }
 }
 
-/* Step through the words of an alias column.  Start with *at = the column. */
-static bool
+bool
 alias_next(const char **at, const char **word, size_t *len)
 {
     if (*at == NULL)
@@ -203,267 +179,10 @@ name_nearest(const struct options *options, const char *name, size_t len,
 
 /* ------------------------------------------------------------------ values */
 
-/* Decimal digits; *end is behind them. */
-static int
-parse_digits(const char *text, uint64_t *value, const char **end)
-{
-    uint64_t sum = 0;
-
-    if (!isdigit((unsigned char)*text))
-        return -EINVAL;
-    for (; isdigit((unsigned char)*text); text++) {
-        if (__builtin_mul_overflow(sum, (uint64_t)10, &sum)
-            || __builtin_add_overflow(sum, (uint64_t)(*text - '0'), &sum))
-            return -EINVAL;
-    }
-    *value = sum;
-    *end = text;
-    return 0;
-}
-
-int
-parse_size(const char *text, uint64_t *bytes)
-{
-    static const char suffixes[] = "kmgtpe";
-    const char *end, *suffix;
-    uint64_t value;
-    int rc = parse_digits(text, &value, &end);
-
-    if (rc != 0)
-        return rc;
-    if (*end != '\0' && (suffix = strchr(suffixes, tolower((unsigned char)*end))) != NULL) {
-        uint64_t unit = (uint64_t)1 << (10 * (suffix - suffixes + 1));
-
-        if (__builtin_mul_overflow(value, unit, &value))
-            return -EINVAL;
-        end++;
-        if (strcasecmp(end, "ib") == 0)
-            end += 2;
-    }
-    if (strcasecmp(end, "b") == 0)
-        end++;
-    if (*end != '\0')
-        return -EINVAL;
-    *bytes = value;
-    return 0;
-}
-
-static const struct {
-    const char *suffix;
-    uint64_t ms;
-} duration_units[] = {
-    { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 24 * 3600 * 1000 },
-};
-
-int
-parse_duration(const char *text, bool bare_is_seconds, uint64_t *ms)
-{
-    const char *end;
-    uint64_t value;
-    int rc = parse_digits(text, &value, &end);
-
-    if (rc != 0)
-        return rc;
-    if (*end == '\0')
-        end = bare_is_seconds ? "s" : "ms";
-    if (strcasecmp(end, "us") == 0) {
-        /* A time is kept in ms: what would be rounded is refused. */
-        if (value % 1000 != 0)
-            return -EINVAL;
-        *ms = value / 1000;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof duration_units / sizeof duration_units[0]; i++) {
-        if (strcasecmp(end, duration_units[i].suffix) == 0)
-            return __builtin_mul_overflow(value, duration_units[i].ms, ms) ? -EINVAL : 0;
-    }
-    return -EINVAL;
-}
-
-static int
-parse_uint(const char *text, uint64_t *value)
-{
-    const char *end;
-
-    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
-        size_t digits = strspn(text + 2, "0123456789abcdefABCDEF");
-
-        if (digits == 0 || digits > 16 || text[2 + digits] != '\0')
-            return -EINVAL;
-        *value = strtoull(text + 2, NULL, 16);
-        return 0;
-    }
-    if (parse_digits(text, value, &end) != 0 || *end != '\0')
-        return -EINVAL;
-    return 0;
-}
-
-static int
-parse_octal(const char *text, uint64_t *value)
-{
-    size_t digits = strspn(text, "01234567");
-
-    if (digits == 0 || digits > 8 || text[digits] != '\0')
-        return -EINVAL;
-    *value = strtoul(text, NULL, 8);
-    return *value > OCTAL_MAX ? -EINVAL : 0;
-}
-
-static int
-parse_bool(const char *text, uint64_t *value)
-{
-    static const char *const words[][2] = {
-        { "no", "yes" },
-        { "false", "true" },
-        { "0", "1" },
-        { "off", "on" },
-    };
-
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        for (unsigned is_true = 0; is_true < 2; is_true++) {
-            if (strcasecmp(text, words[i][is_true]) == 0) {
-                *value = is_true;
-                return 0;
-            }
-        }
-    }
-    return -EINVAL;
-}
-
-static int
-parse_choice(const char *text, const char *const *choices, uint64_t *value)
-{
-    for (size_t i = 0; choices[i] != NULL; i++) {
-        if (strcasecmp(text, choices[i]) == 0) {
-            *value = i;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
-/* All choices as "a, b, c", cut at the end when longer. */
-static void
-choices_join(const char *const *choices, const char *between, char *out, size_t out_bytes)
-{
-    size_t len = 0;
-
-    out[0] = '\0';
-    for (size_t i = 0; choices[i] != NULL && len < out_bytes; i++)
-        len +=
-            (size_t)snprintf(out + len, out_bytes - len, "%s%s", i > 0 ? between : "", choices[i]);
-}
-
-/* A number in the largest unit that divides it, as the user would write it. */
-static void
-number_format(const struct bd_option *row, uint64_t value, char *out, size_t out_bytes)
-{
-    if (row->type == BD_OPT_SIZE) {
-        static const char suffixes[] = " KMGTPE";
-        unsigned unit = 0;
-
-        while (value != 0 && value % 1024 == 0 && unit < 6) {
-            value /= 1024;
-            unit++;
-        }
-        snprintf(out, out_bytes, "%" PRIu64 "%.*s", value, unit > 0, &suffixes[unit]);
-    } else if (row->type == BD_OPT_DURATION) {
-        size_t unit = sizeof duration_units / sizeof duration_units[0] - 1;
-
-        while (unit > 0 && (value == 0 || value % duration_units[unit].ms != 0))
-            unit--;
-        snprintf(out, out_bytes, "%" PRIu64 "%s", value / duration_units[unit].ms,
-                 duration_units[unit].suffix);
-    } else {
-        snprintf(out, out_bytes, "%" PRIu64, value);
-    }
-}
-
-static bool
-row_has_range(const struct bd_option *row)
-{
-    return row->type == BD_OPT_UINT || row->type == BD_OPT_SIZE || row->type == BD_OPT_DURATION;
-}
-
-static uint64_t
-row_max(const struct bd_option *row)
-{
-    uint64_t max = row->max != 0 ? row->max : UINT64_MAX;
-
-    return row->field_bytes == sizeof(uint32_t) && max > UINT32_MAX ? UINT32_MAX : max;
-}
-
-static bool
-row_is_string(const struct bd_option *row)
-{
-    return row->type == BD_OPT_STRING || row->type == BD_OPT_PATH || row->type == BD_OPT_SECRET;
-}
-
 static bool
 row_takes_next_word(const struct bd_option *row)
 {
     return row->type != BD_OPT_BOOL && !(row->flags & BD_OPTF_BARE);
-}
-
-/* Parse the text of a row that is not a string.  On failure `problem` says what the text is not,
- * and what is allowed. */
-static int
-number_parse(const struct bd_option *row, const char *text, uint64_t *value, char *problem,
-             size_t problem_bytes)
-{
-    char list[240], from[32], to[32];
-    const char *wanted = "";
-    int rc = -EINVAL;
-
-    switch (row->type) {
-    case BD_OPT_BOOL:
-        rc = parse_bool(text, value);
-        wanted = "neither yes nor no (nor true, false, 1, 0, on, off)";
-        break;
-    case BD_OPT_UINT:
-        rc = parse_uint(text, value);
-        wanted = "not a whole number, decimal or with 0x in front";
-        break;
-    case BD_OPT_SIZE:
-        rc = parse_size(text, value);
-        wanted = "not a size: write a number of bytes, or one with K, M, G, T, P or E behind it "
-                 "(powers of 1024), below 16E";
-        break;
-    case BD_OPT_DURATION:
-        rc = parse_duration(text, row->flags & BD_OPTF_SECONDS, value);
-        wanted =
-            row->flags & BD_OPTF_SECONDS
-                ? "not a duration in whole milliseconds: write a number with us, ms, s, m, h or "
-                  "d behind it; a bare number is in seconds"
-                : "not a duration in whole milliseconds: write a number with us, ms, s, m, h or "
-                  "d behind it; a bare number is in milliseconds";
-        break;
-    case BD_OPT_ENUM:
-        rc = parse_choice(text, row->choices, value);
-        break;
-    case BD_OPT_OCTAL:
-        rc = parse_octal(text, value);
-        wanted = "not a file mode: write it in octal, 0 to 7777, such as 0600";
-        break;
-    }
-    if (rc != 0 && row->type == BD_OPT_ENUM) {
-        choices_join(row->choices, ", ", list, sizeof list);
-        snprintf(problem, problem_bytes, "\"%.80s\" is not one of: %s", text, list);
-        return rc;
-    }
-    if (rc != 0) {
-        snprintf(problem, problem_bytes, "\"%.80s\" is %s", text, wanted);
-        return rc;
-    }
-    if (!row_has_range(row) || (*value >= row->min && *value <= row_max(row)))
-        return 0;
-    number_format(row, row->min, from, sizeof from);
-    number_format(row, row_max(row), to, sizeof to);
-    if (*value < row->min && row_max(row) == UINT64_MAX)
-        snprintf(problem, problem_bytes, "%.80s is too small: at least %s", text, from);
-    else
-        snprintf(problem, problem_bytes, "%.80s is out of range: %s to %s", text, from, to);
-    return -EINVAL;
 }
 
 static void
@@ -1317,209 +1036,4 @@ config_read(struct options *options, const char *path, struct error *why)
     explicit_bzero(text, CONFIG_BYTES_MAX + 2);
     free(text);
     return rc;
-}
-
-/* ------------------------------------------------------------------ help */
-
-static const char *
-row_metavar(const struct bd_option *row)
-{
-    static const char *const usual[] = {
-        [BD_OPT_STRING] = "TEXT",   [BD_OPT_PATH] = "PATH", [BD_OPT_SECRET] = "SECRET",
-        [BD_OPT_BOOL] = "",         [BD_OPT_UINT] = "N",    [BD_OPT_SIZE] = "SIZE",
-        [BD_OPT_DURATION] = "TIME", [BD_OPT_ENUM] = "WORD", [BD_OPT_OCTAL] = "MODE",
-    };
-
-    return row->metavar != NULL ? row->metavar : usual[row->type];
-}
-
-static void
-help_left(const struct entry *entry, char *out, size_t out_bytes)
-{
-    const struct bd_option *row = &entry->row;
-
-    if (row->type == BD_OPT_BOOL)
-        snprintf(out, out_bytes, "  --%s", entry->name);
-    else
-        snprintf(out, out_bytes, row->flags & BD_OPTF_BARE ? "  --%s[=%s]" : "  --%s=%s",
-                 entry->name, row_metavar(row));
-}
-
-/* The help line with what the row knows: "compression level (default 3; 1 to 19)". */
-static char *
-help_right(const struct bd_option *row)
-{
-    char list[240], from[32], to[32];
-    const char *between = " (";
-    char *text = NULL;
-    size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-
-    if (out == NULL)
-        return NULL;
-    fputs(row->help, out);
-    if (row->flags & BD_OPTF_REQUIRED) {
-        fprintf(out, "%srequired", between);
-        between = "; ";
-    }
-    if (row->type == BD_OPT_ENUM) {
-        choices_join(row->choices, ", ", list, sizeof list);
-        fprintf(out, "%sone of %s", between, list);
-        between = "; ";
-    }
-    if (row->def != NULL && row->def[0] != '\0' && row->type != BD_OPT_SECRET
-        && row->type != BD_OPT_BOOL) {
-        fprintf(out, "%sdefault %s", between, row->def);
-        between = "; ";
-    } else if (row->type == BD_OPT_BOOL && row->def != NULL) {
-        uint64_t is_on = 0;
-
-        (void)parse_bool(row->def, &is_on);
-        if (is_on) {
-            fprintf(out, "%son by default; turn off with =no", between);
-            between = "; ";
-        }
-    }
-    number_format(row, row->min, from, sizeof from);
-    number_format(row, row->max, to, sizeof to);
-    if (row_has_range(row) && row->max != 0) {
-        fprintf(out, "%s%s to %s", between, from, to);
-        between = "; ";
-    } else if (row_has_range(row) && row->min != 0) {
-        fprintf(out, "%sat least %s", between, from);
-        between = "; ";
-    }
-    if (row->alias != NULL && row->alias[strspn(row->alias, " ")] != '\0') {
-        const char *at = row->alias, *word;
-        size_t len;
-
-        fprintf(out, "%salso", between);
-        while (alias_next(&at, &word, &len))
-            fprintf(out, " --%.*s", (int)len, word);
-        between = "; ";
-    }
-    if (strcmp(between, "; ") == 0)
-        fputc(')', out);
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-/* Print words from `column` on, where the line stands at, to HELP_COLUMNS. */
-static void
-help_wrap(const char *text, size_t column, FILE *out)
-{
-    size_t at = column;
-
-    for (;;) {
-        size_t len;
-
-        text += strspn(text, " ");
-        len = strcspn(text, " ");
-        if (len == 0)
-            break;
-        if (at > column && at + 1 + len > HELP_COLUMNS) {
-            fprintf(out, "\n%*s", (int)column, "");
-            at = column;
-        }
-        at += (size_t)fprintf(out, "%s%.*s", at > column ? " " : "", (int)len, text);
-        text += len;
-    }
-    fputc('\n', out);
-}
-
-void
-options_help(const struct options *options, const char *owner, FILE *out)
-{
-    char left[2 * NAME_BYTES_MAX + 80];
-    size_t column = 0;
-
-    for (size_t i = 0; i < options->count; i++) {
-        const struct entry *entry = &options->entries[i];
-
-        help_left(entry, left, sizeof left);
-        if (strcmp(entry->owner, owner) == 0 && !(entry->row.flags & BD_OPTF_HIDDEN)
-            && strlen(left) <= HELP_LEFT_MAX && strlen(left) + 2 > column)
-            column = strlen(left) + 2;
-    }
-    if (column == 0)
-        column = 8; /* every name is too long: all texts stand on lines of their own */
-    for (size_t i = 0; i < options->count; i++) {
-        const struct entry *entry = &options->entries[i];
-        char *right;
-
-        if (strcmp(entry->owner, owner) != 0 || (entry->row.flags & BD_OPTF_HIDDEN))
-            continue;
-        help_left(entry, left, sizeof left);
-        right = help_right(&entry->row);
-        if (strlen(left) + 2 > column)
-            fprintf(out, "%s\n%*s", left, (int)column, "");
-        else
-            fprintf(out, "%-*s", (int)column, left);
-        help_wrap(right != NULL ? right : entry->row.help, column, out);
-        free(right);
-    }
-}
-
-/* ------------------------------------------------------------------ dump */
-
-static json_t *
-words_json(const char *words)
-{
-    json_t *array = json_array();
-    const char *word;
-    size_t len;
-
-    while (alias_next(&words, &word, &len))
-        json_array_append_new(array, json_stringn(word, len));
-    return array;
-}
-
-static json_t *
-entry_json(const struct entry *entry)
-{
-    static const char *const types[] = {
-        [BD_OPT_STRING] = "string",     [BD_OPT_PATH] = "path", [BD_OPT_SECRET] = "secret",
-        [BD_OPT_BOOL] = "bool",         [BD_OPT_UINT] = "uint", [BD_OPT_SIZE] = "size",
-        [BD_OPT_DURATION] = "duration", [BD_OPT_ENUM] = "enum", [BD_OPT_OCTAL] = "octal",
-    };
-    const struct bd_option *row = &entry->row;
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:o, s:s?, s:s, s:s, s:b, s:b, s:b, s:b}", "name", entry->name, "owner",
-        entry->owner, "type", types[row->type], "aliases", words_json(row->alias), "default",
-        row->def, "metavar", row_metavar(row), "help", row->help, "required",
-        (row->flags & BD_OPTF_REQUIRED) != 0, "location", (row->flags & BD_OPTF_LOCATION) != 0,
-        "hidden", (row->flags & BD_OPTF_HIDDEN) != 0, "bare",
-        row->type == BD_OPT_BOOL || (row->flags & BD_OPTF_BARE) != 0);
-
-    if (row_has_range(row)) {
-        json_object_set_new(object, "min", json_integer((json_int_t)(row->min & INT64_MAX)));
-        if (row->max != 0)
-            json_object_set_new(object, "max", json_integer((json_int_t)(row->max & INT64_MAX)));
-    }
-    if (row->type == BD_OPT_DURATION)
-        json_object_set_new(object, "bare_unit",
-                            json_string(row->flags & BD_OPTF_SECONDS ? "s" : "ms"));
-    if (row->type == BD_OPT_ENUM) {
-        json_t *choices = json_array();
-
-        for (size_t i = 0; row->choices[i] != NULL; i++)
-            json_array_append_new(choices, json_string(row->choices[i]));
-        json_object_set_new(object, "choices", choices);
-    }
-    return object;
-}
-
-void
-options_dump(const struct options *options, FILE *out)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < options->count; i++)
-        json_array_append_new(array, entry_json(&options->entries[i]));
-    json_dumpf(array, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    fputc('\n', out);
-    json_decref(array);
 }

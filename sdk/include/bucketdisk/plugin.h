@@ -21,7 +21,7 @@
  * into a zeroed struct of its own, so a member that one side does not know is absent (zero),
  * which always means "as before the member existed".  Members are never reordered, retyped
  * or reused.  Arrays of structs carry their stride.  Structs that the host passes carry their
- * `size`; before using a member newer than abi_minor 0 a plugin asks BD_HAS(ptr, member).
+ * `size`; before using a member newer than abi_minor 0 a plugin asks BD_REACHES(type, size, member).
  *
  * THREADS, in these words:
  *  1. submit may be called from any thread, concurrently, also before earlier requests
