@@ -49,8 +49,8 @@ def main():
         if owner in EXAMPLES:
             continue
         pages = [path for path in TOP.glob(f"plugins/*-{owner}/*.7.md")]
-        text = "".join(path.read_text() for path in pages)
-        entries = set(re.findall(rf"^\*\*--{owner}-([a-z0-9-]+)", text, flags=re.M))
+        heads = [line for path in pages for line in path.read_text().splitlines() if line.startswith("**--")]
+        entries = set(re.findall(rf"\*\*--{owner}-([a-z0-9-]+)", "\n".join(heads)))
         names = {row["name"].removeprefix(f"{owner}-") for row in rows}
         wrong += [f"the manual page of {owner} has no entry for --{owner}-{name}" for name in sorted(names - entries)]
         wrong += [f"the manual page of {owner} has --{owner}-{name}, which is no option" for name in sorted(entries - names)]
