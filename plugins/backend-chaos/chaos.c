@@ -3,9 +3,7 @@
  *
  * Every decision is a hash of the seed, the kind of fault, the operation, the name, and how often
  * this operation came for this name before.  So a replay with the same seed decides alike for the
- * same requests, in whatever order the threads bring them.  (Names that share one of the few
- * thousand counters also share the count, which is as deterministic as the order in which they
- * come.)
+ * same requests, in whatever order the threads bring them.
  *
  * The way of a request:
  *
@@ -24,7 +22,7 @@
 #include <string.h>
 
 #define MILLION 1000000u
-#define COUNTS 4096u
+#define BUCKETS 4096u
 #define NS_PER_MS 1000000ull
 #define LATE_DEADLINE_NS (60 * 1000000000ull)
 
@@ -151,6 +149,12 @@ struct memory {
     char name[];
 };
 
+/* How often an operation came for a name; 64 bits of hash stand for the pair. */
+struct count {
+    uint64_t key; /* 0: free */
+    uint64_t value;
+};
+
 struct chaos {
     const struct bd_host *host;
     const struct chaos_options *opts;
@@ -160,12 +164,13 @@ struct chaos {
 
     pthread_mutex_t lock; /* guards the counts and late_count */
     pthread_cond_t none_late;
-    uint32_t counts[OPS][COUNTS];
+    struct count *counts;            /* a hash table with open addressing, at most half full */
+    size_t counts_used, counts_room; /* room: a power of two, or 0 */
     uint64_t operations;
     uint64_t late_count;
 
     pthread_mutex_t memory_lock; /* guards the following; taken alone */
-    struct memory *buckets[COUNTS];
+    struct memory *buckets[BUCKETS];
     struct memory *oldest, *newest;
     uint64_t memory_bytes;
 };
@@ -201,6 +206,53 @@ hash_text(const char *text)
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * 1099511628211ull;
     return hash;
+}
+
+static struct count *
+count_find(struct count *counts, size_t room, uint64_t key)
+{
+    size_t slot = key & (room - 1);
+
+    while (counts[slot].key != 0 && counts[slot].key != key)
+        slot = (slot + 1) & (room - 1);
+    return &counts[slot];
+}
+
+static bool
+counts_grow_locked(struct chaos *chaos)
+{
+    size_t room = chaos->counts_room == 0 ? 1024 : chaos->counts_room * 2;
+    struct count *counts = calloc(room, sizeof *counts);
+
+    if (counts == NULL)
+        return false;
+    for (size_t i = 0; i < chaos->counts_room; i++) {
+        if (chaos->counts[i].key != 0)
+            *count_find(counts, room, chaos->counts[i].key) = chaos->counts[i];
+    }
+    free(chaos->counts);
+    chaos->counts = counts;
+    chaos->counts_room = room;
+    return true;
+}
+
+/* How often this was asked for before. Out of memory, a new name counts as never seen. */
+static uint64_t
+count_locked(struct chaos *chaos, uint64_t key)
+{
+    struct count *count;
+
+    key += key == 0;
+    if (chaos->counts_used * 2 >= chaos->counts_room && !counts_grow_locked(chaos)) {
+        if (chaos->counts_used + 1 >= chaos->counts_room)
+            return 0;
+    }
+    count = count_find(chaos->counts, chaos->counts_room, key);
+    if (count->key == 0) {
+        count->key = key;
+        chaos->counts_used++;
+    }
+    return count->value++;
 }
 
 /* What stands for a request: its name, or the first of many. */
@@ -348,7 +400,7 @@ version_absent(void)
 static struct memory *
 memory_find_locked(struct chaos *chaos, const char *name)
 {
-    struct memory *memory = chaos->buckets[hash_text(name) % COUNTS];
+    struct memory *memory = chaos->buckets[hash_text(name) % BUCKETS];
 
     while (memory != NULL && strcmp(memory->name, name) != 0)
         memory = memory->next;
@@ -374,7 +426,7 @@ memory_append_locked(struct chaos *chaos, struct memory *memory)
 static void
 memory_free_locked(struct chaos *chaos, struct memory *memory)
 {
-    struct memory **link = &chaos->buckets[hash_text(memory->name) % COUNTS];
+    struct memory **link = &chaos->buckets[hash_text(memory->name) % BUCKETS];
 
     while (*link != memory)
         link = &(*link)->next;
@@ -394,7 +446,7 @@ memory_write(struct chaos *chaos, const char *name, struct version *version)
     pthread_mutex_lock(&chaos->memory_lock);
     memory = memory_find_locked(chaos, name);
     if (memory == NULL) {
-        struct memory **bucket = &chaos->buckets[hash_text(name) % COUNTS];
+        struct memory **bucket = &chaos->buckets[hash_text(name) % BUCKETS];
 
         memory = calloc(1, sizeof *memory + strlen(name) + 1);
         if (memory == NULL) {
@@ -821,7 +873,7 @@ chaos_submit(void *handle, struct bd_io *io)
     }
     op->applies = applies(chaos, io);
     pthread_mutex_lock(&chaos->lock);
-    occurrence = chaos->counts[io->op][name_hash % COUNTS]++;
+    occurrence = count_locked(chaos, mix(name_hash + io->op));
     number = op->applies ? ++chaos->operations : 0;
     pthread_mutex_unlock(&chaos->lock);
     op->random = mix(mix(mix(opts->seed) ^ name_hash) + occurrence * OPS + io->op);
@@ -953,6 +1005,7 @@ chaos_close(void *handle)
     pthread_mutex_destroy(&chaos->memory_lock);
     pthread_cond_destroy(&chaos->none_late);
     pthread_mutex_destroy(&chaos->lock);
+    free(chaos->counts);
     free(chaos);
 }
 

@@ -116,6 +116,7 @@ dir_failed(const struct bd_host *host, struct bd_io *io, const char *what, int e
     case EISDIR:
     case ELOOP:
     case EFBIG:
+    case EXDEV: /* a subdirectory is another filesystem */
     case E2BIG:
         return BD_INVALID;
     default:
@@ -248,7 +249,11 @@ parent_open(struct dir *dir, struct bd_io *io, const char *name, bool create, in
     return BD_OK;
 
 fail:
-    status = dir_failed(dir->host, io, name, errno);
+    status = errno == ENOENT ? dir_absent(dir, io) : dir_failed(dir->host, io, name, errno);
+    if (status == BD_ABSENT) {
+        dir->host->error(io, "%s: its subdirectory was removed meanwhile", name);
+        status = BD_RETRY;
+    }
     parent_close(dir, fd);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* backend.c and host.c against a backend that does what it is told, wrong things above all. */
-#include "store.h"
+#include "backends.h"
 
 #include "coding.h"
 #include "host.h"

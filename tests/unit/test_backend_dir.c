@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is particular to backend-dir: files, failures of the directory, what other programs leave
  * there. */
-#include "store.h"
+#include "backends.h"
 
 #include <dirent.h>
 #include <errno.h>

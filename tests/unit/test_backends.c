@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every backend owes, shown for backend-memory, for backend-dir, and for both under a quiet
  * chaos. */
-#include "store.h"
+#include "backends.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -216,7 +216,7 @@ TEST(contract, of_racing_conditional_puts_one_wins)
         store_layer(&other, 0, "backend-dir", dir_options);
         assert_int_equal(store_open(&other, 1), 0);
     }
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 60; round++) {
         struct racer racers[8];
         pthread_t threads[8];
         char tag[257], out[2] = "";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The SDK's adapter for blocking functions, with functions that block as told. */
-#include "store.h"
+#include "backends.h"
 
 #include <bucketdisk/sdk.h>
 

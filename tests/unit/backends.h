@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For tests of backends: opens plugins of the build tree as a stack, and makes requests in one line
  * each. */
-#ifndef UNIT_STORE_H
-#define UNIT_STORE_H
+#ifndef UNIT_BACKENDS_H
+#define UNIT_BACKENDS_H
 
 #include "test.h"
 
