@@ -953,7 +953,6 @@ dir_info(void *handle, struct bd_backend_info *out)
     out->object_bytes_max = OBJECT_BYTES_MAX;
     out->delete_many_max = 1000;
     out->list_max = 1000;
-    out->concurrency = dir->threads;
     out->identity = dir->identity;
     out->display = dir->path;
 }
