@@ -427,6 +427,28 @@ rig_counter(struct rig *rig, const char *name)
     return counter_value(stats_counter(rig->stats, name, ""));
 }
 
+static void
+wait_counter(struct rig *rig, const char *name, uint64_t value)
+{
+    for (unsigned ms = 0; rig_counter(rig, name) < value; ms++) {
+        if (ms == PATIENCE_S * 1000)
+            fail_msg("%s did not become %" PRIu64, name, value);
+        usleep(1000);
+    }
+}
+
+void
+rig_wait_retries(struct rig *rig, uint64_t retries)
+{
+    wait_counter(rig, "object_retries", retries);
+}
+
+void
+rig_wait_held(struct rig *rig, uint64_t writes)
+{
+    wait_counter(rig, "held_writes", writes);
+}
+
 /* ---- requests from above */
 
 static void
