@@ -3,19 +3,21 @@
  *
  * ORDER.  A read holds its block shared, a write or zero its blocks exclusively (base/rangelock), from
  * before the first request to the store until after the last.  What is learnt of a block is noted
- * before its range is given back.
+ * before its range is given back.  A write may have to wait (see below) before it takes its range, so
+ * that reads are not kept waiting with it; what keeps writes in order meanwhile, and what a flush
+ * waits for, is their turn: a second lock, from their arrival to their end.
  *
  * THE MAP.  ZERO means "has no object", and reads as zeros without a request.  It is set only where no
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
- * the block's order; by a listing, only over UNKNOWN.  A write makes its block DATA before it starts, and
+ * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
+ * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it starts, and
  * nothing makes a block UNKNOWN again, so a listing can never contradict a write.
  *
  * THE MEMORY.  Of blocks written lately it is kept what later requests need: until when a different
  * version must be held (an attempt of unknown outcome may still be carried out), when it was written
  * (--minWriteDelay), and the tag that a read must find (--md5CacheTime).
  *
- *   a write waits    until hold_until, and until written + gap        before it takes its range, so that
- *                                                                     reads are not kept waiting with it
+ *   a write waits    until hold_until, and until written + gap        with its turn, before its range
  *   a read accepts   the tag that is remembered, or nothing if that   else it is stale: again, then EIO
  *                    is what is remembered; anything if nothing is
  */
@@ -46,7 +48,7 @@ struct memory {
     uint64_t written_ns;
     bool expects; /* the next two are to be looked at until written + tag_keep */
     bool is_absent;
-    char *tag;
+    char *tag; /* NULL: any */
     struct memory *next;          /* of its bucket */
     struct memory *older, *newer; /* by the time of the last change */
 };
@@ -56,10 +58,10 @@ struct consistency {
     struct consistency_config config; /* these: fixed after consistency_new */
     struct objects *objects;
     struct pool *pool;
-    struct rangelock *order;
+    struct rangelock *turns, *order;
     struct counter *zero_reads, *zero_writes, *held, *stale;
 
-    pthread_mutex_t lock; /* guards the rest; order: range lock -> this; never held while calling out */
+    pthread_mutex_t lock; /* guards the rest; order: turns, order -> this; never held while calling out */
     struct zeromap *map;
     struct memory *buckets[MEMORY_BUCKETS];
     struct memory *oldest, *newest;
@@ -72,10 +74,11 @@ struct job {
     struct consistency *consistency;
     struct store_req *req; /* NULL for a survey */
     struct object_req object;
-    struct range range;
+    struct range turn, range;
     struct timer timer;
-    bool has_range;
+    bool has_turn, has_range;
     bool is_held; /* counted as such */
+    bool is_unsettled; /* read: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
 
     uint64_t cursor, end; /* zero, seek, survey: the part that is left */
@@ -229,17 +232,14 @@ memory_note_locked(struct consistency *consistency, uint64_t block, const struct
         if (memory->hold_until_ns > consistency->settled_at_ns)
             consistency->settled_at_ns = memory->hold_until_ns;
     }
-    /* A late repetition of the same bytes may change the tag, so after an unknown outcome, and after a
-     * failure, any tag is right. */
+    /* A late repetition of the same bytes may change the tag, so after an unknown outcome any tag is
+     * right, but not absence; after a failure, anything is. */
     free(memory->tag);
     memory->tag = NULL;
     memory->is_absent = tag == NULL;
-    memory->expects = wants_tag && object->unsettled_ns == 0 && object->rc == 0
-                      && (tag == NULL || tag[0] != '\0');
-    if (memory->expects && tag != NULL) {
+    memory->expects = wants_tag && object->rc == 0;
+    if (memory->expects && object->unsettled_ns == 0 && tag != NULL && tag[0] != '\0')
         memory->tag = strdup(tag);
-        memory->expects = memory->tag != NULL;
-    }
 }
 
 /* Is what a read got older than what was written? */
@@ -253,7 +253,7 @@ is_stale_locked(struct consistency *consistency, const struct object_req *object
         return false;
     if (memory->is_absent || object->is_absent)
         return memory->is_absent != object->is_absent;
-    return strcmp(memory->tag, object->tag) != 0;
+    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
 }
 
 /* ---- jobs */
@@ -265,6 +265,8 @@ job_end(struct job *job, int rc)
 
     if (job->has_range)
         range_release(job->consistency->order, &job->range);
+    if (job->has_turn)
+        range_release(job->consistency->turns, &job->turn);
     free(job->blocks);
     free(job->zeros);
     if (req != NULL) {
@@ -284,6 +286,13 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
         job_end(job, -ENOMEM);
 }
 
+/* Does the store show what was last written? */
+static bool
+is_consistent(const struct consistency *consistency)
+{
+    return objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
+}
+
 /* ---- reading */
 
 static void read_done(struct object_req *object);
@@ -291,11 +300,20 @@ static void read_done(struct object_req *object);
 static void
 read_send(struct job *job)
 {
+    struct consistency *consistency = job->consistency;
+    uint64_t now = clock_now_ns();
+    const struct memory *memory;
+
+    pthread_mutex_lock(&consistency->lock);
+    memory = *memory_slot_locked(consistency, job->req->block);
+    job->is_unsettled = consistency->hold_all_until_ns > now
+                        || (memory != NULL && memory->hold_until_ns > now);
+    pthread_mutex_unlock(&consistency->lock);
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
     job->object.data = job->req->data;
     job->object.done = read_done;
-    objects_submit(job->consistency->objects, &job->object);
+    objects_submit(consistency->objects, &job->object);
 }
 
 static void
@@ -315,13 +333,8 @@ read_done(struct object_req *object)
     if (object->rc == 0) {
         pthread_mutex_lock(&consistency->lock);
         is_stale = is_stale_locked(consistency, object);
-        if (!is_stale && object->is_absent
-            && objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT) {
-            const struct memory *memory = *memory_slot_locked(consistency, object->block);
-
-            if (memory == NULL || memory->hold_until_ns <= now)
-                zeromap_set(consistency->map, object->block, BLOCK_ZERO);
-        }
+        if (!is_stale && object->is_absent && !job->is_unsettled && is_consistent(consistency))
+            zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
     }
     if (!is_stale) {
@@ -361,7 +374,7 @@ write_retry_start(struct task *task)
     write_start(container_of(task, struct job, timer.task));
 }
 
-/* Waits before the range is taken; true: the job went to sleep. */
+/* Waits, with its turn and before the range is taken; true: the job went to sleep. */
 static bool
 held(struct job *job, void (*again)(struct task *task))
 {
@@ -370,10 +383,6 @@ held(struct job *job, void (*again)(struct task *task))
 
     if (at <= clock_now_ns())
         return false;
-    if (job->has_range) {
-        job->has_range = false;
-        range_release(consistency->order, &job->range);
-    }
     if (!job->is_held)
         counter_add(consistency->held, 1);
     job->is_held = true;
@@ -413,8 +422,6 @@ write_ordered(struct range *range)
     struct object_req *object = &job->object;
 
     job->has_range = true;
-    if (held(job, write_retry_start)) /* by the write that was in front of this one */
-        return;
     object->block = req->block;
     object->data = req->data;
     object->done = write_done;
@@ -440,6 +447,35 @@ write_start(struct job *job)
         write_ordered(&job->range);
 }
 
+static enum block_state
+state_now(struct consistency *consistency, uint64_t block)
+{
+    enum block_state state;
+
+    pthread_mutex_lock(&consistency->lock);
+    state = zeromap_get(consistency->map, block);
+    pthread_mutex_unlock(&consistency->lock);
+    return state;
+}
+
+static void
+write_turn(struct range *turn)
+{
+    struct job *job = container_of(turn, struct job, turn);
+    struct consistency *consistency = job->consistency;
+    const struct store_req *req = job->req;
+
+    job->has_turn = true;
+    /* Block 0 becomes an object by any write. */
+    if (req->block != 0 && state_now(consistency, req->block) == BLOCK_ZERO
+        && is_all_zero(req->data, consistency->config.layout->block_bytes)) {
+        counter_add(consistency->zero_writes, 1);
+        job_end(job, 0);
+    } else {
+        write_start(job);
+    }
+}
+
 /* ---- learning by listing
  *
  * list_page() lists one page, from block `from` on at the first call and from where it stopped at each further
@@ -456,7 +492,8 @@ page_found(struct object_req *object, uint64_t block)
     pthread_mutex_lock(&consistency->lock);
     zeromap_change(consistency->map, block, block + 1, BLOCK_UNKNOWN, BLOCK_DATA);
     if (!consistency->config.layout->is_hashed && block >= job->list_cursor) {
-        zeromap_change(consistency->map, job->list_cursor, block, BLOCK_UNKNOWN, BLOCK_ZERO);
+        if (is_consistent(consistency))
+            zeromap_change(consistency->map, job->list_cursor, block, BLOCK_UNKNOWN, BLOCK_ZERO);
         job->list_cursor = block + 1;
     }
     pthread_mutex_unlock(&consistency->lock);
@@ -474,7 +511,9 @@ page_done(struct object_req *object)
     }
     if (object->list_ended) {
         pthread_mutex_lock(&consistency->lock);
-        if (consistency->config.layout->is_hashed)
+        if (!is_consistent(consistency))
+            ; /* it may have left out what was written lately */
+        else if (consistency->config.layout->is_hashed)
             zeromap_change(consistency->map, 0, consistency->config.layout->block_count,
                            BLOCK_UNKNOWN, BLOCK_ZERO);
         else
@@ -571,6 +610,7 @@ zero_step(struct job *job)
 {
     struct consistency *consistency = job->consistency;
     const unsigned exists = 1u << BLOCK_DATA | 1u << BLOCK_UNKNOWN;
+    bool can_list = is_consistent(consistency);
     unsigned count = 0, max = objects_delete_max(consistency->objects);
     uint64_t unknown, block;
 
@@ -579,7 +619,9 @@ zero_step(struct job *job)
         return;
     }
     pthread_mutex_lock(&consistency->lock);
-    unknown = zeromap_count_unknown(consistency->map, job->cursor, job->end, LIST_FROM_BLOCKS);
+    unknown = can_list ? zeromap_count_unknown(consistency->map, job->cursor, job->end,
+                                               LIST_FROM_BLOCKS)
+                       : 0;
     if (unknown < LIST_FROM_BLOCKS) {
         block = job->cursor;
         while (count < max
@@ -618,8 +660,7 @@ zero_ordered(struct range *range)
     struct job *job = container_of(range, struct job, range);
 
     job->has_range = true;
-    if (!held(job, zero_retry_start))
-        zero_step(job);
+    zero_step(job);
 }
 
 static void
@@ -630,6 +671,15 @@ zero_start(struct job *job)
         zero_ordered(&job->range);
 }
 
+static void
+zero_turn(struct range *turn)
+{
+    struct job *job = container_of(turn, struct job, turn);
+
+    job->has_turn = true;
+    zero_start(job);
+}
+
 /* ---- seeking, surveying, flushing */
 
 static void
@@ -637,17 +687,24 @@ seek_step(struct job *job)
 {
     struct consistency *consistency = job->consistency;
     struct store_req *req = job->req;
-    enum block_state wanted = req->want_data ? BLOCK_DATA : BLOCK_ZERO, state = BLOCK_ZERO;
+    unsigned wanted = 1u << (req->want_data ? BLOCK_DATA : BLOCK_ZERO), unknown = 1u << BLOCK_UNKNOWN;
+    unsigned state = 0;
+
+    /* Where a listing cannot be relied on, what is unknown counts as data. */
+    if (!is_consistent(consistency)) {
+        if (req->want_data)
+            wanted |= unknown;
+        unknown = 0;
+    }
 
     pthread_mutex_lock(&consistency->lock);
-    job->cursor = zeromap_find(consistency->map, job->cursor, job->end,
-                               1u << wanted | 1u << BLOCK_UNKNOWN);
+    job->cursor = zeromap_find(consistency->map, job->cursor, job->end, wanted | unknown);
     if (job->cursor < job->end)
-        state = zeromap_get(consistency->map, job->cursor);
+        state = 1u << zeromap_get(consistency->map, job->cursor);
     pthread_mutex_unlock(&consistency->lock);
     if (job->cursor >= job->end) {
         job_end(job, -ENXIO);
-    } else if (state == wanted) {
+    } else if (state & wanted) {
         req->block = job->cursor;
         job_end(job, 0);
     } else {
@@ -684,44 +741,24 @@ consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *a
 }
 
 static void
-flush_ordered(struct range *range)
+flush_turn(struct range *turn)
 {
-    struct job *job = container_of(range, struct job, range);
+    struct job *job = container_of(turn, struct job, turn);
 
-    job->has_range = true;
+    job->has_turn = true;
     job_end(job, 0);
 }
 
 /* ---- the way in */
 
-static enum block_state
-state_now(struct consistency *consistency, uint64_t block)
+/* Take the turn of a write, zero or flush. */
+static void
+turn_take(struct job *job, void (*granted)(struct range *turn))
 {
-    enum block_state state;
-
-    pthread_mutex_lock(&consistency->lock);
-    state = zeromap_get(consistency->map, block);
-    pthread_mutex_unlock(&consistency->lock);
-    return state;
-}
-
-/* Needs no order: while a block is ZERO, no write to it has been sent. */
-static bool
-is_answered_by_map(struct consistency *consistency, struct store_req *req)
-{
-    uint32_t block_bytes = consistency->config.layout->block_bytes;
-
-    if (req->op == STORE_READ && state_now(consistency, req->block) == BLOCK_ZERO) {
-        memset(req->data, 0, block_bytes);
-        counter_add(consistency->zero_reads, 1);
-        return true;
-    }
-    if (req->op == STORE_WRITE && is_all_zero(req->data, block_bytes)
-        && state_now(consistency, req->block) == BLOCK_ZERO) {
-        counter_add(consistency->zero_writes, 1);
-        return true;
-    }
-    return false;
+    job->turn.is_exclusive = true;
+    job->turn.granted = granted;
+    if (range_acquire(job->consistency->turns, &job->turn))
+        granted(&job->turn);
 }
 
 static void
@@ -730,7 +767,10 @@ consistency_submit(struct store *store, struct store_req *req)
     struct consistency *consistency = container_of(store, struct consistency, store);
     struct job *job;
 
-    if (is_answered_by_map(consistency, req)) {
+    /* Needs no order: while a block is ZERO, no write to it has been sent. */
+    if (req->op == STORE_READ && state_now(consistency, req->block) == BLOCK_ZERO) {
+        memset(req->data, 0, consistency->config.layout->block_bytes);
+        counter_add(consistency->zero_reads, 1);
         store_done(req, 0);
         return;
     }
@@ -743,6 +783,7 @@ consistency_submit(struct store *store, struct store_req *req)
     job->req = req;
     job->started_ns = clock_now_ns();
     job->range.first = job->range.last = req->block;
+    job->turn.first = job->turn.last = req->block;
     switch (req->op) {
     case STORE_READ:
         assert(req->bytes == consistency->config.layout->block_bytes);
@@ -753,27 +794,25 @@ consistency_submit(struct store *store, struct store_req *req)
     case STORE_WRITE:
         assert(req->bytes == consistency->config.layout->block_bytes);
         job->range.is_exclusive = true;
-        write_start(job);
+        turn_take(job, write_turn);
         break;
     case STORE_ZERO:
         assert(req->count > 0);
         job->blocks = calloc(objects_delete_max(consistency->objects), sizeof *job->blocks);
         job->cursor = req->block;
         job->end = req->block + req->count;
-        job->range.last = job->end - 1;
+        job->range.last = job->turn.last = job->end - 1;
         job->range.is_exclusive = true;
         if (job->blocks == NULL)
             job_end(job, -ENOMEM);
         else
-            zero_start(job);
+            turn_take(job, zero_turn);
         break;
     case STORE_FLUSH:
-        job->range.first = 0;
-        job->range.last = UINT64_MAX;
-        job->range.is_exclusive = job->range.is_watcher = true;
-        job->range.granted = flush_ordered;
-        if (range_acquire(consistency->order, &job->range))
-            flush_ordered(&job->range);
+        job->turn.first = 0;
+        job->turn.last = UINT64_MAX;
+        job->turn.is_watcher = true;
+        turn_take(job, flush_turn);
         break;
     case STORE_SEEK:
         job->cursor = req->block;
@@ -832,8 +871,11 @@ consistency_new(const struct consistency_config *config, struct objects *objects
     consistency->pool = pool;
     rc = zeromap_new(config->layout->block_count, &consistency->map);
     if (rc == 0)
+        rc = rangelock_new(&consistency->turns);
+    if (rc == 0)
         rc = rangelock_new(&consistency->order);
     if (rc != 0) {
+        rangelock_free(consistency->turns);
         zeromap_free(consistency->map);
         free(consistency);
         return rc;
@@ -862,6 +904,7 @@ consistency_free(struct store *store)
     while (consistency->oldest != NULL)
         memory_free_locked(consistency, consistency->oldest);
     rangelock_free(consistency->order);
+    rangelock_free(consistency->turns);
     zeromap_free(consistency->map);
     pthread_mutex_destroy(&consistency->lock);
     free(consistency);

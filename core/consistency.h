@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes a store of objects behave like blocks of one disk.
  *
- * - Requests for one block are carried out in the order of their arrival; writes never overlap.
+ * - Requests for one block are carried out in the order of their arrival; writes never overlap.  (Only a
+ *   read does not wait for a write that is held, and gives what was there before.)
  * - After a write of unknown outcome, a different version of the block waits until the store cannot carry
  *   the lost one out any more.
  * - Reads that are older than what was written are retried, then fail; never zeros for data.

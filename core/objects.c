@@ -193,7 +193,8 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
         log_line(BD_DEBUG, "%s of %s: %s; again in %" PRIu64 " ms", op_words[attempt->req->op],
                  attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
     counter_add(objects->retries, 1);
-    attempt->pause_ns *= 2;
+    if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
+        attempt->pause_ns *= 2; /* no further: a store may be away for so long that this overflows */
     attempt->run.timer.task.run = pause_over;
     attempt->run.timer.heap_slot = 0;
     if (pool_timer_set(objects->pool, &attempt->run.timer, now + pause_ns) != 0)

@@ -101,8 +101,9 @@ job_end_with_buffer(struct job *job, int rc)
     struct whole *whole = job->whole;
     char *buffer = job->buffer;
 
-    job_end(job, rc);
+    /* In this order: when the last request is done, the layer may be gone. */
     buffer_put(whole, buffer);
+    job_end(job, rc);
 }
 
 static void

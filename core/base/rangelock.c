@@ -91,10 +91,50 @@ unblock(struct range *list, const struct range *gone, struct range **grants)
     }
 }
 
+/* Join two chains of grants, each by arrival. */
+static struct range *
+merged(struct range *a, struct range *b)
+{
+    struct range *first, **end = &first;
+
+    while (a != NULL && b != NULL) {
+        struct range **earlier = a->arrival < b->arrival ? &a : &b;
+
+        *end = *earlier;
+        end = &(*earlier)->grant_next;
+        *earlier = *end;
+    }
+    *end = a != NULL ? a : b;
+    return first;
+}
+
+/* A chain of grants, by arrival.  (Merges runs of 1, 2, 4 … as a binary counter adds.) */
+static struct range *
+by_arrival(struct range *grants)
+{
+    struct range *runs[64] = { NULL }, *all = NULL;
+    unsigned i;
+
+    while (grants != NULL) {
+        struct range *run = grants;
+
+        grants = run->grant_next;
+        run->grant_next = NULL;
+        for (i = 0; runs[i] != NULL; i++) {
+            run = merged(runs[i], run);
+            runs[i] = NULL;
+        }
+        runs[i] = run;
+    }
+    for (i = 0; i < 64; i++)
+        all = merged(runs[i], all);
+    return all;
+}
+
 void
 range_release(struct rangelock *lock, struct range *range)
 {
-    struct range **list = list_of(lock, range), *grants = NULL, *ordered = NULL;
+    struct range **list = list_of(lock, range), *grants = NULL;
 
     pthread_mutex_lock(&lock->lock);
     assert(range->blockers == 0);
@@ -114,19 +154,12 @@ range_release(struct rangelock *lock, struct range *range)
     }
     pthread_mutex_unlock(&lock->lock);
 
-    /* Lists are newest first, so `grants` is about oldest last: turn it round to be fair. */
+    grants = by_arrival(grants);
     while (grants != NULL) {
-        struct range *next = grants->grant_next;
+        struct range *next = grants->grant_next; /* granted() may release and free it */
 
-        grants->grant_next = ordered;
-        ordered = grants;
+        grants->granted(grants);
         grants = next;
-    }
-    while (ordered != NULL) {
-        struct range *next = ordered->grant_next; /* granted() may release and free it */
-
-        ordered->granted(ordered);
-        ordered = next;
     }
 }
 

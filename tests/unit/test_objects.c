@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* core/objects.c over a backend that does what the test says: bodies, retries, limits. */
+#include "fake_backend.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct ask {
+    struct object_req req;
+    sem_t done;
+    unsigned char data[RIG_BLOCK_BYTES];
+    uint64_t blocks[8], found[16];
+    unsigned found_count;
+};
+
+static void
+ask_done(struct object_req *req)
+{
+    sem_post(&container_of(req, struct ask, req)->done);
+}
+
+static void
+ask_found(struct object_req *req, uint64_t block)
+{
+    struct ask *ask = container_of(req, struct ask, req);
+
+    assert_true(ask->found_count < ARRAY_LEN(ask->found));
+    ask->found[ask->found_count++] = block;
+}
+
+static void
+ask_start(struct rig *rig, struct ask *ask, enum object_op op, uint64_t block)
+{
+    memset(ask, 0, sizeof *ask);
+    sem_init(&ask->done, 0, 0);
+    memset(ask->data, op == OBJECT_PUT ? 0x5a : 0xee, sizeof ask->data);
+    ask->req.op = op;
+    ask->req.block = ask->blocks[0] = block;
+    ask->req.data = ask->data;
+    ask->req.blocks = ask->blocks;
+    ask->req.count = 1;
+    ask->req.list_end = UINT64_MAX;
+    ask->req.found = ask_found;
+    ask->req.done = ask_done;
+    objects_submit(rig->objects, &ask->req);
+}
+
+/* DELETE of [first, first + count). */
+static void
+ask_delete(struct rig *rig, struct ask *ask, uint64_t first, unsigned count)
+{
+    memset(ask, 0, sizeof *ask);
+    sem_init(&ask->done, 0, 0);
+    for (unsigned i = 0; i < count; i++)
+        ask->blocks[i] = first + i;
+    ask->req.op = OBJECT_DELETE;
+    ask->req.blocks = ask->blocks;
+    ask->req.count = count;
+    ask->req.done = ask_done;
+    objects_submit(rig->objects, &ask->req);
+}
+
+static int
+ask_end(struct ask *ask)
+{
+    wait_for(&ask->done);
+    sem_destroy(&ask->done);
+    return ask->req.rc;
+}
+
+static const struct rig_config plain = { .settle_ns = 0 };
+
+TEST(objects, a_get_gives_the_body_and_the_tag)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_GET, 5);
+    fake_give_block(fake_expect(&rig.fake, BD_GET, "00000005"), 0x77, "tag-1");
+    assert_int_equal(ask_end(&ask), 0);
+    assert_false(ask.req.is_absent);
+    assert_string_equal(ask.req.tag, "tag-1");
+    assert_int_equal(ask.data[0], 0x77);
+    assert_int_equal(ask.data[RIG_BLOCK_BYTES - 1], 0x77);
+    rig_close(&rig);
+}
+
+TEST(objects, what_is_absent_reads_as_zeros)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_GET, 5);
+    fake_answer(fake_next(&rig.fake), BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.is_absent);
+    for (unsigned i = 0; i < RIG_BLOCK_BYTES; i++)
+        assert_int_equal(ask.data[i], 0);
+    rig_close(&rig);
+}
+
+TEST(objects, only_block_0_carries_the_sizes)
+{
+    struct rig rig;
+    struct ask ask;
+    struct fake_request *put;
+
+    rig_open(&rig, &plain);
+    for (uint64_t block = 0; block < 2; block++) {
+        ask_start(&rig, &ask, OBJECT_PUT, block);
+        put = fake_expect_block(&rig.fake, BD_PUT, block);
+        assert_string_equal(put->attrs, block == 0
+                                            ? "s3backer-blocksize=512;s3backer-filesize=32768;"
+                                            : "");
+        assert_int_equal(put->body_bytes, RIG_BLOCK_BYTES);
+        assert_memory_equal(put->body, ask.data, RIG_BLOCK_BYTES);
+        assert_string_equal(put->encoding, "");
+        fake_answer_tag(put, BD_OK, "t");
+        assert_int_equal(ask_end(&ask), 0);
+        assert_string_equal(ask.req.tag, "t");
+        assert_int_equal(ask.req.unsettled_ns, 0);
+    }
+    rig_close(&rig);
+}
+
+TEST(objects, block_0_repeats_its_sizes_in_every_attempt)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_PUT, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct fake_request *put = fake_expect_block(&rig.fake, BD_PUT, 0);
+
+        assert_string_equal(put->attrs, "s3backer-blocksize=512;s3backer-filesize=32768;");
+        fake_answer(put, i == 0 ? BD_RETRY : i == 1 ? BD_UNKNOWN : BD_OK);
+    }
+    assert_int_equal(ask_end(&ask), 0);
+    rig_close(&rig);
+}
+
+TEST(objects, names_are_hashed_when_the_volume_is)
+{
+    const struct rig_config config = { .is_hashed = true, .prefix = "p-" };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &ask, OBJECT_PUT, 9);
+    fake_answer(fake_expect(&rig.fake, BD_PUT, "p-93021f19-00000009"), BD_OK);
+    assert_int_equal(ask_end(&ask), 0);
+    ask_start(&rig, &ask, OBJECT_DELETE, 2);
+    fake_answer(fake_expect(&rig.fake, BD_DELETE, "p-7183baa1-00000002"), BD_OK);
+    assert_int_equal(ask_end(&ask), 0);
+    rig_close(&rig);
+}
+
+/* ---- what is tried again, and what is not */
+
+TEST(objects, each_status_has_its_own_end)
+{
+    static const struct {
+        enum bd_status status;
+        enum object_op op;
+        unsigned attempts; /* all with this status; 0: tried again for ever */
+        int rc;
+    } cases[] = {
+        { BD_RETRY, OBJECT_GET, 0, 0 },        { BD_RETRY, OBJECT_PUT, 0, 0 },
+        { BD_RETRY, OBJECT_DELETE, 0, 0 },     { BD_UNKNOWN, OBJECT_GET, 0, 0 },
+        { BD_UNKNOWN, OBJECT_PUT, 0, 0 },      { BD_UNKNOWN, OBJECT_DELETE, 0, 0 },
+        { BD_DENIED, OBJECT_GET, 1, -EACCES }, { BD_DENIED, OBJECT_PUT, 1, -EACCES },
+        { BD_FULL, OBJECT_PUT, 1, -ENOSPC },   { BD_CORRUPT, OBJECT_GET, 3, -EIO },
+        { BD_CONDITION, OBJECT_PUT, 1, -EIO }, { BD_ABSENT, OBJECT_PUT, 1, -EIO },
+        { BD_ABSENT, OBJECT_DELETE, 1, 0 },    { BD_INVALID, OBJECT_PUT, 1, -EIO },
+        { BD_FATAL, OBJECT_GET, 1, -EIO },     { BD_UNSUPPORTED, OBJECT_DELETE, 1, -EIO },
+        { (enum bd_status)42, OBJECT_PUT, 1, -EIO },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rig rig;
+        struct ask ask;
+
+        rig_open(&rig, &plain);
+        ask_start(&rig, &ask, cases[i].op, 3);
+        for (unsigned j = 0; j < (cases[i].attempts != 0 ? cases[i].attempts : 4); j++)
+            fake_answer(fake_next(&rig.fake), cases[i].status);
+        if (cases[i].attempts == 0) {
+            if (cases[i].op == OBJECT_GET)
+                fake_give_block(fake_next(&rig.fake), 1, "t");
+            else
+                fake_answer(fake_next(&rig.fake), BD_OK);
+        }
+        assert_int_equal(ask_end(&ask), cases[i].rc);
+        assert_int_equal(ask.req.unsettled_ns != 0,
+                         cases[i].status == BD_UNKNOWN && cases[i].op != OBJECT_GET);
+        rig_close(&rig);
+    }
+}
+
+TEST(objects, every_attempt_sends_the_same_bytes)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_PUT, 3);
+    for (unsigned i = 0; i < 4; i++) {
+        struct fake_request *put = fake_expect_block(&rig.fake, BD_PUT, 3);
+
+        assert_int_equal(put->body_bytes, RIG_BLOCK_BYTES);
+        assert_memory_equal(put->body, ask.data, RIG_BLOCK_BYTES);
+        fake_answer(put, i < 2 ? BD_UNKNOWN : i == 2 ? BD_RETRY : BD_OK);
+    }
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.unsettled_ns != 0);
+    rig_close(&rig);
+}
+
+TEST(objects, an_unknown_outcome_is_told_also_when_the_request_fails)
+{
+    struct rig rig;
+    struct ask ask;
+    uint64_t before;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_PUT, 3);
+    before = clock_now_ns();
+    fake_answer(fake_next(&rig.fake), BD_UNKNOWN);
+    fake_answer(fake_next(&rig.fake), BD_DENIED);
+    assert_int_equal(ask_end(&ask), -EACCES);
+    assert_true(ask.req.unsettled_ns >= before && ask.req.unsettled_ns <= clock_now_ns());
+    rig_close(&rig);
+}
+
+TEST(objects, a_body_of_a_wrong_length_fails_that_block_only)
+{
+    static const size_t lengths[] = { 0, 1, RIG_BLOCK_BYTES - 1, RIG_BLOCK_BYTES + 1,
+                                      2 * RIG_BLOCK_BYTES, 100000 };
+    static unsigned char body[100000];
+
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        struct rig rig;
+        struct ask bad, good;
+        bool is_larger = lengths[i] > RIG_BLOCK_BYTES;
+
+        rig_open(&rig, &plain);
+        ask_start(&rig, &bad, OBJECT_GET, 3);
+        /* What is larger is fetched once more, as it may be encoded; what is bad, twice more. */
+        for (unsigned j = 0; j < (is_larger ? 4 : 3); j++)
+            fake_give(fake_expect_block(&rig.fake, BD_GET, 3), body, lengths[i], "t");
+        assert_int_equal(ask_end(&bad), -EIO);
+        ask_start(&rig, &good, OBJECT_GET, 4);
+        fake_give_block(fake_expect_block(&rig.fake, BD_GET, 4), 9, "t");
+        assert_int_equal(ask_end(&good), 0);
+        assert_int_equal(good.data[17], 9);
+        rig_close(&rig);
+    }
+}
+
+TEST(objects, a_body_that_was_damaged_on_the_way_is_fetched_again)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_GET, 3);
+    fake_give(fake_next(&rig.fake), "short", 5, "t");
+    fake_answer(fake_next(&rig.fake), BD_CORRUPT);
+    fake_give_block(fake_next(&rig.fake), 7, "t");
+    assert_int_equal(ask_end(&ask), 0);
+    assert_int_equal(ask.data[0], 7);
+    rig_close(&rig);
+}
+
+/* ---- pauses and limits, by the test's clock */
+
+/* The next request is refused, and the pause after it has begun. */
+static void
+refuse(struct rig *rig, enum bd_status status, uint32_t retry_after_ms)
+{
+    uint64_t retries = rig_counter(rig, "object_retries");
+    struct fake_request *request = fake_next(&rig->fake);
+
+    if (status == BD_RETRY)
+        fake_answer_retry_after(request, retry_after_ms);
+    else
+        fake_answer(request, status);
+    rig_wait_retries(rig, retries + 1);
+}
+
+TEST(objects, the_store_names_the_pause_up_to_half_a_minute)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_GET, 3);
+    refuse(&rig, BD_RETRY, 10000);
+    clock_jump(rig.pool, 9 * NS_PER_S);
+    fake_expect_quiet(&rig.fake);
+    clock_jump(rig.pool, NS_PER_S);
+    refuse(&rig, BD_RETRY, 3600 * 1000);
+    clock_jump(rig.pool, 29 * NS_PER_S);
+    fake_expect_quiet(&rig.fake);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_answer(fake_next(&rig.fake), BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_request_that_stalls_fails_after_one_last_attempt_at_the_limit)
+{
+    const struct rig_config config = { .retry_pause_ns = 100 * NS_PER_S,
+                                       .stall_read_ns = 50 * NS_PER_S,
+                                       .stall_write_ns = 80 * NS_PER_S };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &ask, OBJECT_GET, 3); /* attempts at 0, 30, 50 s */
+    refuse(&rig, BD_RETRY, 0);
+    clock_jump(rig.pool, 30 * NS_PER_S);
+    refuse(&rig, BD_RETRY, 0);
+    clock_jump(rig.pool, 19 * NS_PER_S);
+    fake_expect_quiet(&rig.fake);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_answer(fake_next(&rig.fake), BD_RETRY);
+    assert_int_equal(ask_end(&ask), -EIO);
+
+    ask_start(&rig, &ask, OBJECT_PUT, 3); /* writes have longer: at 0, 30, 60, 80 s */
+    for (unsigned i = 0; i < 3; i++) {
+        refuse(&rig, BD_UNKNOWN, 0);
+        clock_jump(rig.pool, 30 * NS_PER_S);
+    }
+    fake_answer(fake_next(&rig.fake), BD_RETRY);
+    assert_int_equal(ask_end(&ask), -EIO);
+    assert_true(ask.req.unsettled_ns != 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_store_that_is_away_for_hours_is_asked_with_pauses_all_the_time)
+{
+    const struct rig_config config = { .stall_read_ns = UINT64_MAX };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &ask, OBJECT_GET, 3);
+    for (unsigned i = 0; i < 100; i++) {
+        refuse(&rig, BD_RETRY, 0);
+        if (i > 20) { /* the pause has reached its longest; half of it is by chance */
+            clock_jump(rig.pool, 10 * NS_PER_S);
+            fake_expect_quiet(&rig.fake);
+        }
+        clock_jump(rig.pool, 31 * NS_PER_S);
+    }
+    fake_answer(fake_next(&rig.fake), BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    rig_close(&rig);
+}
+
+TEST(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next)
+{
+    const struct rig_config config = { .in_flight_max = 3 };
+    struct rig rig;
+    struct ask asks[10];
+    struct fake_request *requests[ARRAY_LEN(asks)];
+
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < ARRAY_LEN(asks); i++)
+        ask_start(&rig, &asks[i], OBJECT_GET, i);
+    for (unsigned i = 0; i < 3; i++)
+        requests[i] = fake_expect_block(&rig.fake, BD_GET, i);
+    fake_expect_quiet(&rig.fake);
+    for (unsigned i = 0; i < ARRAY_LEN(asks); i++) {
+        fake_answer(requests[i], BD_ABSENT);
+        if (i + 3 < ARRAY_LEN(asks))
+            requests[i + 3] = fake_expect_block(&rig.fake, BD_GET, i + 3);
+        assert_int_equal(ask_end(&asks[i]), 0);
+    }
+    assert_int_equal(fake_in_flight_peak(&rig.fake), 3);
+    rig_close(&rig);
+}
+
+/* ---- deleting many, listing */
+
+TEST(objects, of_a_batch_only_what_is_left_is_deleted_again)
+{
+    struct rig rig;
+    struct ask ask;
+    struct fake_request *many;
+
+    rig_open(&rig, &plain);
+    ask_delete(&rig, &ask, 4, 3);
+    many = fake_expect(&rig.fake, BD_DELETE_MANY, "00000004");
+    assert_int_equal(many->name_count, 3);
+    assert_string_equal(many->names[2], "00000006");
+    fake_answer_some(many, "00000005", BD_RETRY);
+    many = fake_expect(&rig.fake, BD_DELETE_MANY, "00000005");
+    assert_int_equal(many->name_count, 1);
+    fake_answer_some(many, "00000005", BD_UNKNOWN);
+    many = fake_expect(&rig.fake, BD_DELETE_MANY, "00000005");
+    fake_answer_some(many, "00000005", BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.unsettled_ns != 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_batch_fails_when_one_of_it_cannot_be_deleted)
+{
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_delete(&rig, &ask, 4, 3);
+    fake_answer_some(fake_next(&rig.fake), "00000004", BD_DENIED);
+    assert_int_equal(ask_end(&ask), -EACCES);
+    assert_int_equal(ask.req.unsettled_ns, 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one)
+{
+    static const char *const names[] = { "00000001", "00000002x", "00000003", "0000ffff",
+                                         "s3backer-mounted" };
+    const struct rig_config config = { .list_max = 2 };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &ask, OBJECT_LIST, 0);
+    fake_give_names(fake_expect(&rig.fake, BD_LIST, ""), names, ARRAY_LEN(names));
+    assert_int_equal(ask_end(&ask), 0);
+    assert_false(ask.req.list_ended);
+    assert_int_equal(ask.found_count, 1);
+    assert_string_equal(ask.req.list_from, "00000002x");
+
+    for (unsigned page = 0; page < 2; page++) {
+        sem_init(&ask.done, 0, 0);
+        objects_submit(rig.objects, &ask.req);
+        fake_give_names(fake_next(&rig.fake), names, ARRAY_LEN(names));
+        assert_int_equal(ask_end(&ask), 0);
+    }
+    assert_true(ask.req.list_ended);
+    assert_int_equal(ask.found_count, 2);
+    assert_int_equal(ask.found[1], 3);
+    rig_close(&rig);
+}
+
+TEST(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at)
+{
+    static const char *const names[] = { "00000001", "00000002", "00000003", "00000004" };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    memset(&ask, 0, sizeof ask);
+    sem_init(&ask.done, 0, 0);
+    ask.req.op = OBJECT_LIST;
+    ask.req.list_end = 3;
+    ask.req.found = ask_found;
+    ask.req.done = ask_done;
+    objects_submit(rig.objects, &ask.req);
+    fake_give_names(fake_next(&rig.fake), names, ARRAY_LEN(names));
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.list_ended);
+    assert_int_equal(ask.found_count, 2);
+    rig_close(&rig);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RUN(objects, a_get_gives_the_body_and_the_tag),
+        RUN(objects, what_is_absent_reads_as_zeros),
+        RUN(objects, only_block_0_carries_the_sizes),
+        RUN(objects, block_0_repeats_its_sizes_in_every_attempt),
+        RUN(objects, names_are_hashed_when_the_volume_is),
+        RUN(objects, each_status_has_its_own_end),
+        RUN(objects, every_attempt_sends_the_same_bytes),
+        RUN(objects, an_unknown_outcome_is_told_also_when_the_request_fails),
+        RUN(objects, a_body_of_a_wrong_length_fails_that_block_only),
+        RUN(objects, a_body_that_was_damaged_on_the_way_is_fetched_again),
+        RUN(objects, the_store_names_the_pause_up_to_half_a_minute),
+        RUN(objects, a_request_that_stalls_fails_after_one_last_attempt_at_the_limit),
+        RUN(objects, a_store_that_is_away_for_hours_is_asked_with_pauses_all_the_time),
+        RUN(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next),
+        RUN(objects, of_a_batch_only_what_is_left_is_deleted_again),
+        RUN(objects, a_batch_fails_when_one_of_it_cannot_be_deleted),
+        RUN(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one),
+        RUN(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
