@@ -7,6 +7,7 @@
 #ifndef CORE_BACKEND_H
 #define CORE_BACKEND_H
 
+#include "attrs.h"
 #include "base/error.h"
 #include "base/pool.h"
 #include "base/stats.h"
@@ -16,7 +17,6 @@
 #include <stdbool.h>
 
 struct backend;
-struct host_attr;
 
 /* One layer of --backend=outer,inner: its table (already size-copied by the loader) and options. */
 struct backend_layer {
@@ -34,8 +34,8 @@ void backend_close(struct backend *backend);
 /* Of the outermost layer. Missing limits are filled in. */
 const struct bd_backend_info *backend_info(const struct backend *backend);
 
-/* A request.  Fill `io`, submit, read the results in done.  A finished one may be filled and
- * submitted again after backend_io_reset (for retries). */
+/* A request.  Fill `io`, submit, read the results in done.  A finished one may be submitted again, for
+ * retries: submit drops the old results.  A deadline of 0 becomes one minute from submit. */
 struct backend_io {
     struct bd_io io; /* size, scratch are already set */
     struct backend *backend;
@@ -44,8 +44,9 @@ struct backend_io {
     struct error why;        /* "" if the plugin gave no reason */
     char *tag;               /* NULL when none came */
     char *encoding;          /* NULL when none came */
-    struct host_attr *attrs; /* see backend_io_attr */
-    /* LIST: called for each entry on the plugin's thread, borrows; return false for "enough". */
+    struct attrs attrs;      /* that came with the object; see backend_io_attr */
+    /* LIST: called for each entry on the plugin's thread, borrows; return false for "enough": this
+     * entry was taken, no more are wanted. */
     bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag);
     void *entry_arg;
 

@@ -3,6 +3,7 @@
 #ifndef CORE_HOST_H
 #define CORE_HOST_H
 
+#include "base/error.h"
 #include "base/pool.h"
 #include "base/stats.h"
 
@@ -15,5 +16,9 @@ struct host;
 int host_new(const char *name, struct pool *pool, struct stats *stats, struct host **out);
 void host_free(struct host *host);
 const struct bd_host *host_table(const struct host *host);
+
+/* From now on the first error that a plugin logs on this thread becomes `why` and none is logged; NULL ends it.
+ * Around open: what the plugin says there is the one sentence that the user gets. */
+void host_capture_error(struct error *why);
 
 #endif

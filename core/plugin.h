@@ -12,6 +12,7 @@
 #include <bucketdisk/plugin.h>
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct plugin {
     char *path;
@@ -28,6 +29,7 @@ struct plugin {
 struct plugins {
     struct plugin *all;
     unsigned count;
+    char *searched; /* the places looked in, joined by ", " */
 };
 
 struct plugin_search {
@@ -36,7 +38,8 @@ struct plugin_search {
 };
 
 /* Search, load, check.  Fails only when nothing can be searched at all (out of memory, --plugin-path
- * not absolute). Two plugins that claim the same exact token: -EEXIST naming both. */
+ * not absolute).  Two plugins that claim the same exact token, or key wrap: -EEXIST naming both; `plugins`
+ * is filled then, too.  After any other failure it is empty. */
 int plugins_load(struct plugins *plugins, const struct plugin_search *search, struct error *why);
 /* Frees our copies; the modules stay. */
 void plugins_free(struct plugins *plugins);
@@ -48,6 +51,11 @@ const struct plugin *plugins_backend(const struct plugins *plugins, const char *
 /* The codec for a token of any case: exact names and aliases first, then match().  NULL: none. */
 const struct bd_codec *plugins_codec(const struct plugins *plugins, const char *token,
                                      const struct plugin **owner);
+
+/* Would root trust the file at this absolute path: it and every directory and link on
+ * the way belong to root, or to `owner_too`, and nobody else may write there?
+ * -EPERM naming the part at fault, or the errno of looking at it. */
+int plugin_path_trust(const char *path, uid_t owner_too, struct error *why);
 
 /* "dir" of "backend-dir": what prefixes its options. */
 const char *plugin_owner(const struct plugin *plugin);

@@ -25,17 +25,24 @@ void options_free(struct options *options);
 int options_add(struct options *options, const char *owner, const struct bd_option *rows,
                 uint32_t count, uint32_t stride, void *fields, struct error *why);
 
+/* Are these rows of `owner` right in themselves?  -EINVAL with the row and what is wrong with it: names,
+ * types, fields within fields_bytes, defaults that do not parse, two rows of one name. */
+int options_check(const char *owner, const struct bd_option *rows, uint32_t count, uint32_t stride,
+                  uint32_t fields_bytes, struct error *why);
+
 /* Set one option by any of its names.  `value` NULL: given without one.  -ENOENT: no such option. */
 int options_set(struct options *options, const char *name, const char *value, struct error *why);
 
 /* Set the row with BD_OPTF_LOCATION of this owner, if it has one and was not given by name. -ENOENT if
- * it has none. */
+ * it has none, -EEXIST if it was given by name with another value. */
 int options_set_location(struct options *options, const char *owner, const char *value,
                          struct error *why);
 
-/* Parse a whole command line: --name=value, --name value, -o a,b=c (commas escaped by \), short
- * letters from `shorts` ("f=foreground d=debug …"), configFile, "--".  Other words are moved to
- * words[0..*word_count), at most argc of them.  Secrets are overwritten in argv. */
+/* Parse a whole command line, argv[1..argc): --name=value, --name value, -o a,b=c (commas escaped by \),
+ * short letters from `shorts` ("f=foreground d=debug …"), "--".  Other words go to
+ * words[0..*word_count), at most argc of them.  Secrets are overwritten in argv.
+ * Of several values for one option the last counts.  The lines of a file that the option
+ * named configFile names stand where that option stands. */
 int options_parse(struct options *options, int argc, char **argv, const char *shorts, char **words,
                   int *word_count, struct error *why);
 

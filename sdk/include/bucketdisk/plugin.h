@@ -21,7 +21,7 @@
  * into a zeroed struct of its own, so a member that one side does not know is absent (zero),
  * which always means "as before the member existed".  Members are never reordered, retyped
  * or reused.  Arrays of structs carry their stride.  Structs that the host passes carry their
- * `size`; before using a member newer than abi_minor 0 a plugin asks BD_HAS(ptr, member).
+ * `size`; before using a member newer than abi_minor 0 a plugin asks BD_REACHES(type, size, member).
  *
  * THREADS, in these words:
  *  1. submit may be called from any thread, concurrently, also before earlier requests
@@ -156,7 +156,8 @@ struct bd_attr {
  * matches is BD_CONDITION, with if_match that does not, too.
  * PUT replaces the object, its encoding and its attributes whole, atomically to any reader, and
  * is durable when it completes with BD_OK.
- * DELETE of an absent object is BD_OK.  DELETE_MANY sets a status for every name; the request itself
+ * PUT with if_match to an absent object is BD_CONDITION; BD_ABSENT never answers a PUT.
+ * DELETE of an absent object is BD_OK, with if_match BD_CONDITION.  DELETE_MANY sets a status for every name; the request itself
  * completes BD_OK when the statuses are valid, else none of them is looked at.
  * LIST gives names with the prefix, greater than start_after, in byte order, at most `limit`.
  * start_after need not exist and may be NULL.  `more` = 0 says that the listing is complete.
@@ -165,7 +166,7 @@ struct bd_attr {
 struct bd_io {
     uint32_t size; /* of this struct, as the host was compiled */
     uint32_t op;   /* enum bd_op, and later ones */
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* never 0 */
     const char *name;
     void *scratch; /* scratch_bytes of the backend, zeroed; the plugin's until complete */
 
@@ -226,7 +227,8 @@ struct bd_host {
 
     /* Results of GET and HEAD_OBJECT (attr, encoding, tag), PUT (tag) and LIST (entry).
      * The bytes are copied.  What is over the limits above makes the host treat the object as
-     * damaged.  list_add returns 0 to say "enough": stop, and set `more`. `tag` may be NULL. */
+     * damaged.  list_add returns 0 to say "enough": this entry was taken; stop, and set `more` if
+     * there are others.  `tag` may be NULL. */
     void (*attr_add)(struct bd_io *io, const char *name, const void *value, size_t value_bytes);
     void (*encoding_set)(struct bd_io *io, const char *encoding);
     void (*tag_set)(struct bd_io *io, const char *tag);
@@ -305,6 +307,8 @@ enum bd_option_flags {
                                  * store is (a bucket, a directory).  One row of a plugin at most */
     BD_OPTF_SECONDS = 1u << 2,  /* a bare DURATION is in seconds, not milliseconds */
     BD_OPTF_HIDDEN = 1u << 3,   /* not in --help: for tests and debugging */
+    BD_OPTF_BARE = 1u << 4,     /* STRING, ENUM: the value may be left out, which means "" or the
+                                 * first choice; then the next word is never taken for it */
 };
 
 /* One option, as data.  From these rows come parsing, --help, the manual's tables and all checks.
@@ -351,7 +355,7 @@ struct bd_backend_info {
     uint32_t concurrency;       /* requests in flight that make sense at most; 0: no opinion */
     uint32_t reserved2;
     const char *identity;       /* the same for every way to name the same store on this machine,
-                                 * different for any other: "dir:/srv/disk" */
+                                 * different for any other: "dir:8:1:131073" */
     const char *display;        /* what people call it: "/srv/disk", "s3://bucket" */
 };
 
@@ -431,7 +435,7 @@ struct bd_codec {
     const char *summary;
     uint32_t traits;
     uint32_t reserved;
-    /* For families of parametrised tokens: is this one mine?  May be NULL. */
+    /* For families of parametrised tokens: is this one, in lower case, mine?  May be NULL. */
     int (*match)(const char *token);
     enum bd_status (*open)(const struct bd_host *host, const void *options, const char *token,
                            void **handle);

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk plugins: which plugins there are, what they provide, and what is wrong with the
+ * others. */
+#include "cmd.h"
+
+#include "base/options.h"
+#include "plugin.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct plugins_options {
+    const char *plugin_path;
+    uint8_t builtin_only;
+    uint8_t verbose;
+    uint8_t json;
+    uint8_t help;
+};
+
+static const struct bd_option rows[] = {
+    { .name = "plugin-path",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct plugins_options, plugin_path),
+      .metavar = "DIR:FILE.so:...",
+      .help = "look here first: absolute directories or plugin files" },
+    { .name = "plugin-builtin-only",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct plugins_options, builtin_only),
+      .help = "look only where this program was built or installed" },
+    { .name = "verbose",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct plugins_options, verbose),
+      .help = "show aliases of tokens and all options too (-v)" },
+    { .name = "json",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct plugins_options, json),
+      .help = "print one JSON array" },
+    { .name = "help",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct plugins_options, help),
+      .help = "print this text (-h)" },
+};
+
+static const struct {
+    uint32_t trait;
+    const char *name;
+} trait_names[] = {
+    { BD_CODEC_COMPRESSES, "compresses" },       { BD_CODEC_ENCRYPTS, "encrypts" },
+    { BD_CODEC_AUTHENTICATES, "authenticates" }, { BD_CODEC_TRANSFORMS, "transforms" },
+    { BD_CODEC_MAY_DECLINE, "may decline" },     { BD_CODEC_DECODE_ONLY, "decodes only" },
+};
+
+#define TRAIT_COUNT (sizeof trait_names / sizeof trait_names[0])
+
+static bool
+plugin_is_wanted(const struct plugin *plugin, char **names, int name_count)
+{
+    for (int i = 0; i < name_count; i++) {
+        if (strcmp(plugin->name, names[i]) == 0 || strcmp(plugin_owner(plugin), names[i]) == 0)
+            return true;
+    }
+    return name_count == 0;
+}
+
+static void
+codec_print(const struct bd_codec *codec, bool is_verbose)
+{
+    const char *between = "";
+
+    printf("  codec      %s", codec->token);
+    if (codec->match != NULL)
+        printf(" and its family");
+    printf(" (");
+    for (size_t i = 0; i < TRAIT_COUNT; i++) {
+        if (codec->traits & trait_names[i].trait) {
+            printf("%s%s", between, trait_names[i].name);
+            between = ", ";
+        }
+    }
+    printf(")%s%s\n", codec->summary != NULL ? ": " : "",
+           codec->summary != NULL ? codec->summary : "");
+    if (!is_verbose || codec->aliases == NULL || codec->aliases[0] == NULL)
+        return;
+    printf("             also");
+    for (size_t i = 0; codec->aliases[i] != NULL; i++)
+        printf(" %s", codec->aliases[i]);
+    printf("\n");
+}
+
+static void
+options_print(const struct plugin *plugin, bool is_verbose)
+{
+    const struct bd_plugin *desc = &plugin->desc;
+    struct options *options;
+
+    if (desc->option_count == 0)
+        return;
+    if (!is_verbose) {
+        printf("  options   ");
+        for (uint32_t i = 0; i < desc->option_count; i++) {
+            if (!(plugin->options[i].flags & BD_OPTF_HIDDEN))
+                printf(" --%s-%s", plugin_owner(plugin), plugin->options[i].name);
+        }
+        printf("\n");
+        return;
+    }
+    if (options_new(&options) != 0)
+        return;
+    printf("  options\n");
+    if (options_add(options, plugin_owner(plugin), plugin->options, desc->option_count,
+                    sizeof *plugin->options, plugin->option_fields, NULL)
+        == 0)
+        options_help(options, plugin_owner(plugin), stdout);
+    options_free(options);
+}
+
+static void
+plugin_print(const struct plugin *plugin, bool is_verbose)
+{
+    const struct bd_plugin *desc = &plugin->desc;
+
+    if (plugin->why.text[0] != '\0') {
+        printf("%s: no good\n  %s\n", plugin->name, plugin->why.text);
+        return;
+    }
+    printf("%s%s%s%s%s\n", plugin->name, desc->version[0] != '\0' ? " " : "", desc->version,
+           desc->summary[0] != '\0' ? ": " : "", desc->summary);
+    printf("  ABI        %u.%u\n", (unsigned)desc->head.abi_major, (unsigned)desc->abi_minor);
+    printf("  path       %s\n", plugin->path);
+    if (desc->backend != NULL)
+        printf("  backend    %s%s\n", plugin_owner(plugin),
+               plugin->backend.traits & BD_BACKEND_STACKS ? " (stacks on another)" : "");
+    for (uint32_t i = 0; i < desc->codec_count; i++)
+        codec_print(&plugin->codecs[i], is_verbose);
+    for (uint32_t i = 0; i < desc->keywrap_count; i++)
+        printf("  key wrap   %s%s%s\n", plugin->keywraps[i].name,
+               plugin->keywraps[i].summary != NULL ? ": " : "",
+               plugin->keywraps[i].summary != NULL ? plugin->keywraps[i].summary : "");
+    options_print(plugin, is_verbose);
+}
+
+static json_t *
+codec_json(const struct bd_codec *codec)
+{
+    json_t *aliases = json_array(), *traits = json_array();
+
+    for (size_t i = 0; codec->aliases != NULL && codec->aliases[i] != NULL; i++)
+        json_array_append_new(aliases, json_string(codec->aliases[i]));
+    for (size_t i = 0; i < TRAIT_COUNT; i++) {
+        if (codec->traits & trait_names[i].trait)
+            json_array_append_new(traits, json_string(trait_names[i].name));
+    }
+    return json_pack("{s:s, s:s?, s:o, s:o, s:b}", "token", codec->token, "summary", codec->summary,
+                     "aliases", aliases, "traits", traits, "family", codec->match != NULL);
+}
+
+static json_t *
+plugin_json(const struct plugin *plugin)
+{
+    const struct bd_plugin *desc = &plugin->desc;
+    json_t *codecs, *keywraps, *options;
+
+    if (plugin->why.text[0] != '\0')
+        return json_pack("{s:s, s:s, s:b, s:s}", "name", plugin->name, "path", plugin->path,
+                         "usable", 0, "why", plugin->why.text);
+    codecs = json_array();
+    keywraps = json_array();
+    options = json_array();
+    for (uint32_t i = 0; i < desc->codec_count; i++)
+        json_array_append_new(codecs, codec_json(&plugin->codecs[i]));
+    for (uint32_t i = 0; i < desc->keywrap_count; i++)
+        json_array_append_new(keywraps, json_pack("{s:s, s:s?}", "name", plugin->keywraps[i].name,
+                                                  "summary", plugin->keywraps[i].summary));
+    for (uint32_t i = 0; i < desc->option_count; i++)
+        json_array_append_new(options,
+                              json_sprintf("%s-%s", plugin_owner(plugin), plugin->options[i].name));
+    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o}", "name",
+                     plugin->name, "path", plugin->path, "usable", 1, "version", desc->version,
+                     "summary", desc->summary, "abi_major", (int)desc->head.abi_major, "abi_minor",
+                     (int)desc->abi_minor, "backend",
+                     desc->backend != NULL ? json_string(plugin_owner(plugin)) : json_null(),
+                     "codecs", codecs, "keywraps", keywraps, "options", options);
+}
+
+/* 1 when a plugin that was asked for by name is missing or no good. */
+static int
+names_check(const struct plugins *plugins, char **names, int name_count)
+{
+    int status = 0;
+
+    for (int i = 0; i < name_count; i++) {
+        bool is_found = false;
+
+        for (unsigned j = 0; j < plugins->count; j++) {
+            const struct plugin *plugin = &plugins->all[j];
+
+            if (!plugin_is_wanted(plugin, &names[i], 1))
+                continue;
+            is_found = true;
+            if (plugin->why.text[0] != '\0')
+                status = 1;
+        }
+        if (is_found)
+            continue;
+        fprintf(stderr, "bucketdisk: there is no plugin \"%s\"; searched: %s\n", names[i],
+                plugins->searched);
+        status = 1;
+    }
+    return status;
+}
+
+static int
+plugins_show(const struct plugins *plugins, const struct plugins_options *fields, char **names,
+             int name_count)
+{
+    json_t *array = fields->json ? json_array() : NULL;
+
+    for (unsigned i = 0; i < plugins->count; i++) {
+        const struct plugin *plugin = &plugins->all[i];
+
+        if (!plugin_is_wanted(plugin, names, name_count))
+            continue;
+        if (fields->json)
+            json_array_append_new(array, plugin_json(plugin));
+        else
+            plugin_print(plugin, fields->verbose);
+    }
+    if (fields->json) {
+        json_dumpf(array, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        printf("\n");
+        json_decref(array);
+    } else if (plugins->count == 0) {
+        printf("no plugins; searched: %s\n", plugins->searched);
+    }
+    return names_check(plugins, names, name_count);
+}
+
+int
+cmd_plugins(int argc, char **argv)
+{
+    struct plugins_options fields = { 0 };
+    struct plugins plugins = { 0 };
+    struct plugin_search search;
+    struct options *options = NULL;
+    char **names = calloc((size_t)argc + 1, sizeof *names);
+    struct error why = { "out of memory" };
+    int name_count, rc, status = 2;
+
+    if (names == NULL || options_new(&options) != 0
+        || options_add(options, "", rows, sizeof rows / sizeof rows[0], sizeof rows[0], &fields,
+                       &why)
+               != 0
+        || options_parse(options, argc, argv, "v=verbose h=help", names, &name_count, &why) != 0) {
+        fprintf(stderr, "bucketdisk: %s\n", why.text);
+        goto free_options;
+    }
+    if (fields.help) {
+        printf(
+            "usage: bucketdisk plugins [OPTION...] [NAME...]\n\n"
+            "List the plugins that are found, and what is wrong with those that cannot be used.\n"
+            "Exit 1 when a NAME is not found or cannot be used, or two plugins collide.\n\n");
+        options_help(options, "", stdout);
+        status = 0;
+        goto free_options;
+    }
+    search =
+        (struct plugin_search){ .extra = fields.plugin_path, .builtin_only = fields.builtin_only };
+    rc = plugins_load(&plugins, &search, &why);
+    if (rc != 0)
+        fprintf(stderr, "bucketdisk: %s\n", why.text);
+    status = rc == 0 ? 0 : 1;
+    if ((rc == 0 || rc == -EEXIST) && plugins_show(&plugins, &fields, names, name_count) != 0)
+        status = 1;
+    plugins_free(&plugins);
+free_options:
+    options_free(options);
+    free(names);
+    return status;
+}

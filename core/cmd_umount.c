@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk umount, and umount.fuse.bucketdisk for umount(8): unmount, and wait until everything is stored. */
+#include "cmd.h"
+
+#include "base/log.h"
+#include "locallock.h"
+#include "mountinfo.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int
+usage(const char *word)
+{
+    if (word != NULL)
+        log_line(BD_ERROR, "umount: %s makes no sense here; it takes a mount point, and -l to detach one "
+                 "that is in use", word);
+    else
+        log_line(BD_ERROR, "umount: which mount point?");
+    return EXIT_FAILED;
+}
+
+static int
+unmount(const char *word, bool is_lazy)
+{
+    char *path = mountpoint_realpath(word), holders[400];
+    struct error why = { "" };
+    struct mountinfo info;
+    pid_t pid;
+    int fd, rc;
+
+    if (path == NULL) {
+        log_line(BD_ERROR, "umount: %s: %s", word, strerror(errno));
+        return EXIT_FAILED;
+    }
+    if (!mountinfo_at(path, &info) || strcmp(info.type, "fuse.bucketdisk") != 0) {
+        log_line(BD_ERROR, "umount: %s is not a mount of bucketdisk", word);
+        free(path);
+        return EXIT_FAILED;
+    }
+    fd = locallock_find(info.device, &pid); /* -1: read-only, or its daemon is dead: nothing to wait for */
+    rc = mountpoint_umount(path, is_lazy);
+    if (rc != 0) {
+        mountpoint_holders(path, holders, sizeof holders);
+        log_line(BD_ERROR, "umount: %s: %s%s%s", word, strerror(-rc),
+                 rc == -EBUSY && holders[0] != '\0' ? ", used by " : "", rc == -EBUSY ? holders : "");
+        if (fd != -1)
+            close(fd);
+    } else if (fd != -1) {
+        rc = locallock_wait(fd, &why);
+        if (rc != 0)
+            log_line(BD_ERROR, "umount: %s: %s", word, why.text);
+    }
+    free(path);
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+int
+cmd_umount(int argc, char **argv)
+{
+    const char *mountpoint = NULL;
+    bool is_lazy = false;
+
+    /* umount(8) hands its own letters on: -n (no mtab), -r, -v, -f and -t TYPE mean nothing here. */
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+
+        if (word[0] != '-' || word[1] == '\0') {
+            if (mountpoint != NULL)
+                return usage(word);
+            mountpoint = word;
+        } else if (strcmp(word, "--lazy") == 0) {
+            is_lazy = true;
+        } else if (strcmp(word, "-t") == 0 || strcmp(word, "-N") == 0) {
+            i++;
+        } else {
+            if (word[strspn(word + 1, "flnrv") + 1] != '\0')
+                return usage(word);
+            is_lazy = is_lazy || strchr(word, 'l') != NULL;
+        }
+    }
+    return mountpoint != NULL ? unmount(mountpoint, is_lazy) : usage(NULL);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mount: one directory with the disk as a file, and its statistics.
+ *
+ * Several threads read requests from the kernel; none of them waits for the store.  Replies are sent by
+ * whichever thread completes a request.  The only place that knows FUSE. */
+#ifndef CORE_FUSE_H
+#define CORE_FUSE_H
+
+#include "base/error.h"
+#include "base/stats.h"
+#include "disk.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct frontend;
+
+struct frontend_config {
+    const char *mountpoint; /* absolute */
+    const char *source;     /* what mount(8) and df show */
+    const char *file_name;
+    const char *stats_name; /* NULL or "": none; NAME.json is the same as JSON */
+    mode_t file_mode;
+    uid_t uid;
+    gid_t gid;
+    bool is_read_only;
+    bool is_direct_io;  /* every access goes round the kernel's page cache */
+    bool allow_other;
+    bool is_debug;
+    unsigned threads;
+    unsigned background_max; /* requests that the kernel keeps in flight */
+    uint64_t (*data_bytes)(void *arg); /* that the file occupies */
+    void *data_bytes_arg;
+    void (*ready)(void *arg); /* called once, when the first request would be served */
+    void *ready_arg;
+};
+
+/* Borrows disk, stats and the strings of config until frontend_free. */
+int frontend_new(const struct frontend_config *config, const struct disk *disk,
+                 struct stats *stats, struct error *why, struct frontend **out);
+/* Mount.  Until frontend_run, requests wait. */
+int frontend_mount(struct frontend *frontend, struct error *why);
+/* Serve until the filesystem is unmounted or frontend_abandon is called; every request has been
+ * answered then. */
+int frontend_run(struct frontend *frontend);
+/* Make frontend_run end though the kernel may still hold the (lazily detached) mount.  Any thread. */
+void frontend_abandon(struct frontend *frontend);
+void frontend_free(struct frontend *frontend);
+
+#endif

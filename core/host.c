@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host table that plugins call. */
+#include "host.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coding.h"
+#include "request.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+struct host {
+    struct bd_host table; /* first: a plugin's pointer to it is a pointer to us */
+    const char *name;
+    struct pool *pool;
+    struct stats *stats;
+};
+
+static const struct host *
+host_of(const struct bd_host *table)
+{
+    return (const struct host *)(const void *)table;
+}
+
+static void host_log(const struct bd_host *table, enum bd_log_level level, const char *format, ...)
+    BD_PRINTF(3, 4);
+
+/* Where this thread's next error line goes instead of the log. */
+static _Thread_local struct error *captured;
+
+void
+host_capture_error(struct error *why)
+{
+    if (why != NULL)
+        why->text[0] = '\0';
+    captured = why;
+}
+
+static void
+host_log(const struct bd_host *table, enum bd_log_level level, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (level == BD_ERROR && captured != NULL) {
+        if (captured->text[0] == '\0')
+            error_set(captured, 0, "%s: %s", host_of(table)->name, text);
+        return;
+    }
+    log_line((unsigned)level <= BD_DEBUG ? level : BD_DEBUG, "%s: %s", host_of(table)->name, text);
+}
+
+/* ---- timers and threads */
+
+struct host_timer {
+    struct timer timer; /* first: the pool gives us its address */
+    bd_callback *callback;
+    void *arg;
+};
+
+static void
+timer_run(struct task *task)
+{
+    struct host_timer *timer = (struct host_timer *)(void *)task;
+    bd_callback *callback = timer->callback;
+    void *arg = timer->arg;
+
+    free(timer);
+    callback(arg);
+}
+
+static int
+host_timer(const struct bd_host *table, uint64_t at_ns, bd_callback *callback, void *arg)
+{
+    const struct host *host = host_of(table);
+    struct host_timer *timer;
+
+    if (host->pool == NULL)
+        return -1;
+    timer = calloc(1, sizeof *timer);
+    if (timer == NULL)
+        return -1;
+    timer->timer.task.run = timer_run;
+    timer->callback = callback;
+    timer->arg = arg;
+    if (pool_timer_set(host->pool, &timer->timer, at_ns) != 0) {
+        free(timer);
+        return -1;
+    }
+    return 0;
+}
+
+struct host_thread {
+    pthread_t thread;
+    bd_callback *callback;
+    void *arg;
+    char name[16]; /* what the kernel keeps */
+};
+
+static void *
+thread_main(void *arg)
+{
+    struct host_thread *thread = arg;
+
+    pthread_setname_np(pthread_self(), thread->name);
+    thread->callback(thread->arg);
+    return NULL;
+}
+
+static void *
+host_thread_new(const struct bd_host *table, const char *name, bd_callback *callback, void *arg)
+{
+    struct host_thread *thread = calloc(1, sizeof *thread);
+    sigset_t all, old;
+    int rc;
+
+    (void)table;
+    if (thread == NULL)
+        return NULL;
+    thread->callback = callback;
+    thread->arg = arg;
+    snprintf(thread->name, sizeof thread->name, "%s", name);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    rc = pthread_create(&thread->thread, NULL, thread_main, thread);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0) {
+        free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+static void
+host_thread_join(void *arg)
+{
+    struct host_thread *thread = arg;
+
+    if (thread == NULL)
+        return;
+    pthread_join(thread->thread, NULL);
+    free(thread);
+}
+
+/* ---- counters */
+
+/* "backend-s3" and "puts" give "s3_puts". */
+static void *
+host_counter(const struct bd_host *table, const char *name, const char *help)
+{
+    static const char *const kinds[] = { "backend-", "codec-", "crypto-" };
+    const struct host *host = host_of(table);
+    const char *owner = host->name;
+    char full[160];
+
+    if (host->stats == NULL)
+        return NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strncmp(owner, kinds[i], strlen(kinds[i])) == 0) {
+            owner += strlen(kinds[i]);
+            break;
+        }
+    }
+    snprintf(full, sizeof full, "%s_%s", owner, name);
+    for (char *c = full; *c != '\0'; c++) {
+        if (*c == '-')
+            *c = '_';
+    }
+    return stats_counter(host->stats, full, help);
+}
+
+static void
+host_counter_add(void *counter, int64_t delta)
+{
+    counter_add(counter, delta);
+}
+
+/* ---- randomness, secrets, keys */
+
+static void
+host_random(void *out, size_t bytes)
+{
+    unsigned char *next = out;
+
+    while (bytes > 0) {
+        ssize_t got = getrandom(next, bytes, 0);
+
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            /* A key or nonce that is not random is worse than no daemon. */
+            log_line(BD_ERROR, "the kernel gives no random bytes: %s", strerror(errno));
+            abort();
+        }
+        next += got;
+        bytes -= (size_t)got;
+    }
+}
+
+/* A secret has pages of its own, so that locking and the dump flag concern nothing else.  The size
+ * of the mapping is kept in front. */
+#define SECRET_HEAD 64u
+
+static void *
+host_secret_alloc(size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t total;
+    unsigned char *map;
+
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    total = (bytes + SECRET_HEAD + page - 1) / page * page;
+    map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    (void)mlock(map,
+                total); /* RLIMIT_MEMLOCK may be small; a secret that may be swapped still works */
+    (void)madvise(map, total, MADV_DONTDUMP);
+    memcpy(map, &total, sizeof total);
+    return map + SECRET_HEAD;
+}
+
+static void
+host_secret_free(void *secret)
+{
+    unsigned char *map;
+    size_t total;
+
+    if (secret == NULL)
+        return;
+    map = (unsigned char *)secret - SECRET_HEAD;
+    memcpy(&total, map, sizeof total);
+    explicit_bzero(map, total);
+    munmap(map, total);
+}
+
+static enum bd_status
+host_key(const struct bd_host *table, const char *purpose, void *out, size_t bytes)
+{
+    (void)table, (void)purpose, (void)out, (void)bytes;
+    return BD_UNSUPPORTED;
+}
+
+static enum bd_status
+host_passphrase(const struct bd_host *table, char **out, size_t *bytes)
+{
+    (void)table, (void)out, (void)bytes;
+    return BD_UNSUPPORTED;
+}
+
+/* ---- codecs at work */
+
+void
+coding_error(struct bd_coding *coding, const char *format, ...)
+{
+    struct coding *state = coding->host_private;
+    va_list args;
+
+    if (state == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(state->why.text, sizeof state->why.text, format, args);
+    va_end(args);
+}
+
+void
+coding_attr_add(struct bd_coding *coding, const char *name, const void *value, size_t value_bytes)
+{
+    struct coding *state = coding->host_private;
+    int rc;
+
+    if (state == NULL)
+        return;
+    rc = state->added == NULL ? -EINVAL : attrs_add(state->added, name, value, value_bytes);
+    if (rc != 0 && state->rc == 0)
+        state->rc = rc;
+}
+
+const void *
+coding_attr_get(const struct bd_coding *coding, const char *name, size_t *value_bytes)
+{
+    const struct coding *state = coding->host_private;
+    const struct bd_attr *attr;
+
+    if (state == NULL || state->stored == NULL)
+        return NULL;
+    attr = attrs_find(state->stored, name);
+    if (attr == NULL)
+        return NULL;
+    *value_bytes = attr->value_bytes;
+    return attr->value;
+}
+
+/* ---- life */
+
+int
+host_new(const char *name, struct pool *pool, struct stats *stats, struct host **out)
+{
+    struct host *host = calloc(1, sizeof *host);
+
+    if (host == NULL)
+        return -ENOMEM;
+    host->name = name;
+    host->pool = pool;
+    host->stats = stats;
+    host->table = (struct bd_host){
+        .head = BD_HEAD(HOST, struct bd_host),
+        .abi_minor = BD_ABI_MINOR,
+        .log = host_log,
+        .complete = request_complete,
+        .error = request_error,
+        .attr_add = request_attr_add,
+        .encoding_set = request_encoding_set,
+        .tag_set = request_tag_set,
+        .list_add = request_list_add,
+        .child_new = request_child_new,
+        .child_submit = request_child_submit,
+        .child_result = request_child_result,
+        .child_free = request_child_free,
+        .timer = host_timer,
+        .now_ns = clock_now_ns,
+        .thread_new = host_thread_new,
+        .thread_join = host_thread_join,
+        .counter = host_counter,
+        .counter_add = host_counter_add,
+        .random = host_random,
+        .secret_alloc = host_secret_alloc,
+        .secret_free = host_secret_free,
+        .key = host_key,
+        .passphrase = host_passphrase,
+        .coding_error = coding_error,
+        .coding_attr_add = coding_attr_add,
+        .coding_attr_get = coding_attr_get,
+    };
+    *out = host;
+    return 0;
+}
+
+void
+host_free(struct host *host)
+{
+    free(host);
+}
+
+const struct bd_host *
+host_table(const struct host *host)
+{
+    return &host->table;
+}

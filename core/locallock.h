@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lock of this machine on one volume, and how the daemon that holds it is doing.
+ *
+ * A file in /run/bucketdisk (for users, in their runtime directory), flock'ed for the life of the daemon: so it is
+ * free the moment that the daemon is gone, however that came about.  The holder keeps a few lines in it
+ * for others to read: those who want to mount, and `bucketdisk umount`. */
+#ifndef CORE_LOCALLOCK_H
+#define CORE_LOCALLOCK_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct locallock;
+
+enum lock_state {
+    LOCK_STARTING,
+    LOCK_SERVING,
+    LOCK_FINISHING, /* unmounted; storing the rest */
+    LOCK_DONE,
+};
+
+/* Take the lock on the volume of this identity; `volume` is what people call it.  While another daemon holds it:
+ *   serving or starting     -EBUSY with who and where
+ *   storing the rest        waits for its end, and logs that it does */
+int locallock_take(const char *identity, const char *volume, struct error *why,
+                   struct locallock **out);
+/* What others shall see from now on.  mountpoint and device may be NULL: as before.  `result` is the
+ * sentence to end with: "" for a good end. */
+void locallock_state(struct locallock *lock, enum lock_state state, const char *mountpoint,
+                     const char *device, const char *result);
+void locallock_release(struct locallock *lock);
+
+/* Tells lock directories apart: two daemons with the same id on the same boot exclude each other. */
+void locallock_id(const struct locallock *lock, char *out, size_t out_bytes);
+
+/* For `bucketdisk umount`: the lock file of the daemon that serves this mount; -1 if there is none. */
+int locallock_find(const char *device, pid_t *pid);
+/* Wait until that daemon has ended.  0, or -EIO with its last words. */
+int locallock_wait(int fd, struct error *why);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program: which command is meant. */
+#include "cmd.h"
+
+#include <string.h>
+
+static const struct {
+    const char *word;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    { "mount", cmd_mount },
+    { "umount", cmd_umount },
+    { "plugins", cmd_plugins },
+};
+
+int
+main(int argc, char **argv)
+{
+    const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+    name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
+    if (strncmp(name, "umount.", 7) == 0)
+        return cmd_umount(argc, argv);
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].word) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    return cmd_mount(argc, argv);
+}

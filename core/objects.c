@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bottom layer: blocks to named, encoded objects and back.
+ *
+ * Life of a request; everything after the first line runs on pool workers:
+ *
+ *   submit -> [PUT: encode] -> wait for a place -> attempt -> answer -> done
+ *                                                     ^          |
+ *                                                     +- pause <-+  RETRY, UNKNOWN, a bad body (twice)
+ *
+ * Sending the same bytes again is harmless whatever became of the attempt before, so a PUT or DELETE of
+ * unknown outcome is simply repeated; that there was one is told upwards, where a different version of
+ * the block must wait for it. */
+#include "objects.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_PAUSE_MAX_NS (30 * NS_PER_S)
+#define TELL_AFTER_NS (5 * NS_PER_S)
+#define BAD_BODY_RETRIES 2
+#define MEDIA_TYPE "application/x-s3backer-block"
+
+struct objects {
+    struct objects_config config; /* these: fixed after objects_new */
+    struct backend *backend;
+    struct chain *chain;
+    struct pool *pool;
+    unsigned delete_max;
+    unsigned list_max;
+    struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *unknown, *corrupt, *failed;
+    struct counter *bytes_read, *bytes_written;
+
+    atomic_bool is_stalled; /* the user has been told */
+    atomic_uint jitter;     /* state of a small generator */
+
+    pthread_mutex_t lock; /* guards the rest */
+    unsigned in_flight, in_flight_peak;
+    struct attempt *waiting, **waiting_last;
+};
+
+/* All that one request needs below. */
+struct attempt {
+    struct objects *objects;
+    struct object_req *req;
+    struct backend_io *io;
+    struct attempt *next;
+    union {
+        struct task task;
+        struct timer timer;
+    } run;
+    uint64_t started_ns;
+    uint64_t pause_ns;
+    unsigned bad_bodies;
+    bool has_seen_answer;
+
+    object_name name;
+    struct encoded encoded;
+    void *body; /* GET: where it goes: req->data, or a buffer of ours */
+    size_t body_cap;
+    object_name *names; /* DELETE of several */
+    const char **name_pointers;
+    uint32_t *statuses;
+};
+
+static const char *const op_words[] = {
+    [OBJECT_GET] = "read",
+    [OBJECT_PUT] = "write",
+    [OBJECT_DELETE] = "delete",
+    [OBJECT_LIST] = "list",
+};
+
+static bool
+is_write(const struct object_req *req)
+{
+    return req->op == OBJECT_PUT || req->op == OBJECT_DELETE;
+}
+
+/* ---- the end of a request */
+
+static void place_put(struct objects *objects);
+
+static void
+attempt_free(struct attempt *attempt)
+{
+    backend_io_free(attempt->io);
+    if (attempt->req->op == OBJECT_PUT)
+        encoded_free(&attempt->encoded, attempt->req->data);
+    if (attempt->body != attempt->req->data)
+        free(attempt->body);
+    free(attempt->names);
+    free(attempt->name_pointers);
+    free(attempt->statuses);
+    free(attempt);
+}
+
+static void
+finish(struct attempt *attempt, int rc)
+{
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+
+    if (rc != 0)
+        counter_add(objects->failed, 1);
+    attempt_free(attempt);
+    place_put(objects);
+    req->rc = rc;
+    req->done(req);
+}
+
+static int
+status_errno(enum bd_status status)
+{
+    switch (status) {
+    case BD_DENIED:
+        return -EACCES;
+    case BD_FULL:
+        return -ENOSPC;
+    default:
+        return -EIO;
+    }
+}
+
+static void
+fail(struct attempt *attempt, int rc, const char *reason)
+{
+    struct object_req *req = attempt->req;
+
+    if (req->op == OBJECT_DELETE && req->count > 1)
+        log_line(BD_ERROR, "cannot delete %u blocks from %s on: %s", req->count, attempt->name, reason);
+    else if (req->op == OBJECT_LIST)
+        log_line(BD_ERROR, "cannot list objects after \"%s\": %s", req->list_from, reason);
+    else
+        log_line(BD_ERROR, "cannot %s block %08" PRIx64 ", object %s: %s", op_words[req->op],
+                 req->block, attempt->name, reason);
+    finish(attempt, rc);
+}
+
+/* ---- retrying */
+
+static void attempt_send(struct attempt *attempt);
+
+static void
+pause_over(struct task *task)
+{
+    attempt_send(container_of(task, struct attempt, run.task));
+}
+
+/* Half of the pause is by chance, so that requests that failed together do not come back together. */
+static uint64_t
+with_jitter(struct objects *objects, uint64_t pause_ns)
+{
+    unsigned x = atomic_fetch_add(&objects->jitter, 0x9e3779b9u);
+
+    x ^= x >> 16;
+    x *= 0x45d9f3bu;
+    x ^= x >> 16;
+    return pause_ns / 2 + pause_ns / 2 * (x % 1024) / 1024;
+}
+
+static void
+retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int rc)
+{
+    struct objects *objects = attempt->objects;
+    const struct objects_config *config = &objects->config;
+    uint64_t stall_ns = is_write(attempt->req) ? config->stall_write_ns : config->stall_read_ns;
+    uint64_t now = clock_now_ns();
+    uint64_t stalled_ns = now - attempt->started_ns;
+    uint64_t pause_ns = with_jitter(objects, attempt->pause_ns);
+
+    if (pause_ns < store_asks_ms * NS_PER_MS)
+        pause_ns = store_asks_ms * NS_PER_MS;
+    if (pause_ns > RETRY_PAUSE_MAX_NS)
+        pause_ns = RETRY_PAUSE_MAX_NS;
+    if (stalled_ns >= stall_ns) {
+        fail(attempt, rc, reason);
+        return;
+    }
+    if (pause_ns > stall_ns - stalled_ns)
+        pause_ns = stall_ns - stalled_ns; /* one last attempt at the end of the time */
+    if (stalled_ns > TELL_AFTER_NS && !atomic_exchange(&objects->is_stalled, true))
+        log_line(BD_WARNING, "the store does not do what it is asked, trying again: %s: %s",
+                 attempt->name, reason);
+    else
+        log_line(BD_DEBUG, "%s of %s: %s; again in %" PRIu64 " ms", op_words[attempt->req->op],
+                 attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
+    counter_add(objects->retries, 1);
+    attempt->pause_ns *= 2;
+    attempt->run.timer.task.run = pause_over;
+    attempt->run.timer.heap_slot = 0;
+    if (pool_timer_set(objects->pool, &attempt->run.timer, now + pause_ns) != 0)
+        fail(attempt, -ENOMEM, "out of memory");
+}
+
+static void
+settle(struct objects *objects)
+{
+    if (atomic_load(&objects->is_stalled) && atomic_exchange(&objects->is_stalled, false))
+        log_line(BD_INFO, "the store answers again");
+}
+
+/* ---- answers */
+
+static void
+got(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+    struct backend_io *io = attempt->io;
+    struct error why = { "" };
+    int rc = 0;
+
+    counter_add(objects->gets, 1);
+    counter_add(objects->bytes_read, (int64_t)io->io.len);
+    if (io->io.object_bytes > attempt->body_cap && attempt->body == req->data) {
+        /* Larger than a plain block: it must be encoded.  Once more, with room for that. */
+        attempt->body_cap = chain_body_bytes_max(objects->chain);
+        attempt->body = malloc(attempt->body_cap);
+        if (attempt->body == NULL) {
+            attempt->body = req->data;
+            fail(attempt, -ENOMEM, "out of memory");
+            return;
+        }
+        attempt_send(attempt);
+        return;
+    }
+    if (io->io.object_bytes > attempt->body_cap) {
+        rc = error_set(&why, -EBADMSG, "the object has %" PRIu64 " bytes, expected at most %zu",
+                       io->io.object_bytes, attempt->body_cap);
+    } else if (attempt->body == req->data && chain_applies(objects->chain, io->encoding)) {
+        void *copy = malloc(io->io.len + 1);
+
+        if (copy == NULL) {
+            fail(attempt, -ENOMEM, "out of memory");
+            return;
+        }
+        memcpy(copy, attempt->body, io->io.len);
+        rc = chain_decode(objects->chain, req->block, io->encoding,
+                          (struct bd_bytes){ copy, io->io.len }, &io->attrs, req->data, &why);
+        free(copy);
+    } else {
+        rc = chain_decode(objects->chain, req->block, io->encoding,
+                          (struct bd_bytes){ attempt->body, io->io.len }, &io->attrs, req->data, &why);
+    }
+    if (rc == 0) {
+        if (io->tag != NULL)
+            strcpy(req->tag, io->tag); /* backend.c has checked its length */
+        settle(objects);
+        finish(attempt, 0);
+        return;
+    }
+    counter_add(objects->corrupt, 1);
+    /* What is damaged on the way comes right when it is fetched again; what is stored damaged does not. */
+    if (rc == -EBADMSG && attempt->bad_bodies++ < BAD_BODY_RETRIES)
+        retry(attempt, 0, why.text, -EIO);
+    else
+        fail(attempt, rc == -ENOMEM ? rc : -EIO, why.text);
+}
+
+static void
+deleted_many(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    struct bd_io *io = &attempt->io->io;
+    uint32_t left = 0;
+    uint32_t worst = BD_OK;
+
+    for (uint32_t i = 0; i < io->name_count; i++) {
+        uint32_t status = attempt->statuses[i];
+
+        if (status == BD_OK || status == BD_ABSENT)
+            continue;
+        /* Only what is not done stays in the list for another attempt. */
+        attempt->name_pointers[left++] = attempt->name_pointers[i];
+        if (status == BD_UNKNOWN)
+            attempt->req->unsettled_ns = clock_now_ns();
+        if (worst == BD_OK || worst == BD_RETRY || worst == BD_UNKNOWN)
+            worst = status;
+    }
+    counter_add(objects->deletes, io->name_count - left);
+    io->name_count = left;
+    if (left == 0) {
+        settle(objects);
+        finish(attempt, 0);
+    } else if (worst == BD_RETRY || worst == BD_UNKNOWN) {
+        retry(attempt, io->retry_after_ms, "some objects were not deleted", -EIO);
+    } else {
+        fail(attempt, status_errno((enum bd_status)worst), status_name((enum bd_status)worst));
+    }
+}
+
+static void
+succeeded(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+
+    switch (req->op) {
+    case OBJECT_GET:
+        got(attempt);
+        return;
+    case OBJECT_PUT:
+        counter_add(objects->puts, 1);
+        counter_add(objects->bytes_written, (int64_t)attempt->encoded.body_bytes);
+        if (attempt->io->tag != NULL)
+            strcpy(req->tag, attempt->io->tag);
+        break;
+    case OBJECT_DELETE:
+        if (req->count > 1) {
+            deleted_many(attempt);
+            return;
+        }
+        counter_add(objects->deletes, 1);
+        break;
+    case OBJECT_LIST:
+        counter_add(objects->lists, 1);
+        if (attempt->io->io.more == 0)
+            req->list_ended = true;
+        break;
+    }
+    settle(objects);
+    finish(attempt, 0);
+}
+
+static void
+answered(struct backend_io *io, void *arg)
+{
+    struct attempt *attempt = arg;
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+    const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+
+    switch (io->status) {
+    case BD_OK:
+        succeeded(attempt);
+        return;
+    case BD_ABSENT:
+        if (req->op == OBJECT_GET) {
+            counter_add(objects->absent, 1);
+            memset(req->data, 0, objects->config.layout->block_bytes);
+            req->is_absent = true;
+            settle(objects);
+            finish(attempt, 0);
+            return;
+        }
+        if (req->op == OBJECT_DELETE && req->count == 1) {
+            finish(attempt, 0);
+            return;
+        }
+        fail(attempt, -EIO, reason);
+        return;
+    case BD_UNKNOWN:
+        counter_add(objects->unknown, 1);
+        if (is_write(req))
+            req->unsettled_ns = clock_now_ns();
+        retry(attempt, io->io.retry_after_ms, reason, -EIO);
+        return;
+    case BD_RETRY:
+        retry(attempt, io->io.retry_after_ms, reason, -EIO);
+        return;
+    case BD_CORRUPT:
+        counter_add(objects->corrupt, 1);
+        if (attempt->bad_bodies++ < BAD_BODY_RETRIES)
+            retry(attempt, 0, reason, -EIO);
+        else
+            fail(attempt, -EIO, reason);
+        return;
+    default:
+        fail(attempt, status_errno(io->status), reason);
+        return;
+    }
+}
+
+/* ---- sending */
+
+static bool
+list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
+{
+    struct attempt *attempt = arg;
+    struct object_req *req = attempt->req;
+    const struct layout *layout = attempt->objects->config.layout;
+    uint64_t block;
+
+    (void)object_bytes;
+    (void)tag;
+    strcpy(req->list_from, name); /* backend.c has checked its length */
+    if (!layout_parse(layout, name, &block))
+        return true;
+    if (!layout->is_hashed && block >= req->list_end) {
+        req->list_ended = true;
+        return false;
+    }
+    req->found(req, block);
+    return true;
+}
+
+static void
+attempt_send(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+    struct bd_io *io = &attempt->io->io;
+
+    io->deadline_ns = clock_now_ns() + objects->config.attempt_ns;
+    io->name = attempt->name;
+    switch (req->op) {
+    case OBJECT_GET:
+        io->op = BD_GET;
+        io->data = attempt->body;
+        io->cap = attempt->body_cap;
+        break;
+    case OBJECT_PUT:
+        io->op = BD_PUT;
+        io->body = attempt->encoded.body;
+        io->body_bytes = attempt->encoded.body_bytes;
+        io->encoding = attempt->encoded.encoding[0] != '\0' ? attempt->encoded.encoding : NULL;
+        io->media_type = MEDIA_TYPE;
+        break;
+    case OBJECT_DELETE:
+        if (req->count == 1) {
+            io->op = BD_DELETE;
+        } else {
+            io->op = BD_DELETE_MANY;
+            io->names = attempt->name_pointers;
+            io->statuses = attempt->statuses;
+        }
+        break;
+    case OBJECT_LIST:
+        io->op = BD_LIST;
+        io->name = objects->config.layout->prefix;
+        strcpy(attempt->name, req->list_from); /* list_from moves on while the plugin reads this */
+        io->start_after = attempt->name[0] != '\0' ? attempt->name : NULL;
+        io->limit = objects->list_max;
+        attempt->io->entry = list_entry;
+        attempt->io->entry_arg = attempt;
+        break;
+    }
+    backend_submit(attempt->io, answered, attempt);
+}
+
+static void
+attempt_first(struct attempt *attempt)
+{
+    attempt->started_ns = clock_now_ns();
+    attempt_send(attempt);
+}
+
+/* Ends one request's stay among those in flight: the oldest one that waits takes its place. */
+static void
+place_put(struct objects *objects)
+{
+    struct attempt *next;
+
+    pthread_mutex_lock(&objects->lock);
+    next = objects->waiting;
+    if (next != NULL) {
+        objects->waiting = next->next;
+        if (objects->waiting == NULL)
+            objects->waiting_last = &objects->waiting;
+    } else {
+        objects->in_flight--;
+    }
+    pthread_mutex_unlock(&objects->lock);
+    if (next != NULL)
+        attempt_first(next);
+}
+
+static void
+place_get(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    bool is_free;
+
+    pthread_mutex_lock(&objects->lock);
+    is_free = objects->in_flight < objects->config.in_flight_max;
+    if (is_free) {
+        objects->in_flight++;
+        if (objects->in_flight > objects->in_flight_peak)
+            objects->in_flight_peak = objects->in_flight;
+    } else {
+        attempt->next = NULL;
+        *objects->waiting_last = attempt;
+        objects->waiting_last = &attempt->next;
+    }
+    pthread_mutex_unlock(&objects->lock);
+    if (is_free)
+        attempt_first(attempt);
+}
+
+/* ---- making a request ready */
+
+static int
+prepare_put(struct attempt *attempt, struct error *why)
+{
+    struct objects *objects = attempt->objects;
+    const struct layout *layout = objects->config.layout;
+    struct object_req *req = attempt->req;
+    struct bd_io *io = &attempt->io->io;
+    struct attrs *attrs = &attempt->encoded.attrs;
+    int rc;
+
+    rc = chain_encode(objects->chain, req->block, req->data, &attempt->encoded, why);
+    if (rc == 0 && req->block == 0)
+        rc = layout_add_sizes(layout, attrs);
+    if (rc != 0)
+        return rc;
+    io->attrs = attrs->list;
+    io->attr_count = attrs->count;
+    io->attr_stride = sizeof *attrs->list;
+    return 0;
+}
+
+static int
+prepare_get(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+
+    attempt->body = attempt->req->data;
+    attempt->body_cap = objects->config.layout->block_bytes;
+    if (chain_is_plain(objects->chain))
+        return 0;
+    attempt->body_cap = chain_body_bytes_max(objects->chain);
+    attempt->body = malloc(attempt->body_cap);
+    return attempt->body != NULL ? 0 : -ENOMEM;
+}
+
+static int
+prepare_delete_many(struct attempt *attempt)
+{
+    struct object_req *req = attempt->req;
+    const struct layout *layout = attempt->objects->config.layout;
+
+    attempt->names = calloc(req->count, sizeof *attempt->names);
+    attempt->name_pointers = calloc(req->count, sizeof *attempt->name_pointers);
+    attempt->statuses = calloc(req->count, sizeof *attempt->statuses);
+    if (attempt->names == NULL || attempt->name_pointers == NULL || attempt->statuses == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < req->count; i++) {
+        layout_block_name(layout, req->blocks[i], attempt->names[i]);
+        attempt->name_pointers[i] = attempt->names[i];
+    }
+    attempt->io->io.name_count = req->count;
+    return 0;
+}
+
+static void
+encode_and_go(struct task *task)
+{
+    struct attempt *attempt = container_of(task, struct attempt, run.task);
+    struct object_req *req = attempt->req;
+    struct error why = { "out of memory" };
+    int rc = prepare_put(attempt, &why);
+
+    if (rc == 0) {
+        place_get(attempt);
+        return;
+    }
+    log_line(BD_ERROR, "cannot encode block %08" PRIx64 ": %s", req->block, why.text);
+    attempt_free(attempt);
+    req->rc = rc;
+    req->done(req);
+}
+
+void
+objects_submit(struct objects *objects, struct object_req *req)
+{
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    int rc = 0;
+
+    req->rc = 0;
+    req->is_absent = req->list_ended = false;
+    req->unsettled_ns = 0;
+    req->tag[0] = '\0';
+    if (attempt == NULL) {
+        req->rc = -ENOMEM;
+        req->done(req);
+        return;
+    }
+    attempt->objects = objects;
+    attempt->req = req;
+    attempt->pause_ns = objects->config.retry_pause_ns;
+    attempt->io = backend_io_new(objects->backend);
+    if (attempt->io == NULL)
+        rc = -ENOMEM;
+    if (req->op == OBJECT_DELETE)
+        req->block = req->blocks[0];
+    if (req->op != OBJECT_LIST)
+        layout_block_name(objects->config.layout, req->block, attempt->name);
+    if (rc == 0 && req->op == OBJECT_GET)
+        rc = prepare_get(attempt);
+    if (rc == 0 && req->op == OBJECT_DELETE && req->count > 1)
+        rc = prepare_delete_many(attempt);
+    if (rc != 0) {
+        attempt_free(attempt);
+        req->rc = rc;
+        req->done(req);
+    } else if (req->op == OBJECT_PUT) {
+        attempt->run.task.run = encode_and_go;
+        if (chain_is_plain(objects->chain))
+            encode_and_go(&attempt->run.task);
+        else
+            pool_submit(objects->pool, &attempt->run.task);
+    } else {
+        place_get(attempt);
+    }
+}
+
+/* ---- life */
+
+static uint64_t
+in_flight_now(void *arg)
+{
+    struct objects *objects = arg;
+    uint64_t value;
+
+    pthread_mutex_lock(&objects->lock);
+    value = objects->in_flight;
+    pthread_mutex_unlock(&objects->lock);
+    return value;
+}
+
+static uint64_t
+in_flight_max(void *arg)
+{
+    struct objects *objects = arg;
+    uint64_t value;
+
+    pthread_mutex_lock(&objects->lock);
+    value = objects->in_flight_peak;
+    pthread_mutex_unlock(&objects->lock);
+    return value;
+}
+
+unsigned
+objects_delete_max(const struct objects *objects)
+{
+    return objects->delete_max;
+}
+
+uint64_t
+objects_capabilities(const struct objects *objects)
+{
+    return backend_info(objects->backend)->capabilities;
+}
+
+int
+objects_new(const struct objects_config *config, struct backend *backend, struct chain *chain,
+            struct pool *pool, struct stats *stats, struct objects **out)
+{
+    struct objects *objects = calloc(1, sizeof *objects);
+    const struct bd_backend_info *info = backend_info(backend);
+
+    if (objects == NULL)
+        return -ENOMEM;
+    objects->config = *config;
+    objects->backend = backend;
+    objects->chain = chain;
+    objects->pool = pool;
+    objects->delete_max = info->capabilities & BD_CAP_DELETE_MANY ? info->delete_many_max : 1;
+    objects->list_max = info->list_max;
+    objects->waiting_last = &objects->waiting;
+    atomic_init(&objects->jitter, (unsigned)clock_now_ns());
+    pthread_mutex_init(&objects->lock, NULL);
+    objects->gets = stats_counter(stats, "object_gets", "objects fetched");
+    objects->absent = stats_counter(stats, "object_gets_absent", "fetches that found no object");
+    objects->puts = stats_counter(stats, "object_puts", "objects stored");
+    objects->deletes = stats_counter(stats, "object_deletes", "objects deleted");
+    objects->lists = stats_counter(stats, "object_lists", "pages listed");
+    objects->bytes_read = stats_counter(stats, "object_bytes_read", "bytes of bodies fetched");
+    objects->bytes_written = stats_counter(stats, "object_bytes_written", "bytes of bodies stored");
+    objects->retries = stats_counter(stats, "object_retries", "attempts after the first");
+    objects->unknown = stats_counter(stats, "object_unknown_outcomes",
+                                     "attempts of which nobody knows whether they were carried out");
+    objects->corrupt = stats_counter(stats, "object_corrupt", "bodies that were damaged");
+    objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
+    stats_gauge(stats, "requests_in_flight", "requests at the backend now", in_flight_now, objects);
+    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", in_flight_max, objects);
+    *out = objects;
+    return 0;
+}
+
+void
+objects_free(struct objects *objects)
+{
+    if (objects == NULL)
+        return;
+    assert(objects->in_flight == 0);
+    pthread_mutex_destroy(&objects->lock);
+    free(objects);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bottom layer: blocks to named, encoded objects and back; the only place that retries.
+ *
+ * At most so many requests are in flight at the backend; the rest wait in order of arrival.  Keeps no order
+ * between requests otherwise: two for one block must not meet here (consistency sees to it).
+ * Any thread; `done` runs on a pool worker. */
+#ifndef CORE_OBJECTS_H
+#define CORE_OBJECTS_H
+
+#include "backend.h"
+#include "chain.h"
+#include "layout.h"
+
+struct objects;
+
+struct objects_config {
+    const struct layout *layout; /* borrowed */
+    uint64_t attempt_ns;         /* deadline of one attempt */
+    uint64_t retry_pause_ns;     /* the first pause; doubles */
+    uint64_t stall_read_ns;      /* then a read fails; UINT64_MAX: never */
+    uint64_t stall_write_ns;     /* then a write or delete fails */
+    unsigned in_flight_max;
+};
+
+int objects_new(const struct objects_config *config, struct backend *backend, struct chain *chain,
+                struct pool *pool, struct stats *stats, struct objects **out);
+void objects_free(struct objects *objects); /* nothing in flight */
+/* Names in one DELETE. */
+unsigned objects_delete_max(const struct objects *objects);
+/* Of the backend: enum bd_capability. */
+uint64_t objects_capabilities(const struct objects *objects);
+
+enum object_op {
+    OBJECT_GET,    /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
+    OBJECT_PUT,    /* encoded; block 0 with the volume's sizes */
+    OBJECT_DELETE, /* blocks[0..count) */
+    OBJECT_LIST,   /* `found` for each block from name `list_from` on, at most one page */
+};
+
+struct object_req {
+    enum object_op op;
+    uint64_t block;
+    void *data;
+    const uint64_t *blocks;
+    unsigned count;
+    object_name list_from;  /* LIST: in: names greater than this; out: the last one seen */
+    uint64_t list_end;      /* LIST: stop at the first block at or behind it, if names are in order */
+    void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
+
+    int rc;         /* 0 or a negative errno; the reason is in the log */
+    bool is_absent; /* GET */
+    bool list_ended;
+    /* PUT, DELETE: when the last attempt of unknown outcome was given up; 0: every outcome is known.
+     * Set whatever rc says: such an attempt may still be carried out by the store later. */
+    uint64_t unsettled_ns;
+    char tag[BD_TAG_BYTES_MAX + 1]; /* GET, PUT; "" when none came */
+
+    void (*done)(struct object_req *req);
+    struct attempt *attempt; /* the layer's own */
+};
+
+void objects_submit(struct objects *objects, struct object_req *req);
+
+#endif

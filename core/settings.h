@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core's own options. */
+#ifndef CORE_SETTINGS_H
+#define CORE_SETTINGS_H
+
+#include "base/options.h"
+
+#include <stdint.h>
+
+enum stall {
+    STALL_LIMITED,
+    STALL_FOREVER,
+};
+
+struct settings {
+    /* what is mounted */
+    const char *backend;
+    const char *codec;
+    const char *default_content_encoding;
+    const char *prefix;
+    uint64_t size, block_size;
+    uint8_t block_hash_prefix, no_auto_detect, force, read_only, test;
+    uint8_t test_delays, test_errors, test_discard;
+    /* how it shows */
+    const char *filename, *stats_filename;
+    uint32_t file_mode, uid, gid;
+    uint8_t direct_io, allow_other;
+    uint32_t fuse_threads, max_background;
+    /* how it treats the store */
+    uint64_t timeout_ms, initial_retry_pause_ms, max_retry_pause_ms;
+    uint32_t stall;
+    uint64_t settle_time_ms, min_write_delay_ms, md5_cache_time_ms;
+    uint32_t md5_cache_size;
+    uint32_t block_cache_size, block_cache_threads;
+    uint8_t list_blocks;
+    /* how the daemon runs */
+    uint64_t stop_timeout_ms;
+    uint8_t foreground, debug, single_thread, quiet;
+    const char *plugin_path;
+    uint8_t plugin_builtin_only;
+    const char *config_file;
+    /* what to do instead of mounting */
+    uint8_t reset_mounted_flag, help, version, dump_options;
+};
+
+/* -f -d -s -F FILE -h -V, for options_parse. */
+#define SETTINGS_SHORTS "f=foreground d=debug s=single-thread F=config-file h=help V=version"
+
+extern const struct bd_option settings_rows[];
+extern const uint32_t settings_row_count;
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the layers together, top to bottom, and takes them apart again. */
+#include "stack.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "volume.h"
+#include "whole.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LAYERS_MAX 8
+#define IN_FLIGHT_DEFAULT 128u
+#define IN_FLIGHT_BYTES (256ull << 20)
+#define STALL_READ_NS (120 * NS_PER_S)
+#define STALL_WRITE_NS (600 * NS_PER_S)
+
+/* s3backer's words that are a backend with options here. */
+static const struct {
+    size_t offset; /* of the switch in struct settings */
+    const char *layer;
+    const char *option, *value;
+} s3backer_tests[] = {
+    { offsetof(struct settings, test_delays), "chaos", "chaos-jitter", "200ms" },
+    { offsetof(struct settings, test_errors), "chaos", "chaos-retry", "10000" },
+    { offsetof(struct settings, test_discard), "chaos", "chaos-discard", "yes" },
+};
+static const char s3backer_test_backend[] = "dir";
+
+/* ---- options */
+
+/* Plugins bring options, so they must be loaded before the options can be parsed: what says where they are
+ * is looked for first, by itself. */
+static void
+find_plugin_options(int argc, char **argv, struct plugin_search *search)
+{
+    static const char path_name[] = "--plugin-path", only_name[] = "--plugin-builtin-only";
+
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], path_name, sizeof path_name - 1) == 0) {
+            const char *rest = argv[i] + sizeof path_name - 1;
+
+            if (*rest == '=')
+                search->extra = rest + 1;
+            else if (*rest == '\0' && i + 1 < argc)
+                search->extra = argv[++i];
+        } else if (strcmp(argv[i], only_name) == 0) {
+            search->builtin_only = true;
+        }
+    }
+}
+
+int
+stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_count,
+            struct error *why)
+{
+    struct plugin_search search = { 0 };
+    int rc;
+
+    find_plugin_options(argc, argv, &search);
+    rc = plugins_load(&stack->plugins, &search, why);
+    if (rc != 0)
+        return rc;
+    rc = options_new(&stack->options);
+    if (rc != 0)
+        return error_set(why, rc, "out of memory");
+    rc = options_add(stack->options, "", settings_rows, settings_row_count, sizeof settings_rows[0],
+                     &stack->settings, why);
+    for (unsigned i = 0; i < stack->plugins.count && rc == 0; i++) {
+        struct plugin *plugin = &stack->plugins.all[i];
+
+        if (plugin->why.text[0] == '\0')
+            rc = options_add(stack->options, plugin_owner(plugin), plugin->options,
+                             plugin->desc.option_count, sizeof *plugin->options,
+                             plugin->option_fields, why);
+    }
+    if (rc == 0)
+        rc = options_parse(stack->options, argc, argv, SETTINGS_SHORTS, words, word_count, why);
+    return rc;
+}
+
+/* ---- backends */
+
+struct layer_list {
+    struct backend_layer layers[LAYERS_MAX];
+    unsigned count;
+};
+
+static int
+add_layer(struct stack *stack, const char *name, struct layer_list *list, struct error *why)
+{
+    const struct plugin *plugin = plugins_backend(&stack->plugins, name, why);
+    struct error reason = { "" };
+
+    if (plugin == NULL)
+        return -ENOENT;
+    if (list->count == LAYERS_MAX)
+        return error_set(why, -EINVAL, "--backend: more than %d layers", LAYERS_MAX);
+    if (options_require(stack->options, plugin_owner(plugin), why) != 0)
+        return -EINVAL;
+    if (plugin->desc.check != NULL
+        && plugin->desc.check(plugin->option_fields, reason.text, sizeof reason.text) != BD_OK)
+        return error_set(why, -EINVAL, "%s", reason.text);
+    list->layers[list->count++] = (struct backend_layer){ .name = plugin->name,
+                                                          .table = &plugin->backend,
+                                                          .options = plugin->option_fields };
+    return 0;
+}
+
+/* The innermost layer is where the location belongs. */
+static int
+choose_layers(struct stack *stack, const char *location, struct layer_list *list,
+              struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    char *names = strdup(settings->test ? s3backer_test_backend : settings->backend);
+    char *rest = names, *name;
+    const char *innermost;
+    int rc = 0;
+
+    if (names == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    innermost = strrchr(names, ',') != NULL ? strrchr(names, ',') + 1 : names;
+    if (plugins_backend(&stack->plugins, innermost, why) == NULL)
+        rc = -ENOENT;
+    if (rc == 0)
+        rc = options_set_location(stack->options, plugin_owner(plugins_backend(&stack->plugins, innermost, why)),
+                                  location, why);
+    for (size_t i = 0; i < ARRAY_LEN(s3backer_tests) && rc == 0; i++) {
+        if (!((const uint8_t *)settings)[s3backer_tests[i].offset])
+            continue;
+        if (list->count == 0)
+            rc = add_layer(stack, s3backer_tests[i].layer, list, why);
+        if (rc == 0)
+            rc = options_set(stack->options, s3backer_tests[i].option, s3backer_tests[i].value, why);
+    }
+    while (rc == 0 && (name = strsep(&rest, ",")) != NULL)
+        rc = add_layer(stack, name, list, why);
+    free(names);
+    return rc;
+}
+
+int
+stack_open(struct stack *stack, const char *location, struct error *why)
+{
+    struct layer_list list = { .count = 0 };
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int rc = choose_layers(stack, location, &list, why);
+
+    if (rc != 0)
+        return rc;
+    rc = stats_new(&stack->stats);
+    if (rc == 0)
+        rc = pool_new(cores > 2 ? (unsigned)cores : 2, &stack->pool);
+    if (rc != 0)
+        return error_set(why, rc, "cannot start the workers: %s", strerror(-rc));
+    return backend_open(list.layers, list.count, stack->pool, stack->stats, why, &stack->backend);
+}
+
+/* ---- the layers over the volume */
+
+static uint64_t
+stall_ns(const struct settings *settings, uint64_t usual_ns)
+{
+    if (settings->stall == STALL_FOREVER)
+        return UINT64_MAX;
+    if (settings->max_retry_pause_ms > 0)
+        return settings->max_retry_pause_ms * NS_PER_MS;
+    return usual_ns;
+}
+
+static unsigned
+in_flight_max(const struct stack *stack)
+{
+    const struct settings *settings = &stack->settings;
+    unsigned backend_max = backend_info(stack->backend)->concurrency;
+    unsigned max = IN_FLIGHT_DEFAULT;
+
+    if (settings->block_cache_threads > 0)
+        return settings->block_cache_threads;
+    if (backend_max > 0 && backend_max < max)
+        max = backend_max;
+    if (max > IN_FLIGHT_BYTES / stack->layout.block_bytes)
+        max = (unsigned)(IN_FLIGHT_BYTES / stack->layout.block_bytes);
+    return max > 0 ? max : 1;
+}
+
+static int
+open_layers(struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    uint64_t stall_read_ns = stall_ns(settings, STALL_READ_NS);
+    const struct objects_config objects = {
+        .layout = &stack->layout,
+        .attempt_ns = settings->timeout_ms * NS_PER_MS,
+        .retry_pause_ns = settings->initial_retry_pause_ms * NS_PER_MS,
+        .stall_read_ns = stall_read_ns,
+        .stall_write_ns = stall_ns(settings, STALL_WRITE_NS),
+        .in_flight_max = in_flight_max(stack),
+    };
+    const struct consistency_config consistency = {
+        .layout = &stack->layout,
+        .settle_ns = settings->settle_time_ms * NS_PER_MS,
+        .write_gap_ns = settings->min_write_delay_ms * NS_PER_MS,
+        .tag_keep_ns = settings->md5_cache_time_ms > 0 ? settings->md5_cache_time_ms * NS_PER_MS
+                                                       : UINT64_MAX / 2,
+        .tag_count_max = settings->md5_cache_size,
+        .stall_read_ns = stall_read_ns,
+    };
+    int rc;
+
+    rc = chain_open(&stack->plugins, settings->codec, settings->default_content_encoding,
+                    stack->layout.block_bytes, stack->pool, stack->stats, why, &stack->chain);
+    if (rc != 0)
+        return rc;
+    rc = objects_new(&objects, stack->backend, stack->chain, stack->pool, stack->stats,
+                     &stack->objects);
+    if (rc == 0)
+        rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
+                             &stack->consistency);
+    if (rc == 0)
+        rc = whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES, &stack->whole);
+    if (rc != 0)
+        return error_set(why, rc, "out of memory");
+    stack->disk = (struct disk){ .next = stack->whole, .block_bytes = stack->layout.block_bytes,
+                                 .bytes = stack->layout.block_bytes * stack->layout.block_count };
+    return 0;
+}
+
+int
+stack_open_volume(struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    const struct volume_wish wish = {
+        .prefix = settings->prefix,
+        .is_hashed = settings->block_hash_prefix,
+        .disk_bytes = settings->size,
+        .block_bytes = settings->block_size,
+        .auto_detect = !settings->no_auto_detect,
+        .is_forced = settings->force,
+        .is_read_only = settings->read_only,
+    };
+    int rc;
+
+    if (strlen(settings->prefix) > LAYOUT_PREFIX_BYTES_MAX)
+        return error_set(why, -EINVAL, "--prefix is longer than %u bytes", LAYOUT_PREFIX_BYTES_MAX);
+    rc = volume_detect(stack->backend, &wish, &stack->layout, &stack->has_block_0, why);
+    return rc != 0 ? rc : open_layers(stack, why);
+}
+
+void
+stack_close(struct stack *stack)
+{
+    whole_free(stack->whole);
+    consistency_free(stack->consistency);
+    objects_free(stack->objects);
+    chain_close(stack->chain);
+    if (stack->backend != NULL)
+        backend_close(stack->backend);
+    pool_free(stack->pool);
+    stats_free(stack->stats);
+    options_free(stack->options);
+    plugins_free(&stack->plugins);
+}
+
+/* ---- waiting */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_done;
+};
+
+#define WAITER_INIT { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false }
+
+static void
+waiter_wake(struct waiter *waiter)
+{
+    pthread_mutex_lock(&waiter->lock);
+    waiter->is_done = true;
+    pthread_cond_signal(&waiter->changed);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+static void
+waiter_wait(struct waiter *waiter)
+{
+    pthread_mutex_lock(&waiter->lock);
+    while (!waiter->is_done)
+        pthread_cond_wait(&waiter->changed, &waiter->lock);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+struct waited_flush {
+    struct disk_req req;
+    struct waiter waiter;
+};
+
+static void
+flush_done(struct disk_req *req)
+{
+    waiter_wake(&container_of(req, struct waited_flush, req)->waiter);
+}
+
+int
+disk_flush_wait(const struct disk *disk)
+{
+    struct waited_flush flush = { .req = { .op = DISK_FLUSH, .done = flush_done },
+                                  .waiter = WAITER_INIT };
+
+    disk_submit(disk, &flush.req);
+    waiter_wait(&flush.waiter);
+    return flush.req.rc;
+}
+
+struct waited_store {
+    struct store_req req;
+    struct waiter waiter;
+};
+
+static void
+store_req_done(struct store_req *req)
+{
+    waiter_wake(&container_of(req, struct waited_store, req)->waiter);
+}
+
+int
+store_submit_wait(struct store *store, struct store_req *req)
+{
+    struct waited_store waited = { .req = *req, .waiter = WAITER_INIT };
+
+    waited.req.done = store_req_done;
+    store_submit(store, &waited.req);
+    waiter_wait(&waited.waiter);
+    *req = waited.req;
+    return req->rc;
+}

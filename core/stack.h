@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the layers together, top to bottom, and takes them apart again: for the mount and for every command
+ * that works on a volume. */
+#ifndef CORE_STACK_H
+#define CORE_STACK_H
+
+#include "backend.h"
+#include "chain.h"
+#include "consistency.h"
+#include "disk.h"
+#include "layout.h"
+#include "objects.h"
+#include "plugin.h"
+#include "settings.h"
+
+struct stack {
+    struct settings settings;
+    struct plugins plugins;
+    struct options *options;
+    /* from stack_open on */
+    struct pool *pool;
+    struct stats *stats;
+    struct backend *backend;
+    /* from stack_open_volume on; top to bottom: */
+    struct disk disk;
+    struct store *whole;
+    struct store *consistency;
+    struct objects *objects;
+    struct chain *chain;
+    struct layout layout;
+    bool has_block_0;
+};
+
+/* Load the plugins and parse a command line.  Words that are no options go to words, at most argc.
+ * No thread is made.  After any of these, also failed ones, stack_close. */
+int stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_count,
+                struct error *why);
+/* Start the workers and open the backends on `location`. */
+int stack_open(struct stack *stack, const char *location, struct error *why);
+/* Detect the volume and build the layers over it. */
+int stack_open_volume(struct stack *stack, struct error *why);
+void stack_close(struct stack *stack);
+
+/* One request to a store or a disk, waited for.  Not on a pool worker. */
+int store_submit_wait(struct store *store, struct store_req *req);
+int disk_flush_wait(const struct disk *disk);
+
+#endif

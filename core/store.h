@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one interface of every layer between the disk and the objects, in completion form.
+ *
+ * Whoever submits a request owns it and its data until `done`.  `done` is called exactly once, on any
+ * thread, possibly inside store_submit; so a layer submits and completes without holding a lock.
+ * A layer that needs the request's order keeps it itself: two requests in flight may be served in any
+ * order.
+ *
+ *   READ    data[0..bytes) from `offset` of `block`
+ *   WRITE   the same from data, or zeros where data is NULL; done when the store has it
+ *   ZERO    blocks [block, block + count) whole
+ *   FLUSH   done when every write and zero that came before it has been
+ *   SEEK    sets block to the first one at or after it, below `count`, that `want_data` fits:
+ *           a block that may hold something else than zeros, or one that surely does not.
+ *           -ENXIO when there is none
+ *
+ * The cache and its stand-in take READ and WRITE inside one block; below them offset is 0 and bytes is the
+ * block size. */
+#ifndef CORE_STORE_H
+#define CORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum store_op {
+    STORE_READ,
+    STORE_WRITE,
+    STORE_ZERO,
+    STORE_FLUSH,
+    STORE_SEEK,
+};
+
+struct store_req {
+    enum store_op op;
+    bool want_data;
+    uint32_t offset, bytes;
+    uint64_t block, count;
+    void *data;
+    int rc; /* 0 or a negative errno */
+    void (*done)(struct store_req *req);
+};
+
+struct store {
+    void (*submit)(struct store *store, struct store_req *req);
+};
+
+static inline void
+store_submit(struct store *store, struct store_req *req)
+{
+    store->submit(store, req);
+}
+
+static inline void
+store_done(struct store_req *req, int rc)
+{
+    req->rc = rc;
+    req->done(req);
+}
+
+#endif

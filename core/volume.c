@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A volume as it is stored. */
+#include "volume.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOKEN_OBJECT "s3backer-mounted"
+#define ATTR_TOKEN "s3backer-mount-token"
+#define ATTR_OWNER "bucketdisk-owner"
+#define TOKEN_SHARED 0x7fffffffu /* reserved: s3backer's shared disk mode */
+#define TRY_FOR_NS (30 * NS_PER_S)
+#define ATTEMPT_NS (30 * NS_PER_S)
+#define PAUSE_FIRST_NS (200 * NS_PER_MS)
+
+/* Submit and wait, again while the store asks for it.  Sets *was_unknown when some attempt's outcome is not
+ * known. */
+static enum bd_status
+ask(struct backend_io *io, bool *was_unknown)
+{
+    uint64_t until = clock_now_ns() + TRY_FOR_NS, pause_ns = PAUSE_FIRST_NS;
+
+    for (;;) {
+        struct timespec pause;
+
+        io->io.deadline_ns = clock_now_ns() + ATTEMPT_NS;
+        backend_submit_wait(io);
+        if (io->status == BD_UNKNOWN && was_unknown != NULL)
+            *was_unknown = true;
+        if ((io->status != BD_RETRY && io->status != BD_UNKNOWN) || clock_now_ns() >= until)
+            return io->status;
+        pause = (struct timespec){ (time_t)(pause_ns / NS_PER_S), (long)(pause_ns % NS_PER_S) };
+        nanosleep(&pause, NULL);
+        pause_ns *= 2;
+    }
+}
+
+static int
+failed(const struct backend_io *io, const char *what, struct error *why)
+{
+    const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+    int rc = io->status == BD_DENIED ? -EACCES : io->status == BD_FULL ? -ENOSPC : -EIO;
+
+    return error_set(why, rc, "cannot %s: %s", what, reason);
+}
+
+static uint64_t
+attr_number(const struct backend_io *io, const char *name)
+{
+    size_t bytes;
+    const char *text = backend_io_attr(io, name, &bytes);
+
+    return text != NULL ? strtoull(text, NULL, 10) : 0;
+}
+
+/* ---- sizes */
+
+/* What the store tells. Zeros: nothing. */
+struct found {
+    bool has_block_0;
+    uint64_t disk_bytes, block_bytes;
+    uint64_t block_count_min; /* there is an object for the block before this one */
+    bool is_encoded;          /* the block that was looked at: its length says nothing of the block size */
+    object_name any_block;
+};
+
+static int
+look_at_block_0(struct backend *backend, const struct layout *layout, struct found *found,
+                struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    object_name name;
+    enum bd_status status;
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_block_name(layout, 0, name);
+    io->io.op = BD_HEAD_OBJECT;
+    io->io.name = name;
+    status = ask(io, NULL);
+    if (status == BD_OK) {
+        found->has_block_0 = true;
+        found->disk_bytes = attr_number(io, ATTR_DISK_BYTES);
+        found->block_bytes = attr_number(io, ATTR_BLOCK_BYTES);
+        found->is_encoded = io->encoding != NULL && io->encoding[0] != '\0';
+        found->block_count_min = 1;
+        /* s3backer before 1.2.2, and its --test directories: the length is the block size. */
+        if (found->block_bytes == 0 && !found->is_encoded)
+            found->block_bytes = io->io.object_bytes;
+    } else if (status != BD_ABSENT) {
+        rc = failed(io, "look at block 0", why);
+    }
+    backend_io_free(io);
+    return rc;
+}
+
+struct listing {
+    const struct layout *layout;
+    struct found *found;
+    object_name last;
+};
+
+static bool
+list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
+{
+    struct listing *listing = arg;
+    uint64_t block;
+
+    (void)object_bytes;
+    (void)tag;
+    snprintf(listing->last, sizeof listing->last, "%s", name);
+    if (layout_parse(listing->layout, name, &block)) {
+        if (listing->found->block_count_min == 0)
+            snprintf(listing->found->any_block, sizeof listing->found->any_block, "%s", name);
+        if (block + 1 > listing->found->block_count_min)
+            listing->found->block_count_min = block + 1;
+    }
+    return true;
+}
+
+/* Which blocks are there, when block 0 cannot tell?  The highest number bounds the size from below. */
+static int
+list_blocks(struct backend *backend, const struct layout *layout, struct found *found,
+            struct error *why)
+{
+    struct listing listing = { .layout = layout, .found = found };
+    struct backend_io *io = backend_io_new(backend);
+    object_name after = "";
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    do {
+        memcpy(after, listing.last, sizeof after);
+        io->io.op = BD_LIST;
+        io->io.name = layout->prefix;
+        io->io.start_after = after[0] != '\0' ? after : NULL;
+        io->io.limit = backend_info(backend)->list_max;
+        io->entry = list_entry;
+        io->entry_arg = &listing;
+        if (ask(io, NULL) != BD_OK)
+            rc = failed(io, "list the volume's objects", why);
+    } while (rc == 0 && io->io.more != 0 && strcmp(after, listing.last) != 0);
+    backend_io_free(io);
+    return rc;
+}
+
+static int
+look_at_a_block(struct backend *backend, struct found *found, struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    io->io.op = BD_HEAD_OBJECT;
+    io->io.name = found->any_block;
+    if (ask(io, NULL) != BD_OK)
+        rc = failed(io, "look at the first block listed", why);
+    else if (io->encoding != NULL && io->encoding[0] != '\0')
+        found->is_encoded = true;
+    else
+        found->block_bytes = io->io.object_bytes;
+    backend_io_free(io);
+    return rc;
+}
+
+static int
+check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct error *why)
+{
+    if (block_bytes < LAYOUT_BLOCK_BYTES_MIN || block_bytes > LAYOUT_BLOCK_BYTES_MAX
+        || (block_bytes & (block_bytes - 1)) != 0)
+        return error_set(why, -EINVAL,
+                         "a block size of %" PRIu64 " bytes is not possible; it must be a power of two "
+                         "from %u bytes to %u MiB", block_bytes, LAYOUT_BLOCK_BYTES_MIN,
+                         LAYOUT_BLOCK_BYTES_MAX >> 20);
+    if (disk_bytes == 0 || disk_bytes % block_bytes != 0)
+        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is not a multiple of the block "
+                         "size, %" PRIu64 " bytes", disk_bytes, block_bytes);
+    if (disk_bytes / block_bytes > LAYOUT_BLOCKS_MAX)
+        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes has more than 2^32-1 blocks of %"
+                         PRIu64 " bytes; use a larger --blockSize", disk_bytes, block_bytes);
+    if (disk_bytes > INT64_MAX)
+        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is more than a file can have",
+                         disk_bytes);
+    return 0;
+}
+
+/* The user's word against the store's. */
+static int
+settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, struct error *why)
+{
+    if (wish == 0 || wish == *value)
+        return 0;
+    if (*value != 0 && !is_forced)
+        return error_set(why, -EINVAL, "%s says %" PRIu64 " bytes, but the volume has %" PRIu64
+                         "; leave the option out (or overrule the volume with --force)", option, wish,
+                         *value);
+    *value = wish;
+    return 0;
+}
+
+int
+volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
+              bool *has_block_0, struct error *why)
+{
+    struct found found = { 0 };
+    int rc = 0;
+
+    *layout = (struct layout){ .prefix = wish->prefix, .is_hashed = wish->is_hashed,
+                               .block_count = LAYOUT_BLOCKS_MAX };
+    rc = look_at_block_0(backend, layout, &found, why);
+    *has_block_0 = found.has_block_0;
+    if (rc != 0)
+        return rc;
+    if (!wish->auto_detect)
+        found.disk_bytes = found.block_bytes = 0;
+    if (wish->auto_detect && found.disk_bytes == 0) {
+        uint64_t block_bytes = found.block_bytes;
+
+        found.block_count_min = 0;
+        rc = list_blocks(backend, layout, &found, why);
+        if (rc == 0 && block_bytes == 0 && found.block_count_min > 0)
+            rc = look_at_a_block(backend, &found, why);
+        if (rc != 0)
+            return rc;
+        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0)
+            return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+                             "encoded; give --blockSize");
+        if (found.block_count_min > 0 && wish->disk_bytes == 0)
+            return error_set(why, -EINVAL, "the volume does not say its size; give --size, which must "
+                             "be at least %" PRIu64 " blocks", found.block_count_min);
+    }
+    rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
+    if (rc == 0)
+        rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
+    if (rc != 0)
+        return rc;
+    if (found.disk_bytes == 0)
+        return error_set(why, -EINVAL, "there is no volume here yet; to make a new one, give --size");
+    if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
+        return error_set(why, -EINVAL, "there is no volume here, and a read-only mount makes none; is "
+                         "--prefix right?");
+    if (found.block_bytes == 0)
+        found.block_bytes = VOLUME_BLOCK_BYTES_DEFAULT;
+    rc = check_sizes(found.disk_bytes, found.block_bytes, why);
+    if (rc != 0)
+        return rc;
+    layout->block_bytes = (uint32_t)found.block_bytes;
+    layout->block_count = found.disk_bytes / found.block_bytes;
+    if (layout->block_count < found.block_count_min)
+        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes would cut off stored blocks: the "
+                         "volume has at least %" PRIu64 " blocks of %u bytes", found.disk_bytes,
+                         found.block_count_min, layout->block_bytes);
+    return 0;
+}
+
+/* ---- the token */
+
+static void
+first_word_of(const char *path, char *out, size_t out_bytes)
+{
+    FILE *file = fopen(path, "re");
+
+    snprintf(out, out_bytes, "-");
+    if (file == NULL)
+        return;
+    if (fgets(out, (int)out_bytes, file) == NULL || out[0] == '\n')
+        snprintf(out, out_bytes, "-");
+    out[strcspn(out, " \n")] = '\0';
+    fclose(file);
+}
+
+/* Who we are: "MACHINE BOOT LOCK HOST". */
+static void
+owner_format(const char *lock_id, char *out, size_t out_bytes)
+{
+    char machine[48], boot[48], host[100] = "-";
+
+    first_word_of("/etc/machine-id", machine, sizeof machine);
+    first_word_of("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
+    gethostname(host, sizeof host - 1);
+    host[sizeof host - 1] = '\0';
+    snprintf(out, out_bytes, "%s %s %s %s", machine, boot, lock_id, host);
+}
+
+/* Was this token left by a daemon of this machine that is dead for sure?
+ *
+ * Same machine and host name, and: another boot, so that all of that time is gone; or this boot and the same
+ * lock directory, whose lock we hold.  (Containers share machine and boot, but not the directory.) */
+static bool
+is_dead_neighbour(const char *theirs, const char *ours)
+{
+    char machine[2][64], boot[2][64], lock[2][64], host[2][128];
+
+    if (sscanf(theirs, "%63s %63s %63s %127s", machine[0], boot[0], lock[0], host[0]) != 4
+        || sscanf(ours, "%63s %63s %63s %127s", machine[1], boot[1], lock[1], host[1]) != 4)
+        return false;
+    if (strcmp(machine[0], "-") == 0 || strcmp(boot[0], "-") == 0)
+        return false;
+    return strcmp(machine[0], machine[1]) == 0 && strcmp(host[0], host[1]) == 0
+           && (strcmp(boot[0], boot[1]) != 0 || strcmp(lock[0], lock[1]) == 0);
+}
+
+struct stored_token {
+    bool is_there;
+    uint32_t value;
+    char owner[BD_ATTR_VALUE_BYTES_MAX + 1];
+    char tag[BD_TAG_BYTES_MAX + 1];
+};
+
+static int
+token_read(struct backend *backend, const struct layout *layout, struct stored_token *token,
+           struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    object_name name;
+    enum bd_status status;
+    const char *text;
+    size_t bytes;
+    int rc = 0;
+
+    memset(token, 0, sizeof *token);
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    io->io.op = BD_HEAD_OBJECT;
+    io->io.name = name;
+    status = ask(io, NULL);
+    if (status == BD_OK) {
+        token->is_there = true;
+        text = backend_io_attr(io, ATTR_TOKEN, &bytes);
+        token->value = text != NULL ? (uint32_t)strtoul(text, NULL, 16) : 1;
+        text = backend_io_attr(io, ATTR_OWNER, &bytes);
+        snprintf(token->owner, sizeof token->owner, "%s", text != NULL ? text : "");
+        snprintf(token->tag, sizeof token->tag, "%s", io->tag != NULL ? io->tag : "");
+    } else if (status != BD_ABSENT) {
+        rc = failed(io, "look for the mount token", why);
+    }
+    backend_io_free(io);
+    return rc;
+}
+
+static uint32_t
+random_token(void)
+{
+    uint32_t value = 0;
+
+    while (value == 0 || value == TOKEN_SHARED) {
+        if (getrandom(&value, sizeof value, 0) != sizeof value)
+            value = (uint32_t)clock_now_ns();
+        value &= 0x7fffffffu;
+    }
+    return value;
+}
+
+/* `old`: what is to be replaced; not there: only if there is still none. */
+static int
+token_put(struct backend *backend, const struct layout *layout, const struct stored_token *old,
+          const struct volume_token *token, struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
+    bool was_unknown = false;
+    struct attrs attrs = { 0 };
+    char body[160] = "-", value[16], when[32] = "";
+    object_name name;
+    time_t now = time(NULL);
+    struct tm utc;
+    int rc;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    gethostname(body, 100);
+    body[99] = '\0';
+    strftime(when, sizeof when, "\n%Y%m%dT%H%M%SZ\n", gmtime_r(&now, &utc));
+    strcat(body, when);
+    snprintf(value, sizeof value, "%08x", token->value);
+    rc = attrs_add(&attrs, ATTR_TOKEN, value, strlen(value));
+    if (rc == 0)
+        rc = attrs_add(&attrs, ATTR_OWNER, token->owner, strlen(token->owner));
+    if (rc != 0) {
+        error_set(why, rc, "cannot make the mount token");
+        goto free_io;
+    }
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    io->io.op = BD_PUT;
+    io->io.name = name;
+    io->io.body = body;
+    io->io.body_bytes = strlen(body);
+    io->io.media_type = "text/plain";
+    io->io.attrs = attrs.list;
+    io->io.attr_count = attrs.count;
+    io->io.attr_stride = sizeof *attrs.list;
+    if (has_conditions && old->is_there && old->tag[0] != '\0')
+        io->io.if_match = old->tag;
+    else if (has_conditions && !old->is_there)
+        io->io.if_none_match = "*";
+    switch (ask(io, &was_unknown)) {
+    case BD_OK:
+        break;
+    case BD_CONDITION:
+        /* Somebody else was first, or an attempt of ours whose answer was lost. */
+        if (was_unknown) {
+            struct stored_token now_there;
+
+            rc = token_read(backend, layout, &now_there, why);
+            if (rc == 0 && now_there.is_there && now_there.value == token->value
+                && strcmp(now_there.owner, token->owner) == 0)
+                break;
+        }
+        if (rc == 0)
+            rc = error_set(why, -EBUSY, "another mount of the same volume was faster");
+        break;
+    default:
+        rc = failed(io, "write the mount token", why);
+        break;
+    }
+free_io:
+    attrs_clear(&attrs);
+    backend_io_free(io);
+    return rc;
+}
+
+int
+volume_token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
+                  bool is_forced, struct volume_token *token, struct error *why)
+{
+    struct stored_token old;
+    int rc;
+
+    token->value = random_token();
+    owner_format(lock_id, token->owner, sizeof token->owner);
+    rc = token_read(backend, layout, &old, why);
+    if (rc != 0)
+        return rc;
+    if (old.is_there && !is_forced) {
+        const char *host = strrchr(old.owner, ' ');
+
+        if (!is_dead_neighbour(old.owner, token->owner))
+            return error_set(why, -EBUSY, "the volume is in use%s%s, says its mount token; if that is "
+                             "not so any more, clear it with --reset-mounted-flag",
+                             host != NULL ? " on" : "", host != NULL ? host : "");
+        log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking it "
+                 "over");
+    } else if (old.is_there) {
+        log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
+    }
+    return token_put(backend, layout, &old, token, why);
+}
+
+static int
+token_delete(struct backend *backend, const struct layout *layout, const char *tag,
+             struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    enum bd_status status;
+    object_name name;
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    io->io.op = BD_DELETE;
+    io->io.name = name;
+    if (tag != NULL && tag[0] != '\0'
+        && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
+        io->io.if_match = tag;
+    status = ask(io, NULL);
+    /* BD_CONDITION: it changed since it was read, so it is not ours any more. */
+    if (status != BD_OK && status != BD_ABSENT && status != BD_CONDITION)
+        rc = failed(io, "remove the mount token", why);
+    backend_io_free(io);
+    return rc;
+}
+
+int
+volume_token_drop(struct backend *backend, const struct layout *layout,
+                  const struct volume_token *token, struct error *why)
+{
+    struct stored_token stored;
+    int rc = token_read(backend, layout, &stored, why);
+
+    if (rc != 0 || !stored.is_there)
+        return rc;
+    if (stored.value != token->value || strcmp(stored.owner, token->owner) != 0) {
+        log_line(BD_WARNING, "the mount token is not ours any more; it stays");
+        return 0;
+    }
+    return token_delete(backend, layout, stored.tag, why);
+}
+
+int
+volume_token_reset(struct backend *backend, const struct layout *layout, struct error *why)
+{
+    return token_delete(backend, layout, NULL, why);
+}

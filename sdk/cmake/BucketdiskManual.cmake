@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# bd_add_manual(page.N.md …): installs manual pages, made with pandoc; without pandoc there are none.
+find_program(PANDOC pandoc)
+function(bd_add_manual)
+    foreach(source ${ARGN})
+        get_filename_component(page ${source} NAME_WLE)
+        string(REGEX REPLACE ".*\\." "" section ${page})
+        if(NOT PANDOC)
+            continue()
+        endif()
+        add_custom_command(OUTPUT ${page} DEPENDS ${source}
+            COMMAND ${PANDOC} -s -f markdown-smart -t man -o ${page} ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+        add_custom_target(manual-${page} ALL DEPENDS ${page})
+        install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+    endforeach()
+endfunction()

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* backend.c and host.c against a backend that does what it is told, wrong things above all. */
+#include "backends.h"
+
+#include "coding.h"
+#include "host.h"
+
+#include <bucketdisk/sdk.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the backend does with each request. */
+static void (*behave)(const struct bd_host *host, struct bd_io *io);
+static const struct bd_host *the_host;
+
+static enum bd_status
+odd_open(const struct bd_host *host, const void *options, const struct bd_lower *lower,
+         void **handle)
+{
+    (void)options, (void)lower, (void)handle;
+    the_host = host;
+    return BD_OK;
+}
+
+static void
+odd_info(void *handle, struct bd_backend_info *out)
+{
+    (void)handle;
+    out->identity = "odd";
+}
+
+static void
+odd_submit(void *handle, struct bd_io *io)
+{
+    (void)handle;
+    behave(the_host, io);
+}
+
+static void
+odd_close(void *handle)
+{
+    (void)handle;
+}
+
+static const struct bd_backend odd = {
+    .head = BD_HEAD(BACKEND, struct bd_backend),
+    .scratch_bytes = 24,
+    .open = odd_open,
+    .info = odd_info,
+    .submit = odd_submit,
+    .close = odd_close,
+};
+
+static void
+fresh(struct store *store, void (*with)(const struct bd_host *host, struct bd_io *io))
+{
+    behave = with;
+    store_init(store);
+    store->layers[0] = (struct backend_layer){ "backend-odd", &odd, NULL };
+    assert_int_equal(store_open(store, 1), 0);
+}
+
+static void
+unknown_status(const struct bd_host *host, struct bd_io *io)
+{
+    host->complete(io, (enum bd_status)42);
+}
+
+static void
+declined(const struct bd_host *host, struct bd_io *io)
+{
+    host->complete(io, BD_DECLINED);
+}
+
+static void
+put_absent(const struct bd_host *host, struct bd_io *io)
+{
+    host->complete(io, BD_ABSENT);
+}
+
+TEST(backend, a_status_that_is_none_is_fatal_and_blamed)
+{
+    struct store store;
+    struct backend_io *io;
+
+    fresh(&store, unknown_status);
+    io = request(&store, BD_GET, "x");
+    backend_submit_wait(io);
+    assert_int_equal(io->status, BD_FATAL);
+    assert_non_null(strstr(io->why.text, "backend-odd"));
+    backend_io_free(io);
+    behave = declined;
+    assert_int_equal(put_text(&store, "x", "1"), BD_FATAL);
+    behave = put_absent;
+    assert_int_equal(put_text(&store, "x", "1"), BD_FATAL);
+    assert_int_equal(put_if(&store, "x", "1", 1, "tag", NULL, NULL), BD_CONDITION);
+    store_close(&store);
+}
+
+static void
+too_long(const struct bd_host *host, struct bd_io *io)
+{
+    io->len = io->cap + 1;
+    io->object_bytes = io->len;
+    host->complete(io, BD_OK);
+}
+
+static void
+too_short(const struct bd_host *host, struct bd_io *io)
+{
+    io->len = 1;
+    io->object_bytes = 2;
+    host->complete(io, BD_OK);
+}
+
+TEST(backend, a_wrong_length_is_fatal)
+{
+    struct store store;
+    char out[4];
+
+    fresh(&store, too_long);
+    assert_int_equal(get(&store, "x", out, 4, NULL), BD_FATAL);
+    behave = too_short;
+    assert_int_equal(get(&store, "x", out, 4, NULL), BD_FATAL);
+    store_close(&store);
+}
+
+static int limit_at;
+
+static void
+over_limits(const struct bd_host *host, struct bd_io *io)
+{
+    char text[2000];
+    char name[] = "a0";
+
+    memset(text, 'x', sizeof text);
+    switch (limit_at) {
+    case 0:
+        text[BD_TAG_BYTES_MAX + 1] = '\0';
+        host->tag_set(io, text);
+        break;
+    case 1:
+        text[BD_ENCODING_BYTES_MAX + 1] = '\0';
+        host->encoding_set(io, text);
+        break;
+    case 2:
+        host->attr_add(io, "a", text, BD_ATTR_VALUE_BYTES_MAX + 1);
+        break;
+    case 3:
+        for (int i = 0; i < 8; i++, name[1]++)
+            host->attr_add(io, name, text, 255);
+        break;
+    case 4:
+        host->attr_add(io, "Not-Lower", "x", 1);
+        break;
+    default:
+        host->attr_add(io, "fine", text, BD_ATTR_VALUE_BYTES_MAX);
+        text[BD_TAG_BYTES_MAX] = '\0';
+        host->tag_set(io, text);
+        break;
+    }
+    host->complete(io, BD_OK);
+}
+
+TEST(backend, results_over_the_limits_are_damage)
+{
+    struct store store;
+
+    fresh(&store, over_limits);
+    for (limit_at = 0; limit_at < 5; limit_at++)
+        assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "x"), NULL), BD_CORRUPT);
+    assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "x"), NULL), BD_OK);
+    store_close(&store);
+}
+
+static void
+some_statuses(const struct bd_host *host, struct bd_io *io)
+{
+    io->statuses[0] = BD_OK;
+    host->complete(io, BD_OK);
+}
+
+TEST(backend, a_forgotten_status_of_delete_many_is_not_ok)
+{
+    const char *names[] = { "a", "b" };
+    uint32_t statuses[2] = { BD_OK, BD_OK };
+    struct store store;
+    struct backend_io *io;
+
+    fresh(&store, some_statuses);
+    io = request(&store, BD_DELETE_MANY, NULL);
+    io->io.names = names;
+    io->io.statuses = statuses;
+    io->io.name_count = 2;
+    assert_int_equal(run(io, NULL), BD_OK);
+    assert_int_equal(statuses[0], BD_OK);
+    assert_int_equal(statuses[1], BD_FATAL);
+    store_close(&store);
+}
+
+static atomic_uint done_count;
+static pthread_t submitter;
+
+static void
+done_elsewhere(struct backend_io *io, void *arg)
+{
+    (void)io, (void)arg;
+    assert_false(pthread_equal(pthread_self(), submitter));
+    atomic_fetch_add(&done_count, 1);
+}
+
+static void
+twice(const struct bd_host *host, struct bd_io *io)
+{
+    host->complete(io, BD_OK);
+    host->complete(io, BD_DENIED);
+}
+
+TEST(backend, done_runs_once_and_never_inside_submit)
+{
+    struct store store;
+    struct backend_io *io;
+
+    fresh(&store, twice);
+    submitter = pthread_self();
+    atomic_store(&done_count, 0);
+    io = request(&store, BD_PUT, "x");
+    backend_submit(io, done_elsewhere, NULL);
+    for (int ms = 0; atomic_load(&done_count) == 0 && ms < 10000; ms++)
+        usleep(1000);
+    usleep(20000);
+    assert_int_equal(atomic_load(&done_count), 1);
+    assert_int_equal(io->status, BD_OK);
+    backend_io_free(io);
+    store_close(&store);
+}
+
+static void
+look_at_scratch(const struct bd_host *host, struct bd_io *io)
+{
+    static const char zeros[24];
+    enum bd_status status = memcmp(io->scratch, zeros, 24) == 0 && io->deadline_ns > host->now_ns()
+                                ? BD_OK
+                                : BD_INVALID;
+
+    memset(io->scratch, 0xff, 24);
+    host->complete(io, status);
+}
+
+TEST(backend, every_submit_finds_zeroed_scratch_and_a_deadline)
+{
+    struct store store;
+    struct backend_io *io;
+
+    fresh(&store, look_at_scratch);
+    io = request(&store, BD_PUT, "x");
+    for (int i = 0; i < 3; i++) {
+        backend_submit_wait(io);
+        assert_int_equal(io->status, BD_OK);
+    }
+    backend_io_free(io);
+    store_close(&store);
+}
+
+TEST(backend, missing_limits_are_filled_in)
+{
+    struct store store;
+
+    fresh(&store, twice);
+    assert_int_equal(backend_info(store.backend)->delete_many_max, 1000);
+    assert_int_equal(backend_info(store.backend)->list_max, 1000);
+    assert_string_equal(backend_info(store.backend)->display, "backend-odd");
+    store_close(&store);
+}
+
+/* ---- the host's other services */
+
+static void
+post(void *arg)
+{
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
+{
+    struct store store;
+    atomic_uint ran = 0;
+    uint64_t begin = clock_now_ns();
+    void *thread;
+
+    fresh(&store, twice);
+    assert_int_equal(the_host->timer(the_host, begin + 50 * NS_PER_MS, post, &ran), 0);
+    for (int ms = 0; atomic_load(&ran) == 0 && ms < 10000; ms++)
+        usleep(1000);
+    assert_true(clock_now_ns() - begin >= 50 * NS_PER_MS);
+    thread = the_host->thread_new(the_host, "a-name-longer-than-the-kernel-keeps", post, &ran);
+    assert_non_null(thread);
+    the_host->thread_join(thread);
+    assert_int_equal(atomic_load(&ran), 2);
+    store_close(&store);
+}
+
+TEST(host, counters_carry_the_plugins_name)
+{
+    struct store store;
+    void *counter;
+
+    fresh(&store, twice);
+    counter = the_host->counter(the_host, "late-ones", "help");
+    the_host->counter_add(counter, 3);
+    the_host->counter_add(NULL, 3);
+    assert_int_equal(counter_value(stats_counter(store.stats, "odd_late_ones", "")), 3);
+    store_close(&store);
+}
+
+TEST(host, secrets_and_random_bytes)
+{
+    struct host *host;
+    const struct bd_host *table;
+    unsigned char a[32] = { 0 }, b[32] = { 0 };
+    char *secret, *passphrase;
+    size_t bytes;
+
+    assert_int_equal(host_new("codec-x", NULL, NULL, &host), 0);
+    table = host_table(host);
+    secret = table->secret_alloc(10000);
+    assert_non_null(secret);
+    memset(secret, 1, 10000);
+    table->secret_free(secret);
+    table->secret_free(NULL);
+    table->random(a, sizeof a);
+    table->random(b, sizeof b);
+    assert_memory_not_equal(a, b, sizeof a);
+    assert_int_equal(table->key(table, "x", a, 32), BD_UNSUPPORTED);
+    assert_int_equal(table->passphrase(table, &passphrase, &bytes), BD_UNSUPPORTED);
+    assert_null(table->counter(table, "x", "x"));
+    host_free(host);
+}
+
+/* ---- a codec at work: the example */
+
+static enum bd_status
+reverse(bool encode, struct coding *state, const void *in, size_t len, void *out, size_t cap,
+        size_t *out_len)
+{
+    const struct bd_codec *codec = plugin_of("codec-reverse")->codecs;
+    struct bd_coding coding = { .size = sizeof coding, .inner = "", .host_private = state };
+    struct bd_buf buf = { out, cap, 0 };
+    struct host *host;
+    void *handle;
+    enum bd_status status;
+
+    assert_int_equal(host_new("codec-reverse", NULL, NULL, &host), 0);
+    assert_int_equal(codec->open(host_table(host), NULL, "reverse", &handle), BD_OK);
+    assert_true(!encode || cap >= codec->bound(handle, len));
+    status = (encode ? codec->encode : codec->decode)(handle, NULL, &coding,
+                                                      (struct bd_bytes){ in, len }, &buf);
+    *out_len = buf.len;
+    codec->close(handle);
+    host_free(host);
+    return status;
+}
+
+TEST(codec, reverse_goes_there_and_back_and_declines_palindromes)
+{
+    struct attrs attrs = { 0 };
+    struct coding work = { .added = &attrs };
+    char body[16], out[16];
+    size_t body_len, len;
+
+    assert_int_equal(reverse(true, &work, "abcd", 4, body, 6, &body_len), BD_OK);
+    assert_memory_equal(body, "RVdcba", 6);
+    assert_int_equal(attrs.count, 1);
+    work = (struct coding){ .stored = &attrs };
+    assert_int_equal(reverse(false, &work, body, body_len, out, 4, &len), BD_OK);
+    assert_memory_equal(out, "abcd", 4);
+    assert_int_equal(reverse(false, &work, body, body_len, out, 3, &len), BD_CORRUPT);
+    assert_int_equal(reverse(false, &work, body, body_len - 1, out, 4, &len), BD_CORRUPT);
+    assert_non_null(strstr(work.why.text, "reverse-length"));
+    work.stored = NULL;
+    assert_int_equal(reverse(false, &work, body, body_len, out, 4, &len), BD_CORRUPT);
+    attrs_clear(&attrs);
+    work = (struct coding){ .added = &attrs };
+    assert_int_equal(reverse(true, &work, "abcba", 5, body, 16, &len), BD_DECLINED);
+    assert_int_equal(reverse(true, &work, "", 0, body, 16, &len), BD_DECLINED);
+    assert_int_equal(attrs.count, 0);
+}
+
+TEST(attrs, limits_hold_and_a_second_value_replaces_the_first)
+{
+    struct attrs attrs = { 0 };
+    char value[300] = { 0 };
+    char name[] = "n0";
+
+    assert_int_equal(attrs_add(&attrs, "a", "1", 1), 0);
+    assert_int_equal(attrs_add(&attrs, "a", "22", 2), 0);
+    assert_int_equal(attrs.count, 1);
+    assert_int_equal(attrs.bytes, 3);
+    assert_int_equal(attrs_add(&attrs, "", "1", 1), -EINVAL);
+    assert_int_equal(attrs_add(&attrs, "A", "1", 1), -EINVAL);
+    assert_int_equal(attrs_add(&attrs, "a_b", "1", 1), -EINVAL);
+    assert_int_equal(attrs_add(&attrs, "b", value, 257), -E2BIG);
+    for (int i = 0; i < 7; i++, name[1]++)
+        assert_int_equal(attrs_add(&attrs, name, value, 256), 0);
+    assert_int_equal(attrs_add(&attrs, name, value, 256), -E2BIG);
+    assert_int_equal(attrs_add(&attrs, name, value, 2048 - 3 - 7 * 258 - 2), 0);
+    assert_int_equal(attrs.bytes, 2048);
+    assert_int_equal(attrs_add(&attrs, "a", "333", 3), -E2BIG);
+    assert_memory_equal(attrs_find(&attrs, "a")->value, "22", 3);
+    attrs_clear(&attrs);
+    assert_null(attrs_find(&attrs, "a"));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RUN(backend, a_status_that_is_none_is_fatal_and_blamed),
+        RUN(backend, a_wrong_length_is_fatal),
+        RUN(backend, results_over_the_limits_are_damage),
+        RUN(backend, a_forgotten_status_of_delete_many_is_not_ok),
+        RUN(backend, done_runs_once_and_never_inside_submit),
+        RUN(backend, every_submit_finds_zeroed_scratch_and_a_deadline),
+        RUN(backend, missing_limits_are_filled_in),
+        RUN(host, timers_run_once_at_their_time_and_threads_are_joined),
+        RUN(host, counters_carry_the_plugins_name),
+        RUN(host, secrets_and_random_bytes),
+        RUN(codec, reverse_goes_there_and_back_and_declines_palindromes),
+        RUN(attrs, limits_hold_and_a_second_value_replaces_the_first),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
