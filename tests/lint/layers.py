@@ -23,7 +23,8 @@ LEVELS = """
     fuse
     stack
     stopper
-    cmd main
+    cmd
+    main
 """.split("\n")[1:-1]
 INTERFACES = {"store"}                  # what every layer between the disk and the objects implements
 SYSTEM_ONLY_IN = {"fuse_lowlevel.h": ("fuse", "cmd", "main"), "ltdl.h": ("plugin",)}
