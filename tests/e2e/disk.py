@@ -160,8 +160,29 @@ REMOVE = {"process": remove_process, "mount": remove_mount, "loop": remove_loop,
           "cgroup": remove_cgroup}
 
 
+def abort_fuse(path):
+    """End a FUSE mount's connection, so that whoever waits in the kernel for its daemon goes on, with an error."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as info:
+        device = next((line.split()[2] for line in info
+                       if line.split()[4] == path and line.split(" - ")[1].startswith("fuse")), None)
+    if device is None:
+        return
+    control = Path("/sys/fs/fuse/connections")
+    if not any(control.iterdir()):
+        run("mount", "-t", "fusectl", "none", control, check=False)
+    with contextlib.suppress(OSError):
+        (control / device.split(":")[1] / "abort").write_text("1")
+
+
 def remove_all(things):
     """By force: the processes first, so that nothing can hang on a daemon that no longer answers, then last made first."""
+    for kind, *words in things:
+        if kind == "process" and process_start(words[0]) == words[1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(words[0]), signal.SIGKILL)
+    for kind, *words in things:
+        if kind == "mount":
+            abort_fuse(words[0])        # a killed daemon may be stuck in the kernel, waiting for itself
     for kind, *words in sorted(reversed(things), key=lambda thing: thing[0] != "process"):
         REMOVE[kind](*words)
 
@@ -213,9 +234,8 @@ def guard(reader):
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not select.select([reader], [], [], patience)[0]:
             deadline = None
-            for thing in things:
-                if thing[0] == "process":
-                    remove_process(*thing[1:])
+            remove_all([thing for thing in things if thing[0] == "process"]
+                       + [thing for thing in things if thing[0] == "mount"])
             continue
         data = os.read(reader, 65536)
         if not data:

@@ -8,9 +8,14 @@ import sys
 import disk
 
 SIZE = "4M"
-QUICK = ["--minWriteDelay=0", "--md5CacheSize=0", "--md5CacheTime=0"]    # its delays are for stores of long ago
+# Its own delays are for stores of long ago.  Each request in its test mode takes up to 0.2 s more, hence small volumes.
+QUICK = ["--blockCacheThreads=100", "--blockCacheWriteDelay=0", "--minWriteDelay=0", "--md5CacheSize=0",
+         "--md5CacheTime=0"]
 NAMES = {"plain": [], "prefix": ["--prefix=disk_of:mine-"], "hash": ["--blockHashPrefix"],
          "both": ["--prefix=p-", "--blockHashPrefix"]}
+# The test mode of 1.5.4 writes hashed names, but a new mount of it reads zeros for them (its own, too): with them it can
+# only be read by us.
+READABLE_BY_THEM = {label: names for label, names in NAMES.items() if "--blockHashPrefix" not in names}
 
 
 class S3backer(disk.Story):
@@ -30,7 +35,7 @@ class S3backer(disk.Story):
     def filesystem(self):
         """An ext4 image with a tree in it."""
         tree, image = self.directory("tree"), self.path("image")
-        disk.make_tree(tree, disk.SEED, files=100)
+        disk.make_tree(tree, disk.SEED, files=60, bytes_max=30 * disk.KIB)
         with open(image, "wb") as file:
             file.truncate(disk.sizeof(SIZE))
         disk.run("mkfs.ext4", "-q", "-d", tree, image)
@@ -59,11 +64,12 @@ class S3backer(disk.Story):
                 volume.umount()
                 image = bytearray(image)
                 image[3 * disk.MIB + 5:3 * disk.MIB + 18] = b"changed by us"
-                found = self.s3backer(store, "16K", names, lambda file: disk.read_at(file, 0, len(image)))
-                self.assertEqual(found, image)
+                if label in READABLE_BY_THEM:
+                    found = self.s3backer(store, "16K", names, lambda file: disk.read_at(file, 0, len(image)))
+                    self.assertEqual(found, image)
 
     def test_our_volume_read_by_them(self):
-        for label, names in NAMES.items():
+        for label, names in READABLE_BY_THEM.items():
             with self.subTest(names=label):
                 image = self.filesystem()
                 volume = disk.Disk(self, SIZE, "64K", *names).mount()
@@ -80,6 +86,7 @@ class S3backer(disk.Story):
                     self.umount(where)
                     loop.detach()
                 self.s3backer(volume.store, "64K", names, edit)
+                volume.is_new = True            # what they write has no sizes beside it: --size must be given
                 volume.mount()
                 loop = disk.Loop(self, volume.file)
                 where = self.mount(loop.device, "ext4")
@@ -96,7 +103,7 @@ class S3backer(disk.Story):
                 theirs, ours = disk.DirStore(self), disk.Disk(self, SIZE, "64K", *names)
 
                 def write(file):
-                    for block in (0, 1, 9, 255, 256, 511):
+                    for block in (0, 1, 9, 33, 63):
                         disk.write_at(file, block * 65536, b"x")
                 self.s3backer(theirs, "64K", names, write)
                 ours.mount()

