@@ -136,6 +136,22 @@ file_is_ready(void *arg)
 /* ---- the words of the command line */
 
 static int
+check_words(bool is_reset, char **words, int count, struct error *why)
+{
+    if (count == 0)
+        return error_set(why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
+                         is_reset ? "" : ", and where to mount it",
+                         is_reset ? "--reset-mounted-flag [options] LOCATION"
+                                  : "[options] LOCATION MOUNTPOINT");
+    if (count == 1 && !is_reset)
+        return error_set(why, -EINVAL, "where to mount it? after the volume's place, \"%s\", comes a "
+                         "mount point", words[0]);
+    if (count > (is_reset ? 1 : 2))
+        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[is_reset ? 1 : 2]);
+    return 0;
+}
+
+static int
 check_mountpoint(struct mount *mount, const char *word, struct error *why)
 {
     struct stat st;
@@ -518,13 +534,9 @@ cmd_mount(int argc, char **argv)
         free(words);
         return status;
     }
-    if (word_count != (settings->reset_mounted_flag ? 1 : 2)) {
-        rc = error_set(&why, -EINVAL, settings->reset_mounted_flag
-                           ? "--reset-mounted-flag takes one word, where the volume is"
-                           : "two words are needed, where the volume is and where to mount it; "
-                             "bucketdisk --help tells more");
+    rc = check_words(settings->reset_mounted_flag, words, word_count, &why);
+    if (rc != 0)
         goto fail;
-    }
     rc = check_settings(stack, &why);
     if (rc != 0)
         goto fail;

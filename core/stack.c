@@ -113,6 +113,29 @@ add_layer(struct stack *stack, const char *name, struct layer_list *list, struct
     return 0;
 }
 
+/* An option of a backend that is not used would be silently ignored. */
+static int
+refuse_unused(struct stack *stack, const struct layer_list *list, struct error *why)
+{
+    for (unsigned i = 0; i < stack->plugins.count; i++) {
+        const struct plugin *plugin = &stack->plugins.all[i];
+        bool is_used = plugin->why.text[0] != '\0' || plugin->desc.backend == NULL;
+
+        for (unsigned j = 0; j < list->count; j++)
+            is_used = is_used || list->layers[j].table == &plugin->backend;
+        for (uint32_t j = 0; j < plugin->desc.option_count && !is_used; j++) {
+            char name[128];
+
+            snprintf(name, sizeof name, "%s-%s", plugin_owner(plugin), plugin->options[j].name);
+            if (options_given(stack->options, name))
+                return error_set(why, -EINVAL, "--%s is an option of the backend \"%s\", which is not "
+                                 "used; say --backend=...,%s,... or leave it out", name,
+                                 plugin_owner(plugin), plugin_owner(plugin));
+        }
+    }
+    return 0;
+}
+
 /* The innermost layer is where the location belongs. */
 static int
 choose_layers(struct stack *stack, const char *location, struct layer_list *list,
@@ -121,17 +144,18 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
     const struct settings *settings = &stack->settings;
     char *names = strdup(settings->test ? s3backer_test_backend : settings->backend);
     char *rest = names, *name;
+    const struct plugin *plugin;
     const char *innermost;
     int rc = 0;
 
     if (names == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     innermost = strrchr(names, ',') != NULL ? strrchr(names, ',') + 1 : names;
-    if (plugins_backend(&stack->plugins, innermost, why) == NULL)
+    plugin = plugins_backend(&stack->plugins, innermost, why);
+    if (plugin == NULL)
         rc = -ENOENT;
-    if (rc == 0)
-        rc = options_set_location(stack->options, plugin_owner(plugins_backend(&stack->plugins, innermost, why)),
-                                  location, why);
+    else
+        rc = options_set_location(stack->options, plugin_owner(plugin), location, why);
     for (size_t i = 0; i < ARRAY_LEN(s3backer_tests) && rc == 0; i++) {
         if (!((const uint8_t *)settings)[s3backer_tests[i].offset])
             continue;
@@ -143,7 +167,7 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
     while (rc == 0 && (name = strsep(&rest, ",")) != NULL)
         rc = add_layer(stack, name, list, why);
     free(names);
-    return rc;
+    return rc != 0 ? rc : refuse_unused(stack, list, why);
 }
 
 int

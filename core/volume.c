@@ -4,12 +4,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "encoding.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,8 +72,23 @@ struct found {
     uint64_t disk_bytes, block_bytes;
     uint64_t block_count_min; /* there is an object for the block before this one */
     bool is_encoded;          /* the block that was looked at: its length says nothing of the block size */
+    char encryption[64];      /* the token of its encryption; "" for none */
     object_name any_block;
 };
+
+/* s3backer's encryption says so in its token. */
+static void
+note_encoding(const struct backend_io *io, struct found *found)
+{
+    static const char encrypts[] = "encrypt-";
+    struct encoding encoding;
+
+    found->is_encoded = encoding_parse(io->encoding, &encoding, NULL) != 0 || encoding.count > 0;
+    for (unsigned i = 0; i < encoding.count; i++) {
+        if (strncasecmp(encoding.tokens[i], encrypts, sizeof encrypts - 1) == 0)
+            snprintf(found->encryption, sizeof found->encryption, "%s", encoding.tokens[i]);
+    }
+}
 
 static int
 look_at_block_0(struct backend *backend, const struct layout *layout, struct found *found,
@@ -92,7 +109,7 @@ look_at_block_0(struct backend *backend, const struct layout *layout, struct fou
         found->has_block_0 = true;
         found->disk_bytes = attr_number(io, ATTR_DISK_BYTES);
         found->block_bytes = attr_number(io, ATTR_BLOCK_BYTES);
-        found->is_encoded = io->encoding != NULL && io->encoding[0] != '\0';
+        note_encoding(io, found);
         found->block_count_min = 1;
         /* s3backer before 1.2.2, and its --test directories: the length is the block size. */
         if (found->block_bytes == 0 && !found->is_encoded)
@@ -167,9 +184,9 @@ look_at_a_block(struct backend *backend, struct found *found, struct error *why)
     io->io.name = found->any_block;
     if (ask(io, NULL) != BD_OK)
         rc = failed(io, "look at the first block listed", why);
-    else if (io->encoding != NULL && io->encoding[0] != '\0')
-        found->is_encoded = true;
     else
+        note_encoding(io, found);
+    if (rc == 0 && !found->is_encoded)
         found->block_bytes = io->io.object_bytes;
     backend_io_free(io);
     return rc;
@@ -234,13 +251,17 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             rc = look_at_a_block(backend, &found, why);
         if (rc != 0)
             return rc;
-        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0)
+        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0
+            && found.encryption[0] == '\0')
             return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
                              "encoded; give --blockSize");
         if (found.block_count_min > 0 && wish->disk_bytes == 0)
             return error_set(why, -EINVAL, "the volume does not say its size; give --size, which must "
                              "be at least %" PRIu64 " blocks", found.block_count_min);
     }
+    if (found.encryption[0] != '\0')
+        return error_set(why, -ENOTSUP, "the volume is encrypted (%s), and nothing here can decrypt it",
+                         found.encryption);
     rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);

@@ -234,7 +234,9 @@ scan_entry(struct scan *scan, int fd, const struct dirent *entry)
         }
         type = S_ISREG(stat.st_mode) ? DT_REG : S_ISDIR(stat.st_mode) ? DT_DIR : DT_LNK;
     }
-    if (type == DT_REG && belongs(scan->snapshot, scan->path)
+    /* What is in an object's place and is none, a link say, is listed: it can't be read, but it is not
+     * absent either. */
+    if (type != DT_DIR && belongs(scan->snapshot, scan->path)
         && names_insert(scan->out, scan->out->count, scan->path) != 0)
         status = dir_failed(scan->listing->host, scan->io, "listing", ENOMEM);
     if (type == DT_DIR) {
@@ -342,7 +344,7 @@ page_locked(struct listing *listing, struct snapshot *snapshot, struct bd_io *io
             continue;
         }
         snapshot->given++;
-        if (!S_ISREG(stat.st_mode))
+        if (S_ISDIR(stat.st_mode))
             continue;
         last = name;
         given++;

@@ -280,10 +280,10 @@ class BadInput(disk.Story):
                 self.assertEqual(disk.read_at(volume.file, 2 * BLOCK, BLOCK), whole)
                 volume.umount()
 
-    def test_a_directory_in_a_blocks_place(self):
+    def test_a_link_in_a_blocks_place(self):
         volume = self.volume()
         (volume.store.path / "00000002").unlink()
-        (volume.store.path / "00000002").mkdir()
+        (volume.store.path / "00000002").symlink_to("00000001")
         volume.mount("--maxRetryPause=500")
         self.assertEqual(disk.error_of(disk.read_at, volume.file, 2 * BLOCK, 10), "EIO")
         self.assertEqual(disk.read_at(volume.file, 0, 2 * BLOCK), self.data[:2 * BLOCK])
