@@ -241,6 +241,9 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             return error_set(why, -EINVAL, "the volume does not say its size; give --size, which must "
                              "be at least %" PRIu64 " blocks", found.block_count_min);
     }
+    if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
+        return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+                         "encoded; give --blockSize");
     rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
