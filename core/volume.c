@@ -262,6 +262,9 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (found.encryption[0] != '\0')
         return error_set(why, -ENOTSUP, "the volume is encrypted (%s), and nothing here can decrypt it",
                          found.encryption);
+    if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
+        return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+                         "encoded; give --blockSize");
     rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
