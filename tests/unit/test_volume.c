@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* core/volume.c over backend-memory: what sizes a volume has, and who may mount it. */
-#include "store.h"
+#include "backends.h"
 
 #include "base/util.h"
 #include "volume.h"
