@@ -6,6 +6,7 @@
 #include "locallock.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,17 +74,16 @@ TEST(locallock, who_starts_or_serves_is_not_disturbed)
 {
     struct locallock *lock = take();
     char device[32];
-    pid_t pid = 0;
     int fd;
 
     expect_busy("just being mounted");
     mounted_device(device);
     locallock_state(lock, LOCK_SERVING, "/mnt/odd place", device, "");
     expect_busy("is mounted on /mnt/odd place");
-    fd = locallock_find(device, &pid);
+    fd = locallock_find(device, "/mnt/odd place");
     assert_true(fd >= 0);
-    assert_int_equal(pid, getpid());
     close(fd);
+    assert_int_equal(locallock_find(device, "/mnt/another"), -1);
     locallock_release(lock);
     locallock_release(take());
 }
@@ -161,9 +161,37 @@ TEST(locallock, a_dead_holder_holds_nothing)
 static int
 find_file(const char *device)
 {
-    pid_t pid;
+    return locallock_find(device, "/mnt/x");
+}
 
-    return locallock_find(device, &pid);
+/* The number of a daemon that was killed may soon be another process's, alive and well: ours, here. */
+static void
+reuse_number(const char *device)
+{
+    char pattern[256];
+    glob_t found;
+    FILE *file;
+
+    snprintf(pattern, sizeof pattern, "%s/bucketdisk/unit-test:%ld:*", geteuid() == 0 ? "/run" : runtime,
+             (long)getpid());
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    file = fopen(found.gl_pathv[0], "w");
+    assert_non_null(file);
+    fprintf(file, "pid %ld\nstate serving\ndevice %s\nmountpoint /mnt/x\nresult \n", (long)getpid(),
+            device);
+    fclose(file);
+    globfree(&found);
+}
+
+TEST(locallock, what_a_dead_daemon_left_is_nobodys_whoever_has_its_number)
+{
+    char device[32];
+
+    mounted_device(device);
+    die_holding();
+    reuse_number(device);
+    assert_int_equal(find_file(device), -1);
+    locallock_release(take());
 }
 
 TEST(locallock, who_waits_hears_how_it_ended)
@@ -246,6 +274,7 @@ main(void)
         RUN(locallock, different_volumes_have_different_locks_in_one_directory),
         RUN(locallock, who_stores_the_rest_is_waited_for),
         RUN(locallock, a_dead_holder_holds_nothing),
+        RUN(locallock, what_a_dead_daemon_left_is_nobodys_whoever_has_its_number),
         RUN(locallock, who_waits_hears_how_it_ended),
         RUN(locallock, a_file_that_was_removed_is_no_lock),
     };
