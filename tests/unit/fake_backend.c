@@ -449,6 +449,12 @@ rig_wait_held(struct rig *rig, uint64_t writes)
     wait_counter(rig, "held_writes", writes);
 }
 
+void
+rig_wait_stale(struct rig *rig, uint64_t reads)
+{
+    wait_counter(rig, "stale_reads", reads);
+}
+
 /* ---- requests from above */
 
 static void
