@@ -276,7 +276,8 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         return error_set(why, -EINVAL, "there is no volume here, and a read-only mount makes none; is "
                          "--prefix right?");
     if (found.block_bytes == 0)
-        found.block_bytes = VOLUME_BLOCK_BYTES_DEFAULT;
+        found.block_bytes = wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT
+                                              : VOLUME_BLOCK_BYTES_S3BACKER;
     rc = check_sizes(found.disk_bytes, found.block_bytes, why);
     if (rc != 0)
         return rc;
@@ -463,6 +464,9 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
     struct stored_token old;
     int rc;
 
+    if (!(backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT))
+        log_line(BD_WARNING, "the store has no conditional writes: of two machines that mount the volume "
+                 "at the same instant, both may succeed");
     token->value = random_token();
     owner_format(lock_id, token->owner, sizeof token->owner);
     rc = token_read(backend, layout, &old, why);
