@@ -17,6 +17,7 @@ LEVELS = """
     plugin
     backend chain
     objects volume
+    recent
     consistency
     whole
     disk

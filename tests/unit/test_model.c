@@ -49,7 +49,7 @@ layers_open(struct system *system)
                                             .stall_read_ns = 60 * NS_PER_S,
                                             .stall_write_ns = 60 * NS_PER_S, .in_flight_max = 16 };
     const struct consistency_config consistency = { .layout = &system->layout,
-                                                    .settle_ns = SETTLE_MS * NS_PER_MS,
+                                                    .recent.settle_ns = SETTLE_MS * NS_PER_MS,
                                                     .stall_read_ns = 60 * NS_PER_S };
 
     assert_int_equal(objects_new(&objects, system->backend, system->chain, system->pool,
