@@ -63,9 +63,11 @@ body_read(struct dir *dir, struct bd_io *io, int fd)
     return BD_OK;
 }
 
+/* GET, and HEAD, which is one without the body. */
 static enum bd_status
-object_read(struct dir *dir, struct bd_io *io)
+object_read(void *self, struct bd_io *io)
 {
+    struct dir *dir = self;
     char tag[DIR_TAG_BYTES];
     enum bd_status status;
     const char *leaf;
@@ -96,18 +98,6 @@ object_read(struct dir *dir, struct bd_io *io)
 close_fd:
     close(fd);
     return status;
-}
-
-static enum bd_status
-object_get(void *self, struct bd_io *io)
-{
-    return object_read(self, io);
-}
-
-static enum bd_status
-object_head(void *self, struct bd_io *io)
-{
-    return object_read(self, io);
 }
 
 static enum bd_status
@@ -328,8 +318,8 @@ object_delete_many(void *self, struct bd_io *io)
 }
 
 const struct bd_blocking_ops object_ops = {
-    .get = object_get,
-    .head = object_head,
+    .get = object_read,
+    .head = object_read,
     .put = object_put,
     .delete_object = object_delete,
     .delete_many = object_delete_many,

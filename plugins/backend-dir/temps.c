@@ -54,16 +54,22 @@ temp_make(struct dir *dir, struct bd_io *io, const char *tag, char name[TEMP_NAM
     return BD_OK;
 }
 
-/* Ours: named as only we name them, a private file of our own user. */
+/* Named as only we name them. */
 static bool
-is_stale_temp(const struct dirent *entry, const struct stat *stat)
+is_temp_name(const char *name)
 {
-    const char *random = entry->d_name + strlen(TEMP_NAME);
+    const char *random = name + strlen(TEMP_NAME);
 
-    return strncmp(entry->d_name, TEMP_NAME, strlen(TEMP_NAME)) == 0
+    return strncmp(name, TEMP_NAME, strlen(TEMP_NAME)) == 0
            && strspn(random, "0123456789abcdef") == 2 * TEMP_RANDOM_BYTES
-           && random[2 * TEMP_RANDOM_BYTES] == '\0' && S_ISREG(stat->st_mode)
-           && (stat->st_mode & 07777) == 0600 && stat->st_uid == geteuid();
+           && random[2 * TEMP_RANDOM_BYTES] == '\0';
+}
+
+/* A private file of our own user. */
+static bool
+is_private(const struct stat *stat)
+{
+    return S_ISREG(stat->st_mode) && (stat->st_mode & 07777) == 0600 && stat->st_uid == geteuid();
 }
 
 void
@@ -81,13 +87,13 @@ temps_remove(struct dir *dir)
         return;
     }
     while ((entry = readdir(stream)) != NULL) {
-        if (strncmp(entry->d_name, TEMP_NAME, strlen(TEMP_NAME)) != 0)
+        if (!is_temp_name(entry->d_name))
             continue;
         temp = openat(dir->fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (temp == -1)
             continue;
-        if (fstat(temp, &stat) == 0 && is_stale_temp(entry, &stat)
-            && flock(temp, LOCK_EX | LOCK_NB) == 0 && unlinkat(dir->fd, entry->d_name, 0) == 0)
+        if (fstat(temp, &stat) == 0 && is_private(&stat) && flock(temp, LOCK_EX | LOCK_NB) == 0
+            && unlinkat(dir->fd, entry->d_name, 0) == 0)
             removed++;
         close(temp);
     }
