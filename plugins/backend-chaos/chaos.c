@@ -128,16 +128,11 @@ static const char *const op_names[] = {
 };
 #define OPS (sizeof op_names / sizeof op_names[0])
 
-/* A copy of a PUT's content, shared by counting: the object's latest version may be read as stale
- * while newer ones come. `child` is the finished PUT, kept because it holds the tag. */
+/* What a PUT stored, shared by counting: the object's latest version may be read as stale while
+ * newer ones come. `child` is the finished PUT, kept because it holds the tag. */
 struct version {
     unsigned references; /* under memory_lock */
-    bool is_absent;
-    unsigned char *body;
-    size_t body_bytes;
-    char *encoding;
-    struct bd_attr *attrs;
-    uint32_t attr_count;
+    struct bd_io *put;   /* a copy; NULL: there was no object */
     struct bd_io *child;
 };
 
@@ -310,6 +305,108 @@ happens(const struct chaos_op *op, enum fault fault, uint32_t per_million)
     return op->applies && draw(op, fault) % MILLION < per_million;
 }
 
+/* ------------------------------------------------------------------ copies */
+
+static void *
+bytes_copy(const void *data, size_t bytes, bool *is_whole)
+{
+    void *copy = malloc(bytes + 1);
+
+    if (copy == NULL)
+        *is_whole = false;
+    else if (bytes > 0)
+        memcpy(copy, data, bytes);
+    return copy;
+}
+
+static char *
+text_copy(const char *text, bool *is_whole)
+{
+    return text == NULL ? NULL : bytes_copy(text, strlen(text) + 1, is_whole);
+}
+
+static struct bd_attr *
+attrs_copy(const struct bd_io *io, bool *is_whole)
+{
+    struct bd_attr *attrs = calloc((size_t)io->attr_count + 1, sizeof *attrs);
+
+    if (attrs == NULL)
+        *is_whole = false;
+    for (uint32_t i = 0; attrs != NULL && i < io->attr_count; i++) {
+        const struct bd_attr *from = bd_io_attr(io, i);
+
+        attrs[i].name = text_copy(from->name, is_whole);
+        attrs[i].value = bytes_copy(from->value, from->value_bytes, is_whole);
+        attrs[i].value_bytes = from->value_bytes;
+    }
+    return attrs;
+}
+
+static const char *const *
+names_copy(const struct bd_io *io, bool *is_whole)
+{
+    const char **names = calloc((size_t)io->name_count + 1, sizeof *names);
+
+    if (names == NULL)
+        *is_whole = false;
+    for (uint32_t i = 0; names != NULL && i < io->name_count; i++)
+        names[i] = text_copy(io->names[i], is_whole);
+    return names;
+}
+
+static void
+drop(const void *copied)
+{
+    free((void *)(uintptr_t)copied);
+}
+
+static void
+copy_free(struct bd_io *copy)
+{
+    for (uint32_t i = 0; copy->names != NULL && i < copy->name_count; i++)
+        drop(copy->names[i]);
+    for (uint32_t i = 0; copy->attrs != NULL && i < copy->attr_count; i++) {
+        drop(copy->attrs[i].name);
+        drop(copy->attrs[i].value);
+    }
+    drop(copy->names);
+    drop(copy->statuses);
+    drop(copy->attrs);
+    drop(copy->body);
+    drop(copy->name);
+    drop(copy->encoding);
+    drop(copy->media_type);
+    drop(copy->if_match);
+    drop(copy->if_none_match);
+    free(copy);
+}
+
+/* All that a write, which is only borrowed, asks for, in memory of ours.  NULL: out of memory. */
+static struct bd_io *
+copy_new(const struct bd_io *io)
+{
+    struct bd_io *copy = malloc(sizeof *copy);
+    bool is_whole = true;
+
+    if (copy == NULL)
+        return NULL;
+    *copy = *io;
+    copy->name = text_copy(io->name, &is_whole);
+    copy->encoding = text_copy(io->encoding, &is_whole);
+    copy->media_type = text_copy(io->media_type, &is_whole);
+    copy->if_match = text_copy(io->if_match, &is_whole);
+    copy->if_none_match = text_copy(io->if_none_match, &is_whole);
+    copy->body = bytes_copy(io->body, io->op == BD_PUT ? io->body_bytes : 0, &is_whole);
+    copy->attrs = attrs_copy(io, &is_whole);
+    copy->attr_stride = sizeof *copy->attrs;
+    copy->names = names_copy(io, &is_whole);
+    copy->statuses = calloc((size_t)io->name_count + 1, sizeof *copy->statuses);
+    if (is_whole && copy->statuses != NULL)
+        return copy;
+    copy_free(copy);
+    return NULL;
+}
+
 /* ------------------------------------------------------------------ versions */
 
 static void
@@ -317,82 +414,39 @@ version_unref_locked(struct chaos *chaos, struct version *version)
 {
     if (version == NULL || --version->references > 0)
         return;
-    chaos->memory_bytes -= version->body_bytes;
     chaos->host->child_free(version->child);
-    for (uint32_t i = 0; i < version->attr_count; i++) {
-        free((void *)(uintptr_t)version->attrs[i].name);
-        free((void *)(uintptr_t)version->attrs[i].value);
+    if (version->put != NULL) {
+        chaos->memory_bytes -= version->put->body_bytes;
+        copy_free(version->put);
     }
-    free(version->attrs);
-    free(version->encoding);
-    free(version->body);
     free(version);
 }
 
-static void *
-copy_of(const void *data, size_t bytes)
-{
-    void *copy = malloc(bytes + 1);
-
-    if (copy != NULL && bytes > 0)
-        memcpy(copy, data, bytes);
-    return copy;
-}
-
-static bool
-attrs_copy(const struct bd_io *io, struct bd_attr **out, uint32_t *count)
-{
-    *count = 0;
-    *out = calloc((size_t)io->attr_count + 1, sizeof **out);
-    if (*out == NULL)
-        return false;
-    for (uint32_t i = 0; i < io->attr_count; i++) {
-        const struct bd_attr *from = bd_io_attr(io, i);
-        struct bd_attr *to = &(*out)[(*count)++];
-
-        to->name = strdup(from->name);
-        to->value = copy_of(from->value, from->value_bytes);
-        to->value_bytes = from->value_bytes;
-        if (to->name == NULL || to->value == NULL)
-            return false;
-    }
-    return true;
-}
-
-/* NULL when out of memory, and then the version is simply not known. */
+/* Takes `put`.  NULL when out of memory, and then the version is simply not known. */
 static struct version *
-version_of_put(struct chaos *chaos, const struct bd_io *io)
-{
-    struct version *version = calloc(1, sizeof *version);
-    bool is_good;
-
-    if (version == NULL)
-        return NULL;
-    version->references = 1;
-    is_good = attrs_copy(io, &version->attrs, &version->attr_count);
-    version->body = copy_of(io->body, io->body_bytes);
-    version->encoding = io->encoding == NULL ? NULL : strdup(io->encoding);
-    is_good =
-        is_good && version->body != NULL && (io->encoding == NULL || version->encoding != NULL);
-    pthread_mutex_lock(&chaos->memory_lock);
-    version->body_bytes = io->body_bytes;
-    chaos->memory_bytes += version->body_bytes;
-    if (!is_good) {
-        version_unref_locked(chaos, version);
-        version = NULL;
-    }
-    pthread_mutex_unlock(&chaos->memory_lock);
-    return version;
-}
-
-static struct version *
-version_absent(void)
+version_new(struct bd_io *put)
 {
     struct version *version = calloc(1, sizeof *version);
 
     if (version != NULL) {
         version->references = 1;
-        version->is_absent = true;
+        version->put = put;
+    } else if (put != NULL) {
+        copy_free(put);
+    }
+    return version;
+}
+
+static struct version *
+version_of_put(struct chaos *chaos, const struct bd_io *io)
+{
+    struct bd_io *put = copy_new(io);
+    struct version *version = put != NULL ? version_new(put) : NULL;
+
+    if (version != NULL) {
+        pthread_mutex_lock(&chaos->memory_lock);
+        chaos->memory_bytes += put->body_bytes;
+        pthread_mutex_unlock(&chaos->memory_lock);
     }
     return version;
 }
@@ -501,21 +555,22 @@ answer_stale(struct chaos_op *op)
     pthread_mutex_unlock(&chaos->memory_lock);
     if (version == NULL)
         return false;
-    if (version->is_absent) {
+    if (version->put == NULL) {
         status = BD_ABSENT;
     } else {
-        size_t left = io->offset < version->body_bytes ? version->body_bytes - io->offset : 0;
+        const struct bd_io *put = version->put;
+        size_t left = io->offset < put->body_bytes ? put->body_bytes - io->offset : 0;
 
         chaos->host->child_result(version->child, io); /* the tag */
-        io->object_bytes = version->body_bytes;
+        io->object_bytes = put->body_bytes;
         io->len = left < io->cap ? left : io->cap;
         if (io->len > 0)
-            memcpy(io->data, version->body + io->offset, io->len);
-        if (version->encoding != NULL)
-            chaos->host->encoding_set(io, version->encoding);
-        for (uint32_t i = 0; i < version->attr_count; i++)
-            chaos->host->attr_add(io, version->attrs[i].name, version->attrs[i].value,
-                                  version->attrs[i].value_bytes);
+            memcpy(io->data, (const char *)put->body + io->offset, io->len);
+        if (put->encoding != NULL)
+            chaos->host->encoding_set(io, put->encoding);
+        for (uint32_t i = 0; i < put->attr_count; i++)
+            chaos->host->attr_add(io, put->attrs[i].name, put->attrs[i].value,
+                                  put->attrs[i].value_bytes);
     }
     tell(op, STALE);
     pthread_mutex_lock(&chaos->memory_lock);
@@ -527,97 +582,18 @@ answer_stale(struct chaos_op *op)
 
 /* ------------------------------------------------------------------ late writes */
 
-/* A copy of a request that was only borrowed. */
 struct late {
     struct chaos *chaos;
-    struct bd_io io; /* the request fields, all pointing to copies */
-    char *name, *encoding, *media_type, *if_match, *if_none_match;
-    void *body;
-    struct bd_attr *attrs;
-    uint32_t attr_count;
-    char **names;
-    uint32_t *statuses;
-    struct bd_io *child;
+    struct bd_io *io; /* a copy */
 };
-
-static void
-late_free(struct late *late)
-{
-    if (late == NULL)
-        return;
-    for (uint32_t i = 0; late->names != NULL && i < late->io.name_count; i++)
-        free(late->names[i]);
-    for (uint32_t i = 0; late->attrs != NULL && i < late->attr_count; i++) {
-        free((void *)(uintptr_t)late->attrs[i].name);
-        free((void *)(uintptr_t)late->attrs[i].value);
-    }
-    free(late->names);
-    free(late->statuses);
-    free(late->attrs);
-    free(late->body);
-    free(late->name);
-    free(late->encoding);
-    free(late->media_type);
-    free(late->if_match);
-    free(late->if_none_match);
-    free(late);
-}
-
-static bool
-text_copy(const char *text, char **out)
-{
-    *out = text == NULL ? NULL : strdup(text);
-    return text == NULL || *out != NULL;
-}
-
-static struct late *
-late_copy(struct chaos *chaos, const struct bd_io *io)
-{
-    struct late *late = calloc(1, sizeof *late);
-
-    if (late == NULL)
-        return NULL;
-    late->chaos = chaos;
-    late->io = *io;
-    if (!text_copy(io->name, &late->name) || !text_copy(io->encoding, &late->encoding)
-        || !text_copy(io->media_type, &late->media_type)
-        || !text_copy(io->if_match, &late->if_match)
-        || !text_copy(io->if_none_match, &late->if_none_match)
-        || !attrs_copy(io, &late->attrs, &late->attr_count))
-        goto fail;
-    late->body = copy_of(io->body, io->op == BD_PUT ? io->body_bytes : 0);
-    late->names = calloc((size_t)io->name_count + 1, sizeof *late->names);
-    late->statuses = calloc((size_t)io->name_count + 1, sizeof *late->statuses);
-    if (late->body == NULL || late->names == NULL || late->statuses == NULL)
-        goto fail;
-    for (uint32_t i = 0; i < io->name_count; i++) {
-        late->names[i] = strdup(io->names[i]);
-        if (late->names[i] == NULL)
-            goto fail;
-    }
-    late->io.name = late->name;
-    late->io.encoding = late->encoding;
-    late->io.media_type = late->media_type;
-    late->io.if_match = late->if_match;
-    late->io.if_none_match = late->if_none_match;
-    late->io.attrs = late->attrs;
-    late->io.attr_stride = sizeof *late->attrs;
-    late->io.body = late->body;
-    late->io.names = (const char *const *)late->names;
-    late->io.statuses = late->statuses;
-    return late;
-
-fail:
-    late_free(late);
-    return NULL;
-}
 
 static void
 late_end(struct late *late)
 {
     struct chaos *chaos = late->chaos;
 
-    late_free(late);
+    copy_free(late->io);
+    free(late);
     pthread_mutex_lock(&chaos->lock);
     if (--chaos->late_count == 0)
         pthread_cond_broadcast(&chaos->none_late);
@@ -639,13 +615,14 @@ late_run(void *arg)
 {
     struct late *late = arg;
     const struct bd_host *host = late->chaos->host;
+    struct bd_io *child;
 
-    late->io.deadline_ns = host->now_ns() + LATE_DEADLINE_NS;
-    late->child = host->child_new(host, late->chaos->lower, &late->io);
-    if (late->child == NULL)
+    late->io->deadline_ns = host->now_ns() + LATE_DEADLINE_NS;
+    child = host->child_new(host, late->chaos->lower, late->io);
+    if (child == NULL)
         late_end(late);
     else
-        host->child_submit(late->child, late_done, late);
+        host->child_submit(child, late_done, late);
 }
 
 /* False when out of memory: then the request goes its usual way. */
@@ -653,10 +630,13 @@ static bool
 answer_late(struct chaos_op *op)
 {
     struct chaos *chaos = op->chaos;
-    struct late *late = late_copy(chaos, op->io);
+    struct late *late = calloc(1, sizeof *late);
 
-    if (late == NULL)
+    if (late == NULL || (late->io = copy_new(op->io)) == NULL) {
+        free(late);
         return false;
+    }
+    late->chaos = chaos;
     pthread_mutex_lock(&chaos->lock);
     chaos->late_count++;
     pthread_mutex_unlock(&chaos->lock);
@@ -716,11 +696,11 @@ remember(struct chaos_op *op, enum bd_status status)
         memory_write(chaos, io->name, op->version);
         op->version = NULL;
     } else if (io->op == BD_DELETE) {
-        memory_write(chaos, io->name, version_absent());
+        memory_write(chaos, io->name, version_new(NULL));
     } else {
         for (uint32_t i = 0; i < io->name_count; i++) {
             if (status != BD_OK || io->statuses[i] == BD_OK)
-                memory_write(chaos, io->names[i], version_absent());
+                memory_write(chaos, io->names[i], version_new(NULL));
         }
     }
 }
@@ -780,7 +760,7 @@ learned(struct bd_io *child, enum bd_status status, void *arg)
 
     op->chaos->host->child_free(child);
     if (status == BD_ABSENT)
-        memory_write(op->chaos, op->io->name, version_absent());
+        memory_write(op->chaos, op->io->name, version_new(NULL));
     pass(op);
 }
 
