@@ -2,6 +2,8 @@
 /* The registries: which loaded plugin provides a backend, a codec, a key wrap. */
 #include "plugin.h"
 
+#include "base/util.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +43,7 @@ plugin_owner(const struct plugin *plugin)
 {
     static const char *const kinds[] = { "backend-", "codec-", "crypto-" };
 
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         size_t len = strlen(kinds[i]);
 
         if (strncmp(plugin->name, kinds[i], len) == 0 && plugin->name[len] != '\0')

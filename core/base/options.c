@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a row's own name or alias: leaves room for its owner's name in front of it. */
+enum { ROW_NAME_BYTES_MAX = NAME_BYTES_MAX - 24 };
+
 /* ------------------------------------------------------------------ names */
 
 /* Lower case, without dashes: the form in which names are compared. */
@@ -147,7 +150,7 @@ owner_name(const char *owner)
 static bool
 text_is_name(const char *text, size_t len, const char *extra)
 {
-    if (len == 0 || len > NAME_BYTES_MAX - 24 || text[0] == '-' || text[len - 1] == '-')
+    if (len == 0 || len > ROW_NAME_BYTES_MAX || text[0] == '-' || text[len - 1] == '-')
         return false;
     for (size_t i = 0; i < len; i++) {
         if (!isalnum((unsigned char)text[i]) && strchr(extra, text[i]) == NULL)
@@ -239,7 +242,7 @@ row_check(const char *owner, const struct bd_option *row, uint32_t index, uint32
                          "option %" PRIu32 " of %s has the name \"%.40s\": letters, digits and - "
                          "are allowed, at most %d",
                          index, owner_name(owner), row->name != NULL ? row->name : "",
-                         NAME_BYTES_MAX - 24);
+                         ROW_NAME_BYTES_MAX);
     problem = row_problem(row, fields_bytes);
     if (problem == NULL && row->def != NULL && !row_is_string(row)
         && number_parse(row, row->def, &value, bad_default, sizeof bad_default) != 0)

@@ -5,6 +5,7 @@
  * All of them, and the lines of config files, find the row and end in entry_apply.  A secret is
  * overwritten where it stood, also after an error. */
 #include "options_table.h"
+#include "util.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,7 +117,7 @@ options_set_location(struct options *options, const char *owner, const char *val
 static bool
 is_fstab_word(const char *piece)
 {
-    for (size_t i = 0; i < sizeof fstab_words / sizeof fstab_words[0]; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(fstab_words); i++) {
         size_t len = strlen(fstab_words[i]);
 
         if (fstab_words[i][len - 1] == '*' ? strncmp(piece, fstab_words[i], len - 1) == 0
