@@ -29,7 +29,6 @@ unmount(const char *word, bool is_lazy)
     char *path = mountpoint_realpath(word), holders[400];
     struct error why = { "" };
     struct mountinfo info;
-    pid_t pid;
     int fd, rc;
 
     if (path == NULL) {
@@ -41,7 +40,7 @@ unmount(const char *word, bool is_lazy)
         free(path);
         return EXIT_FAILED;
     }
-    fd = locallock_find(info.device, &pid); /* -1: read-only, or its daemon is dead: nothing to wait for */
+    fd = locallock_find(info.device, info.mountpoint); /* -1: read-only, or its daemon is dead: nothing to wait for */
     rc = mountpoint_umount(path, is_lazy);
     if (rc != 0) {
         mountpoint_holders(path, holders, sizeof holders);

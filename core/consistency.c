@@ -13,13 +13,8 @@
  * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it starts, and
  * nothing makes a block UNKNOWN again, so a listing can never contradict a write.
  *
- * THE MEMORY.  Of blocks written lately it is kept what later requests need: until when a different
- * version must be held (an attempt of unknown outcome may still be carried out), when it was written
- * (--minWriteDelay), and the tag that a read must find (--md5CacheTime).
- *
- *   a write waits    until hold_until, and until written + gap        with its turn, before its range
- *   a read accepts   the tag that is remembered, or nothing if that   else it is stale: again, then EIO
- *                    is what is remembered; anything if nothing is
+ * WHAT WAS WRITTEN LATELY (recent.h) says until when a write must wait, with its turn and before its range, and
+ * which answers to a read are stale: those are asked for again, then the read fails.
  */
 #include "consistency.h"
 
@@ -40,18 +35,6 @@
 #define LIST_FROM_BLOCKS 10000u
 #define STALE_PAUSE_NS (100 * NS_PER_MS)
 #define STALE_PAUSE_MAX_NS (5 * NS_PER_S)
-#define MEMORY_BUCKETS 1024u
-
-struct memory {
-    uint64_t block;
-    uint64_t hold_until_ns;
-    uint64_t written_ns;
-    bool expects; /* the next two are to be looked at until written + tag_keep */
-    bool is_absent;
-    char *tag; /* NULL: any */
-    struct memory *next;          /* of its bucket */
-    struct memory *older, *newer; /* by the time of the last change */
-};
 
 struct consistency {
     struct store store;
@@ -63,11 +46,7 @@ struct consistency {
 
     pthread_mutex_t lock; /* guards the rest; order: turns, order -> this; never held while calling out */
     struct zeromap *map;
-    struct memory *buckets[MEMORY_BUCKETS];
-    struct memory *oldest, *newest;
-    uint64_t memory_count;
-    uint64_t settled_at_ns;
-    uint64_t hold_all_until_ns; /* when there was no memory to note which block to hold */
+    struct recent *recent;
 };
 
 struct job {
@@ -91,170 +70,6 @@ struct job {
     void (*survey_done)(void *arg, int rc);
     void *survey_arg;
 };
-
-/* ---- the memory; all with the lock held */
-
-static struct memory **
-memory_slot_locked(struct consistency *consistency, uint64_t block)
-{
-    struct memory **slot = &consistency->buckets[(block ^ block >> 10) % MEMORY_BUCKETS];
-
-    while (*slot != NULL && (*slot)->block != block)
-        slot = &(*slot)->next;
-    return slot;
-}
-
-static void
-memory_unlink_locked(struct consistency *consistency, struct memory *memory)
-{
-    *(memory->older != NULL ? &memory->older->newer : &consistency->oldest) = memory->newer;
-    *(memory->newer != NULL ? &memory->newer->older : &consistency->newest) = memory->older;
-}
-
-static void
-memory_append_locked(struct consistency *consistency, struct memory *memory)
-{
-    memory->older = consistency->newest;
-    memory->newer = NULL;
-    *(consistency->newest != NULL ? &consistency->newest->newer : &consistency->oldest) = memory;
-    consistency->newest = memory;
-}
-
-static uint64_t
-memory_expires_ns(const struct consistency *consistency, const struct memory *memory)
-{
-    uint64_t at = memory->hold_until_ns;
-    uint64_t gap_ends = memory->written_ns + consistency->config.write_gap_ns;
-    uint64_t tag_ends = memory->written_ns + consistency->config.tag_keep_ns;
-
-    if (gap_ends > at)
-        at = gap_ends;
-    if (memory->expects && tag_ends > at)
-        at = tag_ends;
-    return at;
-}
-
-static void
-memory_free_locked(struct consistency *consistency, struct memory *memory)
-{
-    struct memory **slot = memory_slot_locked(consistency, memory->block);
-
-    *slot = memory->next;
-    memory_unlink_locked(consistency, memory);
-    consistency->memory_count--;
-    free(memory->tag);
-    free(memory);
-}
-
-static void
-memory_expire_locked(struct consistency *consistency, uint64_t now)
-{
-    while (consistency->oldest != NULL
-           && memory_expires_ns(consistency, consistency->oldest) <= now)
-        memory_free_locked(consistency, consistency->oldest);
-}
-
-/* From when on may [first, last] be written?  A time in the past: now. */
-static uint64_t
-write_allowed_ns_locked(struct consistency *consistency, uint64_t first, uint64_t last)
-{
-    uint64_t gap_ns = consistency->config.write_gap_ns;
-    uint64_t at = consistency->hold_all_until_ns;
-    const struct memory *memory = first == last ? *memory_slot_locked(consistency, first)
-                                                : consistency->oldest;
-
-    while (memory != NULL) {
-        if (memory->block >= first && memory->block <= last) {
-            if (memory->hold_until_ns > at)
-                at = memory->hold_until_ns;
-            if (gap_ns > 0 && memory->written_ns + gap_ns > at)
-                at = memory->written_ns + gap_ns;
-        }
-        memory = first == last ? NULL : memory->newer;
-    }
-    return at;
-}
-
-/* The same, and room in the memory for another tag. */
-static uint64_t
-write_may_start_ns(struct consistency *consistency, uint64_t first, uint64_t last)
-{
-    uint64_t now = clock_now_ns(), at;
-
-    pthread_mutex_lock(&consistency->lock);
-    memory_expire_locked(consistency, now);
-    at = write_allowed_ns_locked(consistency, first, last);
-    if (consistency->config.tag_count_max > 0 && consistency->oldest != NULL
-        && consistency->memory_count >= consistency->config.tag_count_max
-        && *memory_slot_locked(consistency, first) == NULL) {
-        uint64_t room_ns = memory_expires_ns(consistency, consistency->oldest);
-
-        if (room_ns > at)
-            at = room_ns;
-    }
-    pthread_mutex_unlock(&consistency->lock);
-    return at;
-}
-
-/* A write or delete of `block` has ended.  `tag` is NULL for a delete. */
-static void
-memory_note_locked(struct consistency *consistency, uint64_t block, const struct object_req *object,
-                   const char *tag)
-{
-    const struct consistency_config *config = &consistency->config;
-    bool is_held = object->unsettled_ns != 0 && config->settle_ns > 0;
-    bool wants_tag = config->tag_count_max > 0 && config->tag_keep_ns > 0;
-    struct memory **slot, *memory;
-
-    if (!is_held && !wants_tag && config->write_gap_ns == 0)
-        return;
-    slot = memory_slot_locked(consistency, block);
-    memory = *slot;
-    if (memory == NULL) {
-        if (!is_held && wants_tag && consistency->memory_count >= config->tag_count_max)
-            return;
-        memory = calloc(1, sizeof *memory);
-        if (memory == NULL) {
-            if (is_held)
-                consistency->hold_all_until_ns = object->unsettled_ns + config->settle_ns;
-            return;
-        }
-        memory->block = block;
-        *slot = memory;
-        consistency->memory_count++;
-    } else {
-        memory_unlink_locked(consistency, memory);
-    }
-    memory_append_locked(consistency, memory);
-    memory->written_ns = clock_now_ns();
-    if (is_held) {
-        memory->hold_until_ns = object->unsettled_ns + config->settle_ns;
-        if (memory->hold_until_ns > consistency->settled_at_ns)
-            consistency->settled_at_ns = memory->hold_until_ns;
-    }
-    /* A late repetition of the same bytes may change the tag, so after an unknown outcome any tag is
-     * right, but not absence; after a failure, anything is. */
-    free(memory->tag);
-    memory->tag = NULL;
-    memory->is_absent = tag == NULL;
-    memory->expects = wants_tag && object->rc == 0;
-    if (memory->expects && object->unsettled_ns == 0 && tag != NULL && tag[0] != '\0')
-        memory->tag = strdup(tag);
-}
-
-/* Is what a read got older than what was written? */
-static bool
-is_stale_locked(struct consistency *consistency, const struct object_req *object)
-{
-    const struct memory *memory = *memory_slot_locked(consistency, object->block);
-
-    if (memory == NULL || !memory->expects
-        || clock_now_ns() >= memory->written_ns + consistency->config.tag_keep_ns)
-        return false;
-    if (memory->is_absent || object->is_absent)
-        return memory->is_absent != object->is_absent;
-    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
-}
 
 /* ---- jobs */
 
@@ -301,13 +116,9 @@ static void
 read_send(struct job *job)
 {
     struct consistency *consistency = job->consistency;
-    uint64_t now = clock_now_ns();
-    const struct memory *memory;
 
     pthread_mutex_lock(&consistency->lock);
-    memory = *memory_slot_locked(consistency, job->req->block);
-    job->is_unsettled = consistency->hold_all_until_ns > now
-                        || (memory != NULL && memory->hold_until_ns > now);
+    job->is_unsettled = recent_is_unsettled(consistency->recent, job->req->block);
     pthread_mutex_unlock(&consistency->lock);
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
@@ -332,7 +143,7 @@ read_done(struct object_req *object)
 
     if (object->rc == 0) {
         pthread_mutex_lock(&consistency->lock);
-        is_stale = is_stale_locked(consistency, object);
+        is_stale = recent_is_stale(consistency->recent, object);
         if (!is_stale && object->is_absent && !job->is_unsettled && is_consistent(consistency))
             zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
@@ -379,8 +190,11 @@ static bool
 held(struct job *job, void (*again)(struct task *task))
 {
     struct consistency *consistency = job->consistency;
-    uint64_t at = write_may_start_ns(consistency, job->range.first, job->range.last);
+    uint64_t at;
 
+    pthread_mutex_lock(&consistency->lock);
+    at = recent_write_at_ns(consistency->recent, job->range.first, job->range.last);
+    pthread_mutex_unlock(&consistency->lock);
     if (at <= clock_now_ns())
         return false;
     if (!job->is_held)
@@ -398,7 +212,7 @@ write_done(struct object_req *object)
     bool is_delete = object->op == OBJECT_DELETE;
 
     pthread_mutex_lock(&consistency->lock);
-    memory_note_locked(consistency, object->block, object, is_delete ? NULL : object->tag);
+    recent_note(consistency->recent, object->block, object, is_delete ? NULL : object->tag);
     if (is_delete)
         zeromap_set(consistency->map, object->block, object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
     pthread_mutex_unlock(&consistency->lock);
@@ -556,7 +370,7 @@ zero_deleted(struct object_req *object)
 
     pthread_mutex_lock(&consistency->lock);
     for (unsigned i = 0; i < object->count; i++) {
-        memory_note_locked(consistency, object->blocks[i], object, NULL);
+        recent_note(consistency->recent, object->blocks[i], object, NULL);
         zeromap_set(consistency->map, object->blocks[i], object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
     }
     pthread_mutex_unlock(&consistency->lock);
@@ -573,7 +387,7 @@ zero_first_done(struct object_req *object)
     struct consistency *consistency = job->consistency;
 
     pthread_mutex_lock(&consistency->lock);
-    memory_note_locked(consistency, 0, object, object->tag);
+    recent_note(consistency->recent, 0, object, object->tag);
     pthread_mutex_unlock(&consistency->lock);
     if (object->rc != 0) {
         job_end(job, object->rc);
@@ -843,9 +657,7 @@ consistency_settled_at_ns(struct store *store)
     uint64_t at;
 
     pthread_mutex_lock(&consistency->lock);
-    at = consistency->settled_at_ns;
-    if (consistency->hold_all_until_ns > at)
-        at = consistency->hold_all_until_ns;
+    at = recent_settled_at_ns(consistency->recent);
     pthread_mutex_unlock(&consistency->lock);
     return at;
 }
@@ -871,11 +683,14 @@ consistency_new(const struct consistency_config *config, struct objects *objects
     consistency->pool = pool;
     rc = zeromap_new(config->layout->block_count, &consistency->map);
     if (rc == 0)
+        rc = recent_new(&config->recent, &consistency->recent);
+    if (rc == 0)
         rc = rangelock_new(&consistency->turns);
     if (rc == 0)
         rc = rangelock_new(&consistency->order);
     if (rc != 0) {
         rangelock_free(consistency->turns);
+        recent_free(consistency->recent);
         zeromap_free(consistency->map);
         free(consistency);
         return rc;
@@ -901,8 +716,7 @@ consistency_free(struct store *store)
     if (store == NULL)
         return;
     consistency = container_of(store, struct consistency, store);
-    while (consistency->oldest != NULL)
-        memory_free_locked(consistency, consistency->oldest);
+    recent_free(consistency->recent);
     rangelock_free(consistency->order);
     rangelock_free(consistency->turns);
     zeromap_free(consistency->map);

@@ -13,15 +13,13 @@
 #define CORE_CONSISTENCY_H
 
 #include "objects.h"
+#include "recent.h"
 #include "store.h"
 
 struct consistency_config {
     const struct layout *layout; /* borrowed */
-    uint64_t settle_ns;          /* --settle-time: 0 takes the risk that s3backer takes */
-    uint64_t write_gap_ns;       /* --minWriteDelay: between two writes of one block */
-    uint64_t tag_keep_ns;        /* --md5CacheTime: how long a written block's tag is expected */
-    uint64_t tag_count_max;      /* --md5CacheSize: of how many blocks; 0: of none */
-    uint64_t stall_read_ns;      /* then a stale read fails */
+    struct recent_config recent;
+    uint64_t stall_read_ns; /* then a stale read fails */
 };
 
 int consistency_new(const struct consistency_config *config, struct objects *objects,

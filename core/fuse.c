@@ -672,6 +672,23 @@ frontend_abandon(struct frontend *frontend)
     fuse_session_exit(frontend->session);
 }
 
+/* What libfuse says would go to standard error as a second sentence beside ours. */
+static _Thread_local struct error *libfuse_said;
+
+static void
+libfuse_log(enum fuse_log_level level, const char *format, va_list args)
+{
+    char text[400];
+
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    if (libfuse_said != NULL)
+        error_set(libfuse_said, 0, "%s", text);
+    else
+        log_line(level <= FUSE_LOG_ERR ? BD_ERROR : level <= FUSE_LOG_WARNING ? BD_WARNING : BD_DEBUG,
+                 "libfuse: %s", text);
+}
+
 static int
 mount_options(const struct frontend_config *config, struct fuse_args *args)
 {
@@ -688,8 +705,7 @@ mount_options(const struct frontend_config *config, struct fuse_args *args)
         || (config->allow_other && fuse_opt_add_opt(&options, "allow_other") == -1)
         || (config->is_read_only && fuse_opt_add_opt(&options, "ro") == -1)
         || fuse_opt_add_arg(args, "bucketdisk") == -1 || fuse_opt_add_arg(args, "-o") == -1
-        || fuse_opt_add_arg(args, options) == -1
-        || (config->is_debug && fuse_opt_add_arg(args, "-d") == -1))
+        || fuse_opt_add_arg(args, options) == -1)
         rc = -ENOMEM;
     free(options);
     free(source);
@@ -725,6 +741,7 @@ frontend_new(const struct frontend_config *config, const struct disk *disk, stru
         error_set(why, rc, "out of memory");
         goto free_frontend;
     }
+    fuse_set_log_func(libfuse_log);
     frontend->session = fuse_session_new(&args, &operations, sizeof operations, frontend);
     if (frontend->session == NULL) {
         rc = error_set(why, -EIO, "libfuse refused the options of the mount");
@@ -750,11 +767,14 @@ free_frontend:
 int
 frontend_mount(struct frontend *frontend, struct error *why)
 {
-    const char *mountpoint = frontend->config.mountpoint;
+    struct error said = { "is fuse3 installed, and are you allowed to mount there?" };
+    int rc;
 
-    if (fuse_session_mount(frontend->session, mountpoint) != 0)
-        return error_set(why, -EIO, "cannot mount on %s; is fuse3 installed, and are you allowed to "
-                         "mount there?", mountpoint);
+    libfuse_said = &said;
+    rc = fuse_session_mount(frontend->session, frontend->config.mountpoint);
+    libfuse_said = NULL;
+    if (rc != 0)
+        return error_set(why, -EIO, "cannot mount on %s: %s", frontend->config.mountpoint, said.text);
     return 0;
 }
 

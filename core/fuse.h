@@ -26,7 +26,6 @@ struct frontend_config {
     bool is_read_only;
     bool is_direct_io;  /* every access goes round the kernel's page cache */
     bool allow_other;
-    bool is_debug;
     unsigned threads;
     unsigned background_max; /* requests that the kernel keeps in flight */
     uint64_t (*data_bytes)(void *arg); /* that the file occupies */

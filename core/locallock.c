@@ -237,7 +237,7 @@ locallock_id(const struct locallock *lock, char *out, size_t out_bytes)
 }
 
 int
-locallock_find(const char *device, pid_t *pid)
+locallock_find(const char *device, const char *mountpoint)
 {
     char dir_path[PATH_MAX];
     const struct dirent *entry;
@@ -255,13 +255,12 @@ locallock_find(const char *device, pid_t *pid)
         fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd == -1)
             continue;
+        /* What a daemon that died left behind is locked by nobody, whoever has its number by now. */
         if (holder_read(fd, &holder) && strcmp(holder.device, device) == 0
-            && mountinfo_has_device((pid_t)holder.pid, device)) {
-            *pid = (pid_t)holder.pid;
+            && strcmp(holder.mountpoint, mountpoint) == 0 && flock(fd, LOCK_SH | LOCK_NB) != 0)
             found = fd;
-        } else {
+        else
             close(fd);
-        }
     }
     if (dir != NULL)
         closedir(dir);

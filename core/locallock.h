@@ -37,7 +37,7 @@ void locallock_release(struct locallock *lock);
 void locallock_id(const struct locallock *lock, char *out, size_t out_bytes);
 
 /* For `bucketdisk umount`: the lock file of the daemon that serves this mount; -1 if there is none. */
-int locallock_find(const char *device, pid_t *pid);
+int locallock_find(const char *device, const char *mountpoint);
 /* Wait until that daemon has ended.  0, or -EIO with its last words. */
 int locallock_wait(int fd, struct error *why);
 

@@ -325,6 +325,10 @@ succeeded(struct attempt *attempt)
         counter_add(objects->lists, 1);
         if (attempt->io->io.more == 0)
             req->list_ended = true;
+        if (!req->list_ended && strcmp(req->list_from, attempt->name) == 0) {
+            retry(attempt, 0, "the store listed nothing, and says that there is more", -EIO);
+            return;
+        }
         break;
     }
     settle(objects);
@@ -447,13 +451,6 @@ attempt_send(struct attempt *attempt)
     backend_submit(attempt->io, answered, attempt);
 }
 
-static void
-attempt_first(struct attempt *attempt)
-{
-    attempt->started_ns = clock_now_ns();
-    attempt_send(attempt);
-}
-
 /* Ends one request's stay among those in flight: the oldest one that waits takes its place. */
 static void
 place_put(struct objects *objects)
@@ -471,7 +468,7 @@ place_put(struct objects *objects)
     }
     pthread_mutex_unlock(&objects->lock);
     if (next != NULL)
-        attempt_first(next);
+        attempt_send(next);
 }
 
 static void
@@ -493,7 +490,7 @@ place_get(struct attempt *attempt)
     }
     pthread_mutex_unlock(&objects->lock);
     if (is_free)
-        attempt_first(attempt);
+        attempt_send(attempt);
 }
 
 /* ---- making a request ready */
@@ -587,6 +584,7 @@ objects_submit(struct objects *objects, struct object_req *req)
     }
     attempt->objects = objects;
     attempt->req = req;
+    attempt->started_ns = clock_now_ns(); /* waiting for a place counts: the caller waits, too */
     attempt->pause_ns = objects->config.retry_pause_ns;
     attempt->io = backend_io_new(objects->backend);
     if (attempt->io == NULL)

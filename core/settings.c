@@ -24,7 +24,7 @@ const struct bd_option settings_rows[] = {
     { .name = "block-hash-prefix", .type = BD_OPT_BOOL, FIELD(block_hash_prefix),
       .help = "names of blocks begin with a hash, as s3backer's option does" },
     { .name = "no-auto-detect", .type = BD_OPT_BOOL, FIELD(no_auto_detect),
-      .help = "do not use the sizes that are stored" },
+      .help = "do not use the sizes that are stored; --size is needed, and blocks are 4K" },
     { .name = "force", .type = BD_OPT_BOOL, FIELD(force),
       .help = "overrule stored sizes and a mount token: only if you know that they are wrong" },
     { .name = "read-only", .alias = "ro", .type = BD_OPT_BOOL, FIELD(read_only),

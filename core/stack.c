@@ -231,11 +231,11 @@ open_layers(struct stack *stack, struct error *why)
     };
     const struct consistency_config consistency = {
         .layout = &stack->layout,
-        .settle_ns = settings->settle_time_ms * NS_PER_MS,
-        .write_gap_ns = settings->min_write_delay_ms * NS_PER_MS,
-        .tag_keep_ns = settings->md5_cache_time_ms > 0 ? settings->md5_cache_time_ms * NS_PER_MS
+        .recent.settle_ns = settings->settle_time_ms * NS_PER_MS,
+        .recent.write_gap_ns = settings->min_write_delay_ms * NS_PER_MS,
+        .recent.tag_keep_ns = settings->md5_cache_time_ms > 0 ? settings->md5_cache_time_ms * NS_PER_MS
                                                        : UINT64_MAX / 2,
-        .tag_count_max = settings->md5_cache_size,
+        .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
     };
     int rc;

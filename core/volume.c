@@ -262,6 +262,9 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (found.encryption[0] != '\0')
         return error_set(why, -ENOTSUP, "the volume is encrypted (%s), and nothing here can decrypt it",
                          found.encryption);
+    if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
+        return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+                         "encoded; give --blockSize");
     rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
@@ -273,7 +276,8 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         return error_set(why, -EINVAL, "there is no volume here, and a read-only mount makes none; is "
                          "--prefix right?");
     if (found.block_bytes == 0)
-        found.block_bytes = VOLUME_BLOCK_BYTES_DEFAULT;
+        found.block_bytes = wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT
+                                              : VOLUME_BLOCK_BYTES_S3BACKER;
     rc = check_sizes(found.disk_bytes, found.block_bytes, why);
     if (rc != 0)
         return rc;
@@ -460,6 +464,9 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
     struct stored_token old;
     int rc;
 
+    if (!(backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT))
+        log_line(BD_WARNING, "the store has no conditional writes: of two machines that mount the volume "
+                 "at the same instant, both may succeed");
     token->value = random_token();
     owner_format(lock_id, token->owner, sizeof token->owner);
     rc = token_read(backend, layout, &old, why);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #define VOLUME_BLOCK_BYTES_DEFAULT (64u << 10)
+#define VOLUME_BLOCK_BYTES_S3BACKER 4096u /* what --noAutoDetect means there */
 
 struct volume_wish {
     const char *prefix;

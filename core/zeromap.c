@@ -98,7 +98,7 @@ zeromap_set(struct zeromap *map, uint64_t block, enum block_state state)
     if (chunk->states == NULL) {
         chunk->states = malloc(CHUNK_BYTES);
         if (chunk->states == NULL) {
-            chunk_fill(map, block / CHUNK_BLOCKS, BLOCK_UNKNOWN);
+            chunk_fill(map, block / CHUNK_BLOCKS, BLOCK_DATA);
             return;
         }
         memset(chunk->states, chunk->uniform * 0x55, CHUNK_BYTES);

@@ -21,7 +21,7 @@ int zeromap_new(uint64_t block_count, struct zeromap **out);
 void zeromap_free(struct zeromap *map);
 
 enum block_state zeromap_get(const struct zeromap *map, uint64_t block);
-/* Out of memory leaves the chunk all UNKNOWN, which is always true. */
+/* Out of memory makes the whole chunk DATA, which claims nothing. */
 void zeromap_set(struct zeromap *map, uint64_t block, enum block_state state);
 /* Every block of [first, end) that is in state `from` goes to state `to`. */
 void zeromap_change(struct zeromap *map, uint64_t first, uint64_t end, enum block_state from,

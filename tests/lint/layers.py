@@ -17,6 +17,7 @@ LEVELS = """
     loader
     backend chain
     objects volume
+    recent
     consistency
     whole
     disk

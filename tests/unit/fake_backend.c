@@ -391,10 +391,10 @@ rig_open(struct rig *rig, const struct rig_config *config)
         .in_flight_max = (unsigned)or_default(config->in_flight_max, 16),
     };
     consistency = (struct consistency_config){ .layout = &rig->layout,
-                                               .settle_ns = config->settle_ns,
-                                               .write_gap_ns = config->write_gap_ns,
-                                               .tag_keep_ns = config->tag_keep_ns,
-                                               .tag_count_max = config->tag_count_max,
+                                               .recent.settle_ns = config->settle_ns,
+                                               .recent.write_gap_ns = config->write_gap_ns,
+                                               .recent.tag_keep_ns = config->tag_keep_ns,
+                                               .recent.tag_count_max = config->tag_count_max,
                                                .stall_read_ns = objects.stall_read_ns };
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);
@@ -447,6 +447,12 @@ void
 rig_wait_held(struct rig *rig, uint64_t writes)
 {
     wait_counter(rig, "held_writes", writes);
+}
+
+void
+rig_wait_stale(struct rig *rig, uint64_t reads)
+{
+    wait_counter(rig, "stale_reads", reads);
 }
 
 /* ---- requests from above */

@@ -80,8 +80,9 @@ uint64_t rig_counter(struct rig *rig, const char *name);
 /* Answer BD_RETRY, BD_UNKNOWN or a bad body has been given: wait until the pause before attempt `retries` + 1
  * counts, so that the clock can be moved on. */
 void rig_wait_retries(struct rig *rig, uint64_t retries);
-/* The same for writes that are held. */
+/* The same for writes that are held, and for reads that were stale. */
 void rig_wait_held(struct rig *rig, uint64_t writes);
+void rig_wait_stale(struct rig *rig, uint64_t reads);
 
 /* Move the clock on and run what has become due. */
 void clock_jump(struct pool *pool, uint64_t ns);

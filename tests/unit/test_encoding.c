@@ -35,7 +35,7 @@ static const struct {
 };
 
 static const char *const refused[] = {
-    "a,b,c,d,e,f", T63 "4", "def\x01late", "deflate\x7f", "d\xc3\xa9" "flate", "deflate,\x80",
+    "a,b,c,d,e,f", T63 "4", "def\x01late", "deflate\x7f", "d\xc3\xa9t", "deflate,\x80",
 };
 
 TEST(encoding, lists_are_read_as_s3backer_reads_them)

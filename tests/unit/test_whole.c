@@ -25,6 +25,7 @@ struct slow {
     bool is_stuck; /* writes wait in `stuck` */
     struct slow_job *stuck;
     sem_t is_in;
+    pthread_mutex_t lock; /* guards data: a block is read and written whole */
     unsigned char data[BLOCKS][BLOCK];
 };
 
@@ -42,6 +43,7 @@ slow_run(struct task *task)
     struct store_req *req = job->req;
     unsigned char *data = slow->data[req->block];
 
+    pthread_mutex_lock(&slow->lock);
     if (req->op == STORE_READ) {
         memcpy(req->data, data, BLOCK);
         atomic_fetch_sub(&slow->reads_now, 1);
@@ -53,6 +55,7 @@ slow_run(struct task *task)
         for (uint64_t i = 0; i < req->count; i++)
             atomic_fetch_sub(&slow->writers[req->block + i], 1);
     }
+    pthread_mutex_unlock(&slow->lock);
     free(job);
     store_done(req, 0);
 }
@@ -99,6 +102,7 @@ whole_open(struct rig_whole *rig, uint64_t buffers)
     assert_int_equal(pool_new(3, &rig->pool), 0);
     rig->slow.store.submit = slow_submit;
     rig->slow.pool = rig->pool;
+    pthread_mutex_init(&rig->slow.lock, NULL);
     atomic_store(&rig->slow.seed, (unsigned)test_seed());
     sem_init(&rig->slow.is_in, 0, 0);
     assert_int_equal(whole_new(&rig->slow.store, BLOCK, buffers * BLOCK, &rig->whole), 0);
@@ -340,6 +344,7 @@ TEST(whole, is_not_touched_after_its_last_request_is_done)
 
         assert_int_equal(pool_new(1, &rig.pool), 0);
         rig.slow.pool = rig.pool;
+        pthread_mutex_init(&rig.slow.lock, NULL);
         assert_int_equal(whole_new(&rig.slow.store, BLOCK, BLOCK, &rig.whole), 0);
         begin(&rig, &waited, part(i % 2 == 0 ? STORE_WRITE : STORE_READ, 0, 1, 1, &byte));
         assert_int_equal(end(&waited), 0);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must be remembered of blocks that were written lately.
+ *
+ * - Until when a different version must be held back: an attempt of unknown outcome may still be carried out.
+ * - When it was written: --minWriteDelay.
+ * - The tag, or the absence, that a read must find: --md5CacheTime.
+ *
+ * Not thread-safe: belongs to consistency, under its lock.  Times are CLOCK_BOOTTIME. */
+#ifndef CORE_RECENT_H
+#define CORE_RECENT_H
+
+#include "objects.h"
+
+struct recent;
+
+struct recent_config {
+    uint64_t settle_ns;     /* --settle-time */
+    uint64_t write_gap_ns;  /* --minWriteDelay */
+    uint64_t tag_keep_ns;   /* --md5CacheTime */
+    uint64_t tag_count_max; /* --md5CacheSize; 0: no tags */
+};
+
+int recent_new(const struct recent_config *config, struct recent **out);
+void recent_free(struct recent *recent);
+
+/* A write or delete of `block` has ended as `object` says, well or not.  `tag` is NULL for a delete.
+ * Out of memory holds every block until this one is settled. */
+void recent_note(struct recent *recent, uint64_t block, const struct object_req *object,
+                 const char *tag);
+
+/* From when on may [first, last] be written: a time in the past means now.  Waits for room, too, where a full
+ * memory of tags could not take another one. */
+uint64_t recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last);
+/* May the store still change the block by itself, by what became of an attempt of unknown outcome? */
+bool recent_is_unsettled(const struct recent *recent, uint64_t block);
+/* When none is left that may. */
+uint64_t recent_settled_at_ns(const struct recent *recent);
+
+/* Is what a read got, a tag or absence, older than what was written?
+ *
+ *   remembered     found an object          found nothing
+ *   a tag          stale if it is another   stale
+ *   any tag        right                    stale
+ *   absence        stale                    right
+ *   nothing        right                    right       */
+bool recent_is_stale(const struct recent *recent, const struct object_req *object);
+
+#endif

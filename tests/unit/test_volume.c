@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* core/volume.c over backend-memory: what sizes a volume has, and who may mount it. */
+#include "backends.h"
+
+#include "base/util.h"
+#include "volume.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define TOKEN "v/s3backer-mounted"
+
+static const struct layout layout = { .prefix = "v/", .block_bytes = 4096, .block_count = 100 };
+
+static void
+fresh(struct store *store)
+{
+    store_init(store);
+    store_layer(store, 0, "backend-memory", NULL);
+    assert_int_equal(store_open(store, 1), 0);
+}
+
+static void
+fresh_chaos(struct store *store, const char *const *options)
+{
+    store_init(store);
+    store_layer(store, 0, "backend-chaos", options);
+    store_layer(store, 1, "backend-memory", NULL);
+    assert_int_equal(store_open(store, 2), 0);
+}
+
+/* An object with up to two attributes. */
+static void
+put_with(struct store *store, const char *name, size_t bytes, const char *encoding,
+         const char *const attrs[4])
+{
+    static const char body[65536];
+    struct backend_io *io = request(store, BD_PUT, name);
+    struct attrs list = { 0 };
+
+    for (unsigned i = 0; attrs != NULL && i < 4 && attrs[i] != NULL; i += 2)
+        assert_int_equal(attrs_add(&list, attrs[i], attrs[i + 1], strlen(attrs[i + 1])), 0);
+    io->io.body = body;
+    io->io.body_bytes = bytes;
+    io->io.encoding = encoding;
+    io->io.attrs = list.list;
+    io->io.attr_count = list.count;
+    io->io.attr_stride = sizeof *list.list;
+    assert_int_equal(run(io, NULL), BD_OK);
+    attrs_clear(&list);
+}
+
+/* ---- sizes */
+
+#define BLOCK_0 "v/00000000"
+#define BLOCK_5 "v/00000005"
+
+static const struct detection {
+    const char *what;
+    const char *name; /* the one object; NULL: none */
+    size_t bytes;
+    const char *encoding;
+    const char *attrs[4];
+    struct volume_wish wish;
+    int rc;
+    uint64_t block_bytes, block_count;
+    const char *why; /* is in the sentence */
+} detections[] = {
+    { "sizes in block 0", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true }, 0, 4096, 256, NULL },
+    { "sizes in an encoded block 0", BLOCK_0, 77, "deflate",
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true }, 0, 4096, 256, NULL },
+    { "the user says the same", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true, .disk_bytes = 1048576, .block_bytes = 4096 }, 0, 4096, 256, NULL },
+    { "the user says another size", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true, .disk_bytes = 2097152 }, -EINVAL, 0, 0, "--size" },
+    { "the user says another block size", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true, .block_bytes = 8192 }, -EINVAL, 0, 0, "--blockSize" },
+    { "the user forces another size", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .auto_detect = true, .is_forced = true, .disk_bytes = 2097152 }, 0, 4096, 512, NULL },
+    { "no detection", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .disk_bytes = 65536, .block_bytes = 8192 }, 0, 8192, 8, NULL },
+    { "block 0 without sizes, and no size given", BLOCK_0, 4096, NULL, { NULL },
+      { .auto_detect = true }, -EINVAL, 0, 0, "--size" },
+    { "block 0 without sizes: its length", BLOCK_0, 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 65536 }, 0, 4096, 16, NULL },
+    { "an encoded block 0 without sizes", BLOCK_0, 77, "deflate", { NULL },
+      { .auto_detect = true, .disk_bytes = 65536 }, -EINVAL, 0, 0, "--blockSize" },
+    { "an encoded block 0 without a block size", BLOCK_0, 77, "deflate",
+      { "s3backer-filesize", "1048576" }, { .auto_detect = true }, -EINVAL, 0, 0, "--blockSize" },
+    { "an encoded block 0 and both sizes given", BLOCK_0, 77, "deflate", { NULL },
+      { .auto_detect = true, .disk_bytes = 65536, .block_bytes = 4096 }, 0, 4096, 16, NULL },
+    { "no block 0, another block, no size", BLOCK_5, 4096, NULL, { NULL },
+      { .auto_detect = true }, -EINVAL, 0, 0, "6 blocks" },
+    { "no block 0, another block, too small", BLOCK_5, 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 5 * 4096 }, -EINVAL, 0, 0, "cut off" },
+    { "no block 0, another block, just large enough", BLOCK_5, 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 6 * 4096 }, 0, 4096, 6, NULL },
+    { "no block 0, another block, wrong block size", BLOCK_5, 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 65536, .block_bytes = 8192 }, -EINVAL, 0, 0,
+      "--blockSize" },
+    { "no block 0, an encoded block", BLOCK_5, 77, "deflate", { NULL },
+      { .auto_detect = true, .disk_bytes = 65536 }, -EINVAL, 0, 0, "--blockSize" },
+    { "only a foreign object", "v/readme", 4096, NULL, { NULL },
+      { .auto_detect = true }, -EINVAL, 0, 0, "no volume here" },
+    { "nothing, and no size", NULL, 0, NULL, { NULL },
+      { .auto_detect = true }, -EINVAL, 0, 0, "no volume here" },
+    { "a new volume", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 10 * VOLUME_BLOCK_BYTES_DEFAULT }, 0,
+      VOLUME_BLOCK_BYTES_DEFAULT, 10, NULL },
+    { "a new volume of the most blocks", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 512 * (uint64_t)UINT32_MAX, .block_bytes = 512 }, 0, 512,
+      UINT32_MAX, NULL },
+    { "one block too many", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 512 * ((uint64_t)UINT32_MAX + 1), .block_bytes = 512 },
+      -EINVAL, 0, 0, "larger --blockSize" },
+    { "not a multiple", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 4097, .block_bytes = 4096 }, -EINVAL, 0, 0, "multiple" },
+    { "not a power of two", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 30000, .block_bytes = 3000 }, -EINVAL, 0, 0, "power" },
+    { "too small blocks", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 2560, .block_bytes = 256 }, -EINVAL, 0, 0, "power" },
+    { "too large blocks", NULL, 0, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 1 << 28, .block_bytes = 1 << 27 }, -EINVAL, 0, 0, "power" },
+    { "sizes that make no sense", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "1000", "s3backer-filesize", "1048576" },
+      { .auto_detect = true }, -EINVAL, 0, 0, "power" },
+};
+
+TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
+{
+    for (size_t i = 0; i < ARRAY_LEN(detections); i++) {
+        const struct detection *row = &detections[i];
+        struct volume_wish wish = row->wish;
+        struct layout found;
+        struct error why = { "" };
+        bool has_block_0;
+        struct store store;
+        int rc;
+
+        fresh(&store);
+        put_with(&store, "w/00000009", 512, NULL, NULL); /* somebody else's */
+        if (row->name != NULL)
+            put_with(&store, row->name, row->bytes, row->encoding, row->attrs);
+        wish.prefix = "v/";
+        rc = volume_detect(store.backend, &wish, &found, &has_block_0, &why);
+        if (rc != row->rc || (row->why != NULL && strstr(why.text, row->why) == NULL))
+            fail_msg("%s: %d, %s", row->what, rc, why.text);
+        if (rc == 0 && (found.block_bytes != row->block_bytes || found.block_count != row->block_count))
+            fail_msg("%s: %u x %llu", row->what, found.block_bytes,
+                     (unsigned long long)found.block_count);
+        if (rc == 0)
+            assert_int_equal(has_block_0, row->name != NULL && strcmp(row->name, BLOCK_0) == 0);
+        store_close(&store);
+    }
+}
+
+TEST(volume, a_store_that_refuses_to_be_looked_at_is_an_error)
+{
+    const char *const options[] = { "denied", "1000000", NULL };
+    const struct volume_wish wish = { .prefix = "v/", .auto_detect = true, .disk_bytes = 1 << 20 };
+    struct layout found;
+    struct error why = { "" };
+    struct store store;
+    bool has_block_0;
+
+    fresh_chaos(&store, options);
+    assert_int_equal(volume_detect(store.backend, &wish, &found, &has_block_0, &why), -EACCES);
+    store_close(&store);
+}
+
+/* ---- the token */
+
+static int
+take(struct store *store, const char *lock_id, bool is_forced, struct volume_token *token)
+{
+    struct error why = { "" };
+
+    return volume_token_take(store->backend, &layout, lock_id, is_forced, token, &why);
+}
+
+static bool
+is_mounted(struct store *store)
+{
+    return run(request(store, BD_HEAD_OBJECT, TOKEN), NULL) == BD_OK;
+}
+
+TEST(volume, a_token_is_taken_and_dropped)
+{
+    struct error why = { "" };
+    struct volume_token token;
+    struct store store;
+
+    fresh(&store);
+    assert_int_equal(take(&store, "1:2", false, &token), 0);
+    assert_true(token.value > 0 && token.value < 0x7fffffff);
+    assert_true(is_mounted(&store));
+    assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
+    assert_false(is_mounted(&store));
+    assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
+    store_close(&store);
+}
+
+/* The words of our own owner line; false when this machine cannot be told from others. */
+static bool
+own_words(struct store *store, char words[4][128])
+{
+    struct volume_token token;
+
+    assert_int_equal(take(store, "1:2", true, &token), 0);
+    assert_int_equal(sscanf(token.owner, "%127s %127s %127s %127s", words[0], words[1], words[2],
+                            words[3]), 4);
+    return strcmp(words[0], "-") != 0 && strcmp(words[1], "-") != 0;
+}
+
+TEST(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
+{
+    static const struct {
+        int word; /* of the owner line to change; -1: none */
+        const char *to;
+        bool is_dead;
+    } cases[] = {
+        { -1, NULL, true },            /* same boot, same lock, which we hold */
+        { 1, "another-boot", true },   /* the machine has been restarted */
+        { 2, "9:9", false },           /* another container, say */
+        { 0, "another-machine", false },
+        { 3, "another-host", false },
+        { 0, "-", false },
+        { 1, "-", false },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct volume_token token;
+        struct store store;
+        char words[4][128], owner[520];
+        bool is_known;
+
+        fresh(&store);
+        is_known = own_words(&store, words);
+        if (cases[i].word >= 0)
+            snprintf(words[cases[i].word], sizeof words[0], "%s", cases[i].to);
+        snprintf(owner, sizeof owner, "%s %s %s %s", words[0], words[1], words[2], words[3]);
+        put_with(&store, TOKEN, 4, NULL,
+                 (const char *const[4]){ "s3backer-mount-token", "00000042", "bucketdisk-owner",
+                                         owner });
+        assert_int_equal(take(&store, "1:2", false, &token),
+                         cases[i].is_dead && is_known ? 0 : -EBUSY);
+        store_close(&store);
+    }
+}
+
+TEST(volume, a_token_of_s3backer_is_refused_unless_forced_or_reset)
+{
+    struct error why = { "" };
+    struct volume_token token;
+    struct store store;
+
+    fresh(&store);
+    put_with(&store, TOKEN, 4, NULL,
+             (const char *const[4]){ "s3backer-mount-token", "7fffffff", NULL, NULL });
+    assert_int_equal(take(&store, "1:2", false, &token), -EBUSY);
+    assert_int_equal(take(&store, "1:2", true, &token), 0);
+    put_with(&store, TOKEN, 4, NULL, NULL); /* of before 1.5.0: no token in it */
+    assert_int_equal(take(&store, "1:2", false, &token), -EBUSY);
+    assert_int_equal(volume_token_reset(store.backend, &layout, &why), 0);
+    assert_int_equal(take(&store, "1:2", false, &token), 0);
+    store_close(&store);
+}
+
+TEST(volume, a_token_that_is_not_ours_any_more_stays)
+{
+    struct error why = { "" };
+    struct volume_token ours, theirs;
+    struct store store;
+
+    fresh(&store);
+    assert_int_equal(take(&store, "1:2", false, &ours), 0);
+    assert_int_equal(take(&store, "3:4", true, &theirs), 0);
+    assert_int_equal(volume_token_drop(store.backend, &layout, &ours, &why), 0);
+    assert_true(is_mounted(&store));
+    assert_int_equal(volume_token_drop(store.backend, &layout, &theirs, &why), 0);
+    assert_false(is_mounted(&store));
+    store_close(&store);
+}
+
+TEST(volume, a_token_whose_answer_was_lost_is_found_to_be_ours)
+{
+    const char *const options[] = { "lost", "1000000", "only", "put", NULL };
+    struct error why = { "" };
+    struct volume_token token;
+    struct store store;
+
+    fresh_chaos(&store, options);
+    assert_int_equal(take(&store, "1:2", false, &token), 0);
+    assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
+    assert_false(is_mounted(&store));
+    store_close(&store);
+}
+
+struct taker {
+    struct store *store;
+    const char *lock_id;
+    int rc;
+};
+
+static void *
+take_in_thread(void *arg)
+{
+    struct taker *taker = arg;
+    struct volume_token token;
+
+    taker->rc = take(taker->store, taker->lock_id, false, &token);
+    return NULL;
+}
+
+TEST(volume, of_two_who_take_the_token_at_once_one_gets_it)
+{
+    const char *const options[] = { "jitter", "10", NULL };
+
+    for (unsigned i = 0; i < 20; i++) {
+        struct store store;
+        struct taker takers[2] = { { &store, "1:2", 1 }, { &store, "3:4", 1 } };
+        pthread_t threads[2];
+
+        fresh_chaos(&store, options);
+        for (unsigned j = 0; j < 2; j++)
+            assert_int_equal(pthread_create(&threads[j], NULL, take_in_thread, &takers[j]), 0);
+        for (unsigned j = 0; j < 2; j++)
+            pthread_join(threads[j], NULL);
+        assert_int_equal((takers[0].rc == 0) + (takers[1].rc == 0), 1);
+        assert_int_equal((takers[0].rc == -EBUSY) + (takers[1].rc == -EBUSY), 1);
+        store_close(&store);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RUN(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess),
+        RUN(volume, a_store_that_refuses_to_be_looked_at_is_an_error),
+        RUN(volume, a_token_is_taken_and_dropped),
+        RUN(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over),
+        RUN(volume, a_token_of_s3backer_is_refused_unless_forced_or_reset),
+        RUN(volume, a_token_that_is_not_ours_any_more_stays),
+        RUN(volume, a_token_whose_answer_was_lost_is_found_to_be_ours),
+        RUN(volume, of_two_who_take_the_token_at_once_one_gets_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
