@@ -56,6 +56,9 @@ struct call {
     size_t bytes; /* asked for */
 };
 
+/* Kept where leak checkers look; see frontend_free. */
+static struct fuse_session *volatile abandoned;
+
 /* The buffer that this thread's current request came in; a big write takes it away. */
 static _Thread_local struct fuse_buf *thread_buf;
 
@@ -783,12 +786,14 @@ frontend_free(struct frontend *frontend)
 {
     if (frontend == NULL)
         return;
-    /* libfuse unmounts by path.  That is nothing to do after an unmount, but after a lazy detach it would
-     * hit whatever is mounted there by now. */
-    if (frontend->session != NULL && !frontend->is_abandoned)
+    if (frontend->session != NULL && !frontend->is_abandoned) {
         fuse_session_unmount(frontend->session);
-    if (frontend->session != NULL)
         fuse_session_destroy(frontend->session);
+    }
+    /* libfuse unmounts by path: after a lazy detach that would hit whatever is mounted there by now.  So such
+     * a session is kept to the end of the process, which is near. */
+    if (frontend->is_abandoned)
+        abandoned = frontend->session;
     free(frontend->stats_json_name);
     pthread_cond_destroy(&frontend->idle);
     pthread_mutex_destroy(&frontend->lock);

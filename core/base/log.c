@@ -2,12 +2,13 @@
 /* The log: standard error in the foreground, syslog in the background. */
 #include "log.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
-static bool use_syslog;
+static atomic_bool use_syslog;
 static enum bd_log_level level_max = BD_INFO;
 
 static const struct {

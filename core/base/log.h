@@ -8,8 +8,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
-/* Where lines go and which are kept.  Call before the first thread; until then, standard error at INFO.
- * After log_to_syslog nothing more is written to standard error. */
+/* Where lines go, and which are kept: standard error at INFO unless told otherwise.  After log_to_syslog
+ * nothing more is written to standard error.  The level is set before the first thread. */
 void log_to_syslog(const char *name);
 void log_level_max(enum bd_log_level level);
 
