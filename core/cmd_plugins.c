@@ -4,7 +4,7 @@
 #include "cmd.h"
 
 #include "base/options.h"
-#include "plugin.h"
+#include "loader.h"
 
 #include <errno.h>
 #include <jansson.h>

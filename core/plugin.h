@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loader: finds plugins, negotiates versions, keeps the registries.
+/* The registries: which loaded plugin provides a backend, a codec, a key wrap.
  *
- * All plugins that are found are loaded, before the first thread, and stay loaded for the life of the
- * process.  A file that is no good is kept with the sentence that says so: it only matters when
- * somebody asks for what it would have provided. */
+ * Filled by the loader before the first thread, then only read, by any thread. */
 #ifndef CORE_PLUGIN_H
 #define CORE_PLUGIN_H
 
@@ -12,7 +10,8 @@
 #include <bucketdisk/plugin.h>
 
 #include <stdbool.h>
-#include <sys/types.h>
+
+enum { TOKEN_BYTES_MAX = 64 }; /* of a codec */
 
 struct plugin {
     char *path;
@@ -32,15 +31,15 @@ struct plugins {
     char *searched; /* the places looked in, joined by ", " */
 };
 
-struct plugin_search {
-    const char *extra;    /* --plugin-path: colon-separated absolute directories or .so files; NULL */
-    bool builtin_only;    /* only the directory that the program was built or installed with */
-};
+/* "dir" of "backend-dir": what prefixes its options. */
+const char *plugin_owner(const struct plugin *plugin);
+/* A token that two codecs have, as an exact name or alias; NULL when there is none. */
+const char *codecs_common_token(const struct bd_codec *a, const struct bd_codec *b);
+/* Free our copies of its tables, so that it provides nothing. */
+void plugin_clear(struct plugin *plugin);
 
-/* Search, load, check.  Fails only when nothing can be searched at all (out of memory, --plugin-path
- * not absolute).  Two plugins that claim the same exact token, or key wrap: -EEXIST naming both; `plugins`
- * is filled then, too.  After any other failure it is empty. */
-int plugins_load(struct plugins *plugins, const struct plugin_search *search, struct error *why);
+/* Do no two plugins claim the same token or key wrap?  0, or -EEXIST naming both. */
+int plugins_check(const struct plugins *plugins, struct error *why);
 /* Frees our copies; the modules stay. */
 void plugins_free(struct plugins *plugins);
 
@@ -51,13 +50,5 @@ const struct plugin *plugins_backend(const struct plugins *plugins, const char *
 /* The codec for a token of any case: exact names and aliases first, then match().  NULL: none. */
 const struct bd_codec *plugins_codec(const struct plugins *plugins, const char *token,
                                      const struct plugin **owner);
-
-/* Would root trust the file at this absolute path: it and every directory and link on
- * the way belong to root, or to `owner_too`, and nobody else may write there?
- * -EPERM naming the part at fault, or the errno of looking at it. */
-int plugin_path_trust(const char *path, uid_t owner_too, struct error *why);
-
-/* "dir" of "backend-dir": what prefixes its options. */
-const char *plugin_owner(const struct plugin *plugin);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "loader.h"
 #include "volume.h"
 #include "whole.h"
 

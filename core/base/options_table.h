@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What options.c and options_help.c share, and nobody else includes: the table behind struct
- * options. */
+/* What the files of options share, and nobody else includes: the table behind struct options.
+ *
+ * One thread at a time.  Whatever fails returns a negative errno with a sentence in `why`. */
 #ifndef BASE_OPTIONS_TABLE_H
 #define BASE_OPTIONS_TABLE_H
 
@@ -15,6 +16,7 @@ struct entry {
     void *field;
     char *owned; /* the string in the field, when it is ours */
     bool is_given;
+    bool is_config_file; /* its value names a file of options */
 };
 
 struct options {
@@ -27,7 +29,45 @@ struct options {
     unsigned depth;
 };
 
+/* ---- options.c: the table */
+
+/* The entry that has this name, in any spelling; NULL: none. */
+struct entry *entry_find(const struct options *options, const char *name, size_t len);
+/* The name that somebody who wrote `name` may have meant; "" when none is near. */
+void name_nearest(const struct options *options, const char *name, size_t len,
+                  char out[NAME_BYTES_MAX + 1]);
 /* Step through the words of an alias column.  Start with *at = the column. */
 bool alias_next(const char **at, const char **word, size_t *len);
+/* An owner as sentences call it. */
+const char *owner_name(const char *owner);
+
+/* ---- options_value.c: one value.  `as` is how the option was written, for sentences. */
+
+/* Parse `text` (NULL: given without a value) and write the field. */
+int entry_set(const struct options *options, struct entry *entry, const char *as, const char *text,
+              struct error *why);
+/* The string that `text` stands for: a secret's file or variable looked up, a path made absolute.
+ * Gives it. */
+int entry_string(const struct options *options, const struct entry *entry, const char *as,
+                 const char *text, char **out, struct error *why);
+/* Free the string that entry_set made, wiped if it is a secret.  The field keeps pointing at it. */
+void entry_forget(struct entry *entry);
+/* Read at most `cap` bytes of a file.  0 or a negative errno. */
+int text_read(const char *path, char *out, size_t cap, size_t *len);
+
+/* ---- options_parse.c: ways to give an option */
+
+/* Set what one line of a config file says: by name, by letter, or a whole -o list.  `value` NULL:
+ * given without one. */
+int setting_take(struct options *options, const char *name, size_t len, char *value,
+                 struct error *why);
+
+/* ---- options_config.c: config files */
+
+/* Set what the lines of a file say.  Files may name others, to a depth. */
+int config_read(struct options *options, const char *path, struct error *why);
+/* error_set, led by the line of the config file that is being read, if one is. */
+int options_say(const struct options *options, struct error *why, int rc, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The values of options: from text as the user writes it to numbers, and back.  For options.c and
- * its help; parse_size and parse_duration are in options.h. */
+/* The values of options: from text as the user writes it to numbers, and back.  For the files of
+ * options; parse_size and parse_duration are in options.h. */
 #ifndef BASE_VALUES_H
 #define BASE_VALUES_H
 

@@ -1,30 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* backend-chaos: stacks on another backend and makes it fail, as told, from a seed.
  *
- * Every decision is a hash of the seed, the kind of fault, the operation, the name, and how often
- * this operation came for this name before.  So a replay with the same seed decides alike for the
- * same requests, in whatever order the threads bring them.
- *
  * The way of a request:
  *
  *   submit -> delay -> refused? (retry, denied, full, fatal, late, discard)
  *                   -> passed on as a child -> damaged? (lost, corrupt, truncate) -> complete
  *
- * Its state lives in the scratch.  With `stale`, a write first learns whether the object exists
- * (HEAD) unless that is known, so that "absent" can be the version before. */
-#include <bucketdisk/sdk.h>
+ * Its state lives in the scratch.  What happens to it is drawn from its number, which dice.c makes.
+ * With `stale`, a write first learns whether the object exists (HEAD) unless that is known, so that
+ * "absent" can be the version before. */
+#include "chaos.h"
 
-#include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MILLION 1000000u
-#define BUCKETS 4096u
 #define NS_PER_MS 1000000ull
-#define LATE_DEADLINE_NS (60 * 1000000000ull)
 
 struct chaos_options {
     uint64_t seed;
@@ -100,59 +94,14 @@ static const struct bd_option chaos_rows[] = {
       .help = "only for names that contain this" },
 };
 
-/* What can be done to a request; a number of each kind is part of its decisions' hash. */
-enum fault {
-    RETRY,
-    DENIED,
-    FULL,
-    FATAL,
-    LOST,
-    LATE,
-    CORRUPT,
-    TRUNCATE,
-    STALE,
-    DISCARD,
-    DIE,
-    DELAY,
-    FAULTS
-};
-
 static const char *const fault_names[FAULTS] = {
     "retry",   "denied",   "full",  "fatal",   "lost", "late",
     "corrupt", "truncate", "stale", "discard", "die",  "delay",
 };
 
-static const char *const op_names[] = {
+static const char *const op_names[OPS] = {
     [BD_GET] = "get",       [BD_HEAD_OBJECT] = "head",        [BD_PUT] = "put",
     [BD_DELETE] = "delete", [BD_DELETE_MANY] = "delete-many", [BD_LIST] = "list",
-};
-#define OPS (sizeof op_names / sizeof op_names[0])
-
-/* A copy of a PUT's content, shared by counting: the object's latest version may be read as stale
- * while newer ones come. `child` is the finished PUT, kept because it holds the tag. */
-struct version {
-    unsigned references; /* under memory_lock */
-    bool is_absent;
-    unsigned char *body;
-    size_t body_bytes;
-    char *encoding;
-    struct bd_attr *attrs;
-    uint32_t attr_count;
-    struct bd_io *child;
-};
-
-/* What is remembered of one name.  NULL: that version is not known. */
-struct memory {
-    struct memory *next;          /* in its bucket */
-    struct memory *older, *newer; /* by last write */
-    struct version *latest, *before;
-    char name[];
-};
-
-/* How often an operation came for a name; 64 bits of hash stand for the pair. */
-struct count {
-    uint64_t key; /* 0: free */
-    uint64_t value;
 };
 
 struct chaos {
@@ -162,17 +111,10 @@ struct chaos {
     bool only[OPS];
     void *counters[FAULTS];
 
-    pthread_mutex_t lock; /* guards the counts and late_count */
-    pthread_cond_t none_late;
-    struct count *counts;            /* a hash table with open addressing, at most half full */
-    size_t counts_used, counts_room; /* room: a power of two, or 0 */
-    uint64_t operations;
-    uint64_t late_count;
-
-    pthread_mutex_t memory_lock; /* guards the following; taken alone */
-    struct memory *buckets[BUCKETS];
-    struct memory *oldest, *newest;
-    uint64_t memory_bytes;
+    atomic_uint_fast64_t operations;
+    struct dice dice;
+    struct versions versions;
+    struct lates lates;
 };
 
 /* The state of a request, in its scratch. */
@@ -187,73 +129,6 @@ struct chaos_op {
 };
 
 /* ------------------------------------------------------------------ decisions */
-
-/* splitmix64's finaliser */
-static uint64_t
-mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
-static uint64_t
-hash_text(const char *text)
-{
-    uint64_t hash = 14695981039346656037ull; /* FNV-1a */
-
-    for (; *text != '\0'; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211ull;
-    return hash;
-}
-
-static struct count *
-count_find(struct count *counts, size_t room, uint64_t key)
-{
-    size_t slot = key & (room - 1);
-
-    while (counts[slot].key != 0 && counts[slot].key != key)
-        slot = (slot + 1) & (room - 1);
-    return &counts[slot];
-}
-
-static bool
-counts_grow_locked(struct chaos *chaos)
-{
-    size_t room = chaos->counts_room == 0 ? 1024 : chaos->counts_room * 2;
-    struct count *counts = calloc(room, sizeof *counts);
-
-    if (counts == NULL)
-        return false;
-    for (size_t i = 0; i < chaos->counts_room; i++) {
-        if (chaos->counts[i].key != 0)
-            *count_find(counts, room, chaos->counts[i].key) = chaos->counts[i];
-    }
-    free(chaos->counts);
-    chaos->counts = counts;
-    chaos->counts_room = room;
-    return true;
-}
-
-/* How often this was asked for before. Out of memory, a new name counts as never seen. */
-static uint64_t
-count_locked(struct chaos *chaos, uint64_t key)
-{
-    struct count *count;
-
-    key += key == 0;
-    if (chaos->counts_used * 2 >= chaos->counts_room && !counts_grow_locked(chaos)) {
-        if (chaos->counts_used + 1 >= chaos->counts_room)
-            return 0;
-    }
-    count = count_find(chaos->counts, chaos->counts_room, key);
-    if (count->key == 0) {
-        count->key = key;
-        chaos->counts_used++;
-    }
-    return count->value++;
-}
 
 /* What stands for a request: its name, or the first of many. */
 static const char *
@@ -290,7 +165,7 @@ is_write(const struct bd_io *io)
 static uint64_t
 draw(const struct chaos_op *op, enum fault fault)
 {
-    return mix(op->random + (uint64_t)fault * 0x632be59bd9b4e019ull);
+    return dice_draw(op->random, fault);
 }
 
 /* Count and log a fault that is being done. */
@@ -310,368 +185,6 @@ happens(const struct chaos_op *op, enum fault fault, uint32_t per_million)
     return op->applies && draw(op, fault) % MILLION < per_million;
 }
 
-/* ------------------------------------------------------------------ versions */
-
-static void
-version_unref_locked(struct chaos *chaos, struct version *version)
-{
-    if (version == NULL || --version->references > 0)
-        return;
-    chaos->memory_bytes -= version->body_bytes;
-    chaos->host->child_free(version->child);
-    for (uint32_t i = 0; i < version->attr_count; i++) {
-        free((void *)(uintptr_t)version->attrs[i].name);
-        free((void *)(uintptr_t)version->attrs[i].value);
-    }
-    free(version->attrs);
-    free(version->encoding);
-    free(version->body);
-    free(version);
-}
-
-static void *
-copy_of(const void *data, size_t bytes)
-{
-    void *copy = malloc(bytes + 1);
-
-    if (copy != NULL && bytes > 0)
-        memcpy(copy, data, bytes);
-    return copy;
-}
-
-static bool
-attrs_copy(const struct bd_io *io, struct bd_attr **out, uint32_t *count)
-{
-    *count = 0;
-    *out = calloc((size_t)io->attr_count + 1, sizeof **out);
-    if (*out == NULL)
-        return false;
-    for (uint32_t i = 0; i < io->attr_count; i++) {
-        const struct bd_attr *from = bd_io_attr(io, i);
-        struct bd_attr *to = &(*out)[(*count)++];
-
-        to->name = strdup(from->name);
-        to->value = copy_of(from->value, from->value_bytes);
-        to->value_bytes = from->value_bytes;
-        if (to->name == NULL || to->value == NULL)
-            return false;
-    }
-    return true;
-}
-
-/* NULL when out of memory, and then the version is simply not known. */
-static struct version *
-version_of_put(struct chaos *chaos, const struct bd_io *io)
-{
-    struct version *version = calloc(1, sizeof *version);
-    bool is_good;
-
-    if (version == NULL)
-        return NULL;
-    version->references = 1;
-    is_good = attrs_copy(io, &version->attrs, &version->attr_count);
-    version->body = copy_of(io->body, io->body_bytes);
-    version->encoding = io->encoding == NULL ? NULL : strdup(io->encoding);
-    is_good =
-        is_good && version->body != NULL && (io->encoding == NULL || version->encoding != NULL);
-    pthread_mutex_lock(&chaos->memory_lock);
-    version->body_bytes = io->body_bytes;
-    chaos->memory_bytes += version->body_bytes;
-    if (!is_good) {
-        version_unref_locked(chaos, version);
-        version = NULL;
-    }
-    pthread_mutex_unlock(&chaos->memory_lock);
-    return version;
-}
-
-static struct version *
-version_absent(void)
-{
-    struct version *version = calloc(1, sizeof *version);
-
-    if (version != NULL) {
-        version->references = 1;
-        version->is_absent = true;
-    }
-    return version;
-}
-
-static struct memory *
-memory_find_locked(struct chaos *chaos, const char *name)
-{
-    struct memory *memory = chaos->buckets[hash_text(name) % BUCKETS];
-
-    while (memory != NULL && strcmp(memory->name, name) != 0)
-        memory = memory->next;
-    return memory;
-}
-
-static void
-memory_unlink_locked(struct chaos *chaos, struct memory *memory)
-{
-    *(memory->older == NULL ? &chaos->oldest : &memory->older->newer) = memory->newer;
-    *(memory->newer == NULL ? &chaos->newest : &memory->newer->older) = memory->older;
-}
-
-static void
-memory_append_locked(struct chaos *chaos, struct memory *memory)
-{
-    memory->newer = NULL;
-    memory->older = chaos->newest;
-    *(chaos->newest == NULL ? &chaos->oldest : &chaos->newest->newer) = memory;
-    chaos->newest = memory;
-}
-
-static void
-memory_free_locked(struct chaos *chaos, struct memory *memory)
-{
-    struct memory **link = &chaos->buckets[hash_text(memory->name) % BUCKETS];
-
-    while (*link != memory)
-        link = &(*link)->next;
-    *link = memory->next;
-    memory_unlink_locked(chaos, memory);
-    version_unref_locked(chaos, memory->latest);
-    version_unref_locked(chaos, memory->before);
-    free(memory);
-}
-
-/* The object has a new latest version (taken; NULL: not known which). */
-static void
-memory_write(struct chaos *chaos, const char *name, struct version *version)
-{
-    struct memory *memory;
-
-    pthread_mutex_lock(&chaos->memory_lock);
-    memory = memory_find_locked(chaos, name);
-    if (memory == NULL) {
-        struct memory **bucket = &chaos->buckets[hash_text(name) % BUCKETS];
-
-        memory = calloc(1, sizeof *memory + strlen(name) + 1);
-        if (memory == NULL) {
-            version_unref_locked(chaos, version);
-            goto unlock;
-        }
-        strcpy(memory->name, name);
-        memory->next = *bucket;
-        *bucket = memory;
-    } else {
-        memory_unlink_locked(chaos, memory);
-    }
-    memory_append_locked(chaos, memory);
-    version_unref_locked(chaos, memory->before);
-    memory->before = memory->latest;
-    memory->latest = version;
-    while (chaos->memory_bytes > chaos->opts->stale_memory_bytes && chaos->oldest != NULL)
-        memory_free_locked(chaos, chaos->oldest);
-unlock:
-    pthread_mutex_unlock(&chaos->memory_lock);
-}
-
-static bool
-memory_knows(struct chaos *chaos, const char *name)
-{
-    const struct memory *memory;
-    bool knows;
-
-    pthread_mutex_lock(&chaos->memory_lock);
-    memory = memory_find_locked(chaos, name);
-    knows = memory != NULL && memory->latest != NULL;
-    pthread_mutex_unlock(&chaos->memory_lock);
-    return knows;
-}
-
-/* Answer a GET with the version before the latest.  False when none is known. */
-static bool
-answer_stale(struct chaos_op *op)
-{
-    struct chaos *chaos = op->chaos;
-    struct bd_io *io = op->io;
-    const struct memory *memory;
-    struct version *version = NULL;
-    enum bd_status status = BD_OK;
-
-    pthread_mutex_lock(&chaos->memory_lock);
-    memory = memory_find_locked(chaos, io->name);
-    if (memory != NULL && memory->before != NULL) {
-        version = memory->before;
-        version->references++;
-    }
-    pthread_mutex_unlock(&chaos->memory_lock);
-    if (version == NULL)
-        return false;
-    if (version->is_absent) {
-        status = BD_ABSENT;
-    } else {
-        size_t left = io->offset < version->body_bytes ? version->body_bytes - io->offset : 0;
-
-        chaos->host->child_result(version->child, io); /* the tag */
-        io->object_bytes = version->body_bytes;
-        io->len = left < io->cap ? left : io->cap;
-        if (io->len > 0)
-            memcpy(io->data, version->body + io->offset, io->len);
-        if (version->encoding != NULL)
-            chaos->host->encoding_set(io, version->encoding);
-        for (uint32_t i = 0; i < version->attr_count; i++)
-            chaos->host->attr_add(io, version->attrs[i].name, version->attrs[i].value,
-                                  version->attrs[i].value_bytes);
-    }
-    tell(op, STALE);
-    pthread_mutex_lock(&chaos->memory_lock);
-    version_unref_locked(chaos, version);
-    pthread_mutex_unlock(&chaos->memory_lock);
-    chaos->host->complete(io, status);
-    return true;
-}
-
-/* ------------------------------------------------------------------ late writes */
-
-/* A copy of a request that was only borrowed. */
-struct late {
-    struct chaos *chaos;
-    struct bd_io io; /* the request fields, all pointing to copies */
-    char *name, *encoding, *media_type, *if_match, *if_none_match;
-    void *body;
-    struct bd_attr *attrs;
-    uint32_t attr_count;
-    char **names;
-    uint32_t *statuses;
-    struct bd_io *child;
-};
-
-static void
-late_free(struct late *late)
-{
-    if (late == NULL)
-        return;
-    for (uint32_t i = 0; late->names != NULL && i < late->io.name_count; i++)
-        free(late->names[i]);
-    for (uint32_t i = 0; late->attrs != NULL && i < late->attr_count; i++) {
-        free((void *)(uintptr_t)late->attrs[i].name);
-        free((void *)(uintptr_t)late->attrs[i].value);
-    }
-    free(late->names);
-    free(late->statuses);
-    free(late->attrs);
-    free(late->body);
-    free(late->name);
-    free(late->encoding);
-    free(late->media_type);
-    free(late->if_match);
-    free(late->if_none_match);
-    free(late);
-}
-
-static bool
-text_copy(const char *text, char **out)
-{
-    *out = text == NULL ? NULL : strdup(text);
-    return text == NULL || *out != NULL;
-}
-
-static struct late *
-late_copy(struct chaos *chaos, const struct bd_io *io)
-{
-    struct late *late = calloc(1, sizeof *late);
-
-    if (late == NULL)
-        return NULL;
-    late->chaos = chaos;
-    late->io = *io;
-    if (!text_copy(io->name, &late->name) || !text_copy(io->encoding, &late->encoding)
-        || !text_copy(io->media_type, &late->media_type)
-        || !text_copy(io->if_match, &late->if_match)
-        || !text_copy(io->if_none_match, &late->if_none_match)
-        || !attrs_copy(io, &late->attrs, &late->attr_count))
-        goto fail;
-    late->body = copy_of(io->body, io->op == BD_PUT ? io->body_bytes : 0);
-    late->names = calloc((size_t)io->name_count + 1, sizeof *late->names);
-    late->statuses = calloc((size_t)io->name_count + 1, sizeof *late->statuses);
-    if (late->body == NULL || late->names == NULL || late->statuses == NULL)
-        goto fail;
-    for (uint32_t i = 0; i < io->name_count; i++) {
-        late->names[i] = strdup(io->names[i]);
-        if (late->names[i] == NULL)
-            goto fail;
-    }
-    late->io.name = late->name;
-    late->io.encoding = late->encoding;
-    late->io.media_type = late->media_type;
-    late->io.if_match = late->if_match;
-    late->io.if_none_match = late->if_none_match;
-    late->io.attrs = late->attrs;
-    late->io.attr_stride = sizeof *late->attrs;
-    late->io.body = late->body;
-    late->io.names = (const char *const *)late->names;
-    late->io.statuses = late->statuses;
-    return late;
-
-fail:
-    late_free(late);
-    return NULL;
-}
-
-static void
-late_end(struct late *late)
-{
-    struct chaos *chaos = late->chaos;
-
-    late_free(late);
-    pthread_mutex_lock(&chaos->lock);
-    if (--chaos->late_count == 0)
-        pthread_cond_broadcast(&chaos->none_late);
-    pthread_mutex_unlock(&chaos->lock);
-}
-
-static void
-late_done(struct bd_io *child, enum bd_status status, void *arg)
-{
-    struct late *late = arg;
-
-    (void)status;
-    late->chaos->host->child_free(child);
-    late_end(late);
-}
-
-static void
-late_run(void *arg)
-{
-    struct late *late = arg;
-    const struct bd_host *host = late->chaos->host;
-
-    late->io.deadline_ns = host->now_ns() + LATE_DEADLINE_NS;
-    late->child = host->child_new(host, late->chaos->lower, &late->io);
-    if (late->child == NULL)
-        late_end(late);
-    else
-        host->child_submit(late->child, late_done, late);
-}
-
-/* False when out of memory: then the request goes its usual way. */
-static bool
-answer_late(struct chaos_op *op)
-{
-    struct chaos *chaos = op->chaos;
-    struct late *late = late_copy(chaos, op->io);
-
-    if (late == NULL)
-        return false;
-    pthread_mutex_lock(&chaos->lock);
-    chaos->late_count++;
-    pthread_mutex_unlock(&chaos->lock);
-    if (chaos->host->timer(chaos->host, chaos->host->now_ns() + chaos->opts->late_by_ms * NS_PER_MS,
-                           late_run, late)
-        != 0) {
-        late_end(late);
-        return false;
-    }
-    tell(op, LATE);
-    chaos->host->error(op->io, "chaos: the answer was lost, and the write is not done yet");
-    chaos->host->complete(op->io, BD_UNKNOWN);
-    return true;
-}
-
 /* ------------------------------------------------------------------ the way up */
 
 static void
@@ -684,12 +197,12 @@ damage(struct chaos_op *op)
         return;
     if (happens(op, TRUNCATE, op->chaos->opts->truncate)) {
         tell(op, TRUNCATE);
-        io->len = (size_t)(mix(draw(op, TRUNCATE)) % io->len);
+        io->len = (size_t)(hash_mix(draw(op, TRUNCATE)) % io->len);
         io->object_bytes = io->offset + io->len;
     }
     if (io->len > 0 && happens(op, CORRUPT, op->chaos->opts->corrupt)) {
         tell(op, CORRUPT);
-        random = mix(draw(op, CORRUPT));
+        random = hash_mix(draw(op, CORRUPT));
         ((unsigned char *)io->data)[random % io->len] ^= (unsigned char)(1u << (random >> 61));
     }
 }
@@ -698,29 +211,20 @@ damage(struct chaos_op *op)
 static void
 remember(struct chaos_op *op, enum bd_status status)
 {
-    struct chaos *chaos = op->chaos;
-    struct bd_io *io = op->io;
+    struct versions *versions = &op->chaos->versions;
+    const struct bd_io *io = op->io;
 
     if (status != BD_OK && status != BD_UNKNOWN) {
-        pthread_mutex_lock(&chaos->memory_lock);
-        version_unref_locked(chaos, op->version);
-        pthread_mutex_unlock(&chaos->memory_lock);
-        op->version = NULL;
-        return;
-    }
-    if (io->op == BD_PUT) {
-        if (op->version != NULL) {
-            op->version->child = op->child;
-            op->child = NULL;
-        }
-        memory_write(chaos, io->name, op->version);
-        op->version = NULL;
+        version_drop(versions, op->version);
+    } else if (io->op == BD_PUT) {
+        versions_put(versions, io->name, op->version, op->child);
+        op->child = NULL;
     } else if (io->op == BD_DELETE) {
-        memory_write(chaos, io->name, version_absent());
+        versions_delete(versions, io->name);
     } else {
         for (uint32_t i = 0; i < io->name_count; i++) {
             if (status != BD_OK || io->statuses[i] == BD_OK)
-                memory_write(chaos, io->names[i], version_absent());
+                versions_delete(versions, io->names[i]);
         }
     }
 }
@@ -769,7 +273,7 @@ pass(struct chaos_op *op)
         return;
     }
     if (op->io->op == BD_PUT && op->chaos->opts->stale > 0)
-        op->version = version_of_put(op->chaos, op->io);
+        op->version = version_of_put(&op->chaos->versions, op->io);
     host->child_submit(op->child, passed, op);
 }
 
@@ -780,7 +284,7 @@ learned(struct bd_io *child, enum bd_status status, void *arg)
 
     op->chaos->host->child_free(child);
     if (status == BD_ABSENT)
-        memory_write(op->chaos, op->io->name, version_absent());
+        versions_delete(&op->chaos->versions, op->io->name);
     pass(op);
 }
 
@@ -824,6 +328,34 @@ discard(struct chaos_op *op)
     op->chaos->host->complete(io, BD_OK);
 }
 
+/* Answer a GET with the version before the latest.  False when none is known. */
+static bool
+answer_stale(struct chaos_op *op)
+{
+    enum bd_status status;
+
+    if (!versions_give(&op->chaos->versions, op->io, &status))
+        return false;
+    tell(op, STALE);
+    op->chaos->host->complete(op->io, status);
+    return true;
+}
+
+/* False when out of memory: then the request goes its usual way. */
+static bool
+answer_late(struct chaos_op *op)
+{
+    struct chaos *chaos = op->chaos;
+    uint64_t at_ns = chaos->host->now_ns() + chaos->opts->late_by_ms * NS_PER_MS;
+
+    if (!late_write(&chaos->lates, op->io, at_ns))
+        return false;
+    tell(op, LATE);
+    chaos->host->error(op->io, "chaos: the answer was lost, and the write is not done yet");
+    chaos->host->complete(op->io, BD_UNKNOWN);
+    return true;
+}
+
 /* The delay is over. */
 static void
 act(void *arg)
@@ -850,7 +382,7 @@ act(void *arg)
         return;
     } else if (io->op == BD_GET && happens(op, STALE, opts->stale) && answer_stale(op)) {
         return;
-    } else if (opts->stale > 0 && io->op == BD_PUT && !memory_knows(chaos, io->name)) {
+    } else if (opts->stale > 0 && io->op == BD_PUT && !versions_know(&chaos->versions, io->name)) {
         learn(op);
     } else {
         pass(op);
@@ -863,7 +395,7 @@ chaos_submit(void *handle, struct bd_io *io)
     struct chaos *chaos = handle;
     const struct chaos_options *opts = chaos->opts;
     struct chaos_op *op = io->scratch;
-    uint64_t name_hash = hash_text(subject(io)), occurrence, delay_ns = 0, number, at;
+    uint64_t delay_ns = 0, number, at;
 
     op->chaos = chaos;
     op->io = io;
@@ -872,11 +404,8 @@ chaos_submit(void *handle, struct bd_io *io)
         return;
     }
     op->applies = applies(chaos, io);
-    pthread_mutex_lock(&chaos->lock);
-    occurrence = count_locked(chaos, mix(name_hash + io->op));
-    number = op->applies ? ++chaos->operations : 0;
-    pthread_mutex_unlock(&chaos->lock);
-    op->random = mix(mix(mix(opts->seed) ^ name_hash) + occurrence * OPS + io->op);
+    op->random = dice_throw(&chaos->dice, io->op, subject(io));
+    number = op->applies ? atomic_fetch_add(&chaos->operations, 1) + 1 : 0;
 
     if (opts->die_at > 0 && number == opts->die_at) {
         tell(op, DIE);
@@ -966,9 +495,9 @@ chaos_open(const struct bd_host *host, const void *options, const struct bd_lowe
     }
     for (unsigned i = 0; i < FAULTS; i++)
         chaos->counters[i] = host->counter(host, fault_names[i], "faults of this kind injected");
-    pthread_mutex_init(&chaos->lock, NULL);
-    pthread_cond_init(&chaos->none_late, NULL);
-    pthread_mutex_init(&chaos->memory_lock, NULL);
+    dice_init(&chaos->dice, opts->seed);
+    versions_init(&chaos->versions, host, opts->stale_memory_bytes);
+    lates_init(&chaos->lates, host, lower);
     *handle = chaos;
     return BD_OK;
 }
@@ -994,18 +523,9 @@ chaos_close(void *handle)
 {
     struct chaos *chaos = handle;
 
-    pthread_mutex_lock(&chaos->lock);
-    while (chaos->late_count > 0)
-        pthread_cond_wait(&chaos->none_late, &chaos->lock);
-    pthread_mutex_unlock(&chaos->lock);
-    pthread_mutex_lock(&chaos->memory_lock);
-    while (chaos->oldest != NULL)
-        memory_free_locked(chaos, chaos->oldest);
-    pthread_mutex_unlock(&chaos->memory_lock);
-    pthread_mutex_destroy(&chaos->memory_lock);
-    pthread_cond_destroy(&chaos->none_late);
-    pthread_mutex_destroy(&chaos->lock);
-    free(chaos->counts);
+    lates_free(&chaos->lates);
+    versions_free(&chaos->versions);
+    dice_free(&chaos->dice);
     free(chaos);
 }
 

@@ -11,10 +11,10 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding mountinfo settings zeromap
+    attrs encoding mountinfo plugin settings trust zeromap
     coding request layout locallock
-    host
-    plugin
+    host negotiate
+    loader
     backend chain
     objects volume
     recent
@@ -28,7 +28,7 @@ LEVELS = """
     main
 """.split("\n")[1:-1]
 INTERFACES = {"store"}                  # what every layer between the disk and the objects implements
-SYSTEM_ONLY_IN = {"fuse_lowlevel.h": ("fuse", "cmd", "main"), "ltdl.h": ("plugin",)}
+SYSTEM_ONLY_IN = {"fuse_lowlevel.h": ("fuse", "cmd", "main"), "ltdl.h": ("loader",)}
 
 
 def concept(name):

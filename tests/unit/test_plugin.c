@@ -3,7 +3,8 @@
 #include "test.h"
 
 #include "base/options.h"
-#include "plugin.h"
+#include "loader.h"
+#include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -589,12 +590,12 @@ TEST(plugin, trust_extends_to_one_more_owner_when_told)
     ROOT_ONLY();
     snprintf(file, sizeof file, "%s/../%s/./codec-case.so", dir, strrchr(dir, '/') + 1);
     run("chown 12345 %s %s/codec-case.so", dir, dir);
-    assert_int_equal(plugin_path_trust(file, 0, &why), -EPERM);
-    assert_int_equal(plugin_path_trust(file, 12345, &why), 0);
-    assert_int_equal(plugin_path_trust("codec-case.so", 12345, &why), -EINVAL);
+    assert_int_equal(trust_path(file, 0, &why), -EPERM);
+    assert_int_equal(trust_path(file, 12345, &why), 0);
+    assert_int_equal(trust_path("codec-case.so", 12345, &why), -EINVAL);
     run("ln -s codec-loop.so %s/codec-loop.so", dir);
     snprintf(file, sizeof file, "%s/codec-loop.so", dir);
-    assert_int_equal(plugin_path_trust(file, 12345, &why), -ELOOP);
+    assert_int_equal(trust_path(file, 12345, &why), -ELOOP);
 }
 
 static int
