@@ -21,7 +21,7 @@
 
 /* One token's opened codec. */
 struct layer {
-    char token[ENCODING_TOKEN_BYTES_MAX + 1];
+    char token[BD_TOKEN_BYTES_MAX + 1];
     const struct bd_codec *codec;
     struct host *host;
     void *handle;
@@ -184,7 +184,7 @@ inner_tokens(const struct encoding *encoding, unsigned count, char *out)
     }
 }
 
-typedef char inner_list[ENCODING_LAYERS_MAX * (ENCODING_TOKEN_BYTES_MAX + 1) + 1];
+typedef char inner_list[ENCODING_LAYERS_MAX * (BD_TOKEN_BYTES_MAX + 1) + 1];
 
 /* ---- encoding */
 

@@ -26,7 +26,7 @@ encoding_parse(const char *text, struct encoding *out, struct error *why)
         if (out->count == ENCODING_LAYERS_MAX)
             return error_set(why, -EBADMSG, "its Content-Encoding has more than %u layers",
                              ENCODING_LAYERS_MAX);
-        if (len > ENCODING_TOKEN_BYTES_MAX)
+        if (len > BD_TOKEN_BYTES_MAX)
             return error_set(why, -EBADMSG, "its Content-Encoding has a token of %zu bytes", len);
         token = out->tokens[out->count];
         memcpy(token, text, len);

@@ -5,15 +5,16 @@
 
 #include "base/error.h"
 
+#include <bucketdisk/plugin.h>
+
 #include <stddef.h>
 
 #define ENCODING_LAYERS_MAX 5u
-#define ENCODING_TOKEN_BYTES_MAX 63u
 
 /* Layers in the order of their application: the first is the innermost. */
 struct encoding {
     unsigned count;
-    char tokens[ENCODING_LAYERS_MAX][ENCODING_TOKEN_BYTES_MAX + 1]; /* case as found */
+    char tokens[ENCODING_LAYERS_MAX][BD_TOKEN_BYTES_MAX + 1]; /* case as found */
 };
 
 /* Items are separated by commas and white space; empty ones, "identity" and "aws-chunked" (of the transport)

@@ -678,6 +678,9 @@ frontend_abandon(struct frontend *frontend)
 /* What libfuse says would go to standard error as a second sentence beside ours. */
 static _Thread_local struct error *libfuse_said;
 
+static void libfuse_log(enum fuse_log_level level, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
 static void
 libfuse_log(enum fuse_log_level level, const char *format, va_list args)
 {

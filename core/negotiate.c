@@ -155,11 +155,11 @@ backend_take(struct plugin *plugin, struct error *why)
 static int
 token_check(const char *token, struct error *why)
 {
-    if (token == NULL || !text_is_plain(token, "-_.+", TOKEN_BYTES_MAX))
+    if (token == NULL || !text_is_plain(token, "-_.+", BD_TOKEN_BYTES_MAX))
         return error_set(why, -EINVAL,
                          "a codec has the token \"%.80s\": lower-case letters, digits and -_.+ are "
                          "allowed, at most %d",
-                         token != NULL ? token : "", TOKEN_BYTES_MAX);
+                         token != NULL ? token : "", BD_TOKEN_BYTES_MAX);
     if (strcmp(token, "identity") == 0)
         return error_set(why, -EINVAL, "a codec has the token \"identity\", which means no codec");
     return 0;
@@ -197,7 +197,7 @@ static int
 codec_check(const struct bd_codec *codec, struct error *why)
 {
     const bool encodes = !(codec->traits & BD_CODEC_DECODE_ONLY);
-    char what[TOKEN_BYTES_MAX + 16];
+    char what[BD_TOKEN_BYTES_MAX + 16];
     int rc = token_check(codec->token, why);
 
     for (unsigned i = 0; rc == 0 && codec->aliases != NULL && codec->aliases[i] != NULL; i++) {

@@ -172,7 +172,7 @@ codec_found(const struct plugin *plugin, const struct bd_codec *codec, const str
 const struct bd_codec *
 plugins_codec(const struct plugins *plugins, const char *token, const struct plugin **owner)
 {
-    char lower[TOKEN_BYTES_MAX + 1];
+    char lower[BD_TOKEN_BYTES_MAX + 1];
     size_t len = strlen(token);
 
     for (unsigned i = 0; i < plugins->count; i++) {
@@ -183,7 +183,7 @@ plugins_codec(const struct plugins *plugins, const char *token, const struct plu
                 return codec_found(plugin, &plugin->codecs[j], owner);
         }
     }
-    if (len == 0 || len > TOKEN_BYTES_MAX)
+    if (len == 0 || len > BD_TOKEN_BYTES_MAX)
         return NULL;
     for (size_t i = 0; i <= len; i++)
         lower[i] = token[i] >= 'A' && token[i] <= 'Z' ? (char)(token[i] + ('a' - 'A')) : token[i];

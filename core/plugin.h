@@ -11,7 +11,6 @@
 
 #include <stdbool.h>
 
-enum { TOKEN_BYTES_MAX = 64 }; /* of a codec */
 
 struct plugin {
     char *path;

@@ -502,7 +502,8 @@ chaos_open(const struct bd_host *host, const void *options, const struct bd_lowe
     return BD_OK;
 }
 
-/* As the backend below: what is stored is stored there, and the same store by both ways. */
+/* As the backend below: what is stored is stored there, and the same store by both ways.  But one whose reads
+ * may be stale does not show what was written last. */
 static void
 chaos_info(void *handle, struct bd_backend_info *out)
 {
@@ -510,6 +511,8 @@ chaos_info(void *handle, struct bd_backend_info *out)
     const struct bd_backend_info *below = chaos->lower->info;
 
     out->capabilities = below->capabilities;
+    if (chaos->opts->stale > 0)
+        out->capabilities &= ~(uint64_t)BD_CAP_CONSISTENT;
     out->object_bytes_max = below->object_bytes_max;
     out->delete_many_max = below->delete_many_max;
     out->list_max = below->list_max;

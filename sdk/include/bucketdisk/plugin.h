@@ -118,6 +118,7 @@ enum bd_log_level {
 #define BD_NAME_BYTES_MAX 1024u      /* object names, without the NUL */
 #define BD_TAG_BYTES_MAX 256u        /* tags, without the NUL */
 #define BD_ENCODING_BYTES_MAX 1024u  /* Content-Encoding, without the NUL */
+#define BD_TOKEN_BYTES_MAX 63u       /* one of its tokens, without the NUL */
 #define BD_ATTR_VALUE_BYTES_MAX 256u /* one attribute value */
 #define BD_ATTRS_BYTES_MAX 2048u     /* all names and values of one object together */
 
