@@ -471,6 +471,26 @@ TEST(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at)
     rig_close(&rig);
 }
 
+TEST(objects, an_empty_page_that_promises_more_is_asked_for_again_with_a_pause)
+{
+    static const char *const names[] = { "00000001" };
+    struct fake_request *request;
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_LIST, 0);
+    request = fake_expect(&rig.fake, BD_LIST, "");
+    request->io->more = 1;
+    fake_answer(request, BD_OK);
+    fake_give_names(fake_next(&rig.fake), names, ARRAY_LEN(names));
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.list_ended);
+    assert_int_equal(ask.found_count, 1);
+    assert_int_equal(rig_counter(&rig, "object_retries"), 1);
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -493,6 +513,7 @@ main(void)
         RUN(objects, a_batch_fails_when_one_of_it_cannot_be_deleted),
         RUN(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one),
         RUN(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at),
+        RUN(objects, an_empty_page_that_promises_more_is_asked_for_again_with_a_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
