@@ -17,12 +17,12 @@
 #include "attrs.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/waiter.h"
 #include "host.h"
 #include "request.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -265,36 +265,20 @@ backend_submit(struct backend_io *io, void (*done)(struct backend_io *io, void *
     request_submit(request_of(&io->io));
 }
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool is_done;
-};
-
 static void
-waiter_done(struct backend_io *io, void *arg)
+waited(struct backend_io *io, void *arg)
 {
-    struct waiter *waiter = arg;
-
     (void)io;
-    pthread_mutex_lock(&waiter->lock);
-    waiter->is_done = true;
-    pthread_cond_signal(&waiter->cond);
-    pthread_mutex_unlock(&waiter->lock);
+    waiter_wake(arg);
 }
 
 void
 backend_submit_wait(struct backend_io *io)
 {
-    struct waiter waiter = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
+    struct waiter waiter = WAITER_INIT;
 
-    backend_submit(io, waiter_done, &waiter);
-    pthread_mutex_lock(&waiter.lock);
-    while (!waiter.is_done)
-        pthread_cond_wait(&waiter.cond, &waiter.lock);
-    pthread_mutex_unlock(&waiter.lock);
-    pthread_cond_destroy(&waiter.cond);
-    pthread_mutex_destroy(&waiter.lock);
+    backend_submit(io, waited, &waiter);
+    waiter_wait(&waiter);
 }
 
 /* ------------------------------------------------------------------ the way up */

@@ -9,7 +9,7 @@
 #include "mountinfo.h"
 #include "stack.h"
 #include "stopper.h"
-#include "volume.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,6 +105,9 @@ leave_terminal(struct mount *mount)
     int null;
 
     log_to_syslog("bucketdisk");
+    /* Keep no directory busy. */
+    if (chdir("/") != 0)
+        log_line(BD_DEBUG, "cannot change to /: %s", strerror(errno));
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null != -1) {
         dup2(null, STDIN_FILENO);
@@ -189,6 +192,11 @@ check_settings(const struct stack *stack, struct error *why)
     if (strcmp(settings->filename, settings->stats_filename) == 0)
         return error_set(why, -EINVAL, "--filename and --statsFilename are both \"%s\"",
                          settings->filename);
+    if (strncmp(settings->filename, settings->stats_filename, strlen(settings->stats_filename)) == 0
+        && settings->stats_filename[0] != '\0'
+        && strcmp(settings->filename + strlen(settings->stats_filename), STATS_JSON_SUFFIX) == 0)
+        return error_set(why, -EINVAL, "--filename=%s is the name of the statistics as JSON",
+                         settings->filename);
     if (settings->file_mode > 0777)
         return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
     if (settings->block_cache_size != 0)
@@ -215,19 +223,27 @@ may_allow_other(void)
 
 /* ---- start */
 
-/* Block 0 carries the sizes, and everything that is ever tried on a volume is tried on it. */
+/* Block 0 carries the sizes, and everything that is ever tried on a volume is tried on it: so it is there,
+ * and says what was settled. */
 static int
 write_block_0(struct mount *mount, struct error *why)
 {
     struct stack *stack = &mount->stack;
-    struct store_req req = { .op = STORE_ZERO, .block = 0, .count = 1 };
+    struct store_req req = { .op = STORE_READ, .bytes = stack->layout.block_bytes };
     int rc;
 
-    if (stack->has_block_0 || stack->settings.read_only)
+    if (stack->block_0 == BLOCK_0_RIGHT || stack->settings.read_only)
         return 0;
+    req.data = malloc(req.bytes);
+    if (req.data == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
     rc = store_submit_wait(stack->consistency, &req);
+    req.op = STORE_WRITE;
+    if (rc == 0)
+        rc = store_submit_wait(stack->consistency, &req);
+    free(req.data);
     if (rc != 0)
-        return error_set(why, rc, "cannot write the first block of the volume");
+        return error_set(why, rc, "cannot write the sizes of the volume to its first block");
     return 0;
 }
 
@@ -309,7 +325,9 @@ start(struct mount *mount, struct error *why)
         rc = locallock_take(mount->identity, mount->volume, why, &mount->lock);
     if (rc != 0)
         return rc;
-    rc = stack_open_volume(stack, why);
+    /* Whoever cannot be mounted leaves no trace.  Then again, under the token: only now does nobody else change
+     * what is found. */
+    rc = stack_detect(stack, why);
     if (rc != 0)
         return rc;
     stopper_block_signals();
@@ -320,7 +338,15 @@ start(struct mount *mount, struct error *why)
         if (rc != 0)
             return rc;
         mount->has_token = true;
+        rc = stack_detect(stack, why);
+        if (rc != 0)
+            return rc;
     }
+    rc = stack_build(stack, why);
+    if (rc != 0)
+        return rc;
+    if (mount->token.was_taken_over)
+        consistency_hold(stack->consistency);
     rc = write_block_0(mount, why);
     return rc != 0 ? rc : start_frontend(mount, why);
 }
@@ -330,7 +356,7 @@ survey_ended(void *arg, int rc)
 {
     struct mount *mount = arg;
 
-    if (rc != 0)
+    if (rc != 0 && rc != -ECANCELED)
         log_line(BD_WARNING, "the blocks could not all be listed; the space in use is shown too small");
     pthread_mutex_lock(&mount->lock_survey);
     mount->is_surveying = false;
@@ -378,6 +404,7 @@ finish(struct mount *mount, struct error *why)
     was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
+    objects_stop_listing(stack->objects);
     pthread_mutex_lock(&mount->lock_survey);
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
@@ -401,8 +428,11 @@ release(struct mount *mount)
 
     /* A start that failed half way: what was made so far. */
     stopper_end(mount->stopper);
-    if (mount->has_token)
+    if (mount->has_token) {
+        if (mount->stack.consistency != NULL)
+            wait_settled(mount);
         volume_token_drop(mount->stack.backend, &mount->stack.layout, &mount->token, &ignored);
+    }
     frontend_free(mount->frontend);
     stack_close(&mount->stack);
     locallock_release(mount->lock);
@@ -455,6 +485,10 @@ reset_token(struct mount *mount)
     struct error why = { "" };
     int rc = stack_open(stack, mount->location, &why);
 
+    if (rc == 0)
+        rc = name_volume(mount, &why);
+    if (rc == 0)
+        rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
         rc = volume_token_reset(stack->backend, &layout, &why);
     if (rc != 0 && why.text[0] != '\0')

@@ -638,6 +638,20 @@ consistency_submit(struct store *store, struct store_req *req)
 
 /* ---- life */
 
+void
+consistency_hold(struct store *store)
+{
+    struct consistency *consistency = container_of(store, struct consistency, store);
+
+    if (objects_capabilities(consistency->objects) & BD_CAP_LOCAL)
+        return;
+    log_line(BD_INFO, "writes wait %llu s, until the store cannot carry out lost ones any more",
+             (unsigned long long)(consistency->config.recent.settle_ns / NS_PER_S));
+    pthread_mutex_lock(&consistency->lock);
+    recent_hold_all(consistency->recent);
+    pthread_mutex_unlock(&consistency->lock);
+}
+
 uint64_t
 consistency_data_blocks(struct store *store)
 {

@@ -30,6 +30,10 @@ void consistency_free(struct store *store); /* nothing in flight */
  * that has ended, well or not.  Once. */
 void consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *arg);
 
+/* A daemon died here that may have sent writes: unless the store is local, so that they died with it, every
+ * write waits until the store cannot carry them out any more. */
+void consistency_hold(struct store *store);
+
 /* Blocks that have an object, as far as is known. */
 uint64_t consistency_data_blocks(struct store *store);
 

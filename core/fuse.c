@@ -45,6 +45,7 @@ struct frontend {
     pthread_cond_t idle;
     size_t in_flight;
     bool is_abandoned;
+    int rc; /* why serving ended; 0: unmounted */
 };
 
 /* One request of the kernel on its way through the disk. */
@@ -596,7 +597,7 @@ serve(void *arg)
     struct frontend *frontend = arg;
     struct fuse_buf buf = { .mem = NULL };
     sigset_t wake;
-    int rc;
+    int rc = 0;
 
     sigemptyset(&wake);
     sigaddset(&wake, WAKE_SIGNAL);
@@ -604,11 +605,18 @@ serve(void *arg)
     thread_buf = &buf;
     while (!fuse_session_exited(frontend->session)) {
         rc = fuse_session_receive_buf(frontend->session, &buf);
-        if (rc == -EINTR)
+        if (rc == -ENOMEM) /* for a new buffer: a disk does not go away for that */
+            nanosleep(&(struct timespec){ 0, 10 * 1000 * 1000 }, NULL);
+        if (rc == -EINTR || rc == -EAGAIN || rc == -ENOMEM)
             continue;
         if (rc <= 0)
             break;
         fuse_session_process_buf(frontend->session, &buf);
+    }
+    if (rc < 0 && rc != -EINTR && rc != -ENODEV) {
+        pthread_mutex_lock(&frontend->lock);
+        frontend->rc = rc;
+        pthread_mutex_unlock(&frontend->lock);
     }
     /* The others must see it too, whatever woke this one: they are interrupted in frontend_run. */
     fuse_session_exit(frontend->session);
@@ -629,6 +637,7 @@ frontend_run(struct frontend *frontend)
     struct sigaction action = { .sa_handler = woken };
     pthread_t *threads = calloc(count, sizeof *threads);
     unsigned started = 0;
+    int rc;
 
     if (threads == NULL)
         return -ENOMEM;
@@ -662,8 +671,9 @@ frontend_run(struct frontend *frontend)
     pthread_mutex_lock(&frontend->lock);
     while (frontend->in_flight > 0)
         pthread_cond_wait(&frontend->idle, &frontend->lock);
+    rc = frontend->rc;
     pthread_mutex_unlock(&frontend->lock);
-    return 0;
+    return rc;
 }
 
 void
@@ -739,7 +749,7 @@ frontend_new(const struct frontend_config *config, const struct disk *disk, stru
         frontend->config.stats_name = NULL;
     rc = mount_options(config, &args);
     if (rc == 0 && frontend->config.stats_name != NULL
-        && asprintf(&frontend->stats_json_name, "%s.json", config->stats_name) == -1) {
+        && asprintf(&frontend->stats_json_name, "%s" STATS_JSON_SUFFIX, config->stats_name) == -1) {
         frontend->stats_json_name = NULL;
         rc = -ENOMEM;
     }

@@ -13,6 +13,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Behind the name of the statistics. */
+#define STATS_JSON_SUFFIX ".json"
+
 struct frontend;
 
 struct frontend_config {

@@ -40,6 +40,7 @@ struct objects {
     struct counter *bytes_read, *bytes_written;
 
     atomic_bool is_stalled; /* the user has been told */
+    atomic_bool is_listing_over;
     atomic_uint jitter;     /* state of a small generator */
 
     pthread_mutex_t lock; /* guards the rest */
@@ -176,6 +177,10 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     uint64_t stalled_ns = now - attempt->started_ns;
     uint64_t pause_ns = with_jitter(objects, attempt->pause_ns);
 
+    if (attempt->req->op == OBJECT_LIST && atomic_load(&objects->is_listing_over)) {
+        finish(attempt, -ECANCELED);
+        return;
+    }
     if (pause_ns < store_asks_ms * NS_PER_MS)
         pause_ns = store_asks_ms * NS_PER_MS;
     if (pause_ns > RETRY_PAUSE_MAX_NS)
@@ -568,6 +573,12 @@ encode_and_go(struct task *task)
 }
 
 void
+objects_stop_listing(struct objects *objects)
+{
+    atomic_store(&objects->is_listing_over, true);
+}
+
+void
 objects_submit(struct objects *objects, struct object_req *req)
 {
     struct attempt *attempt = calloc(1, sizeof *attempt);
@@ -577,6 +588,12 @@ objects_submit(struct objects *objects, struct object_req *req)
     req->is_absent = req->list_ended = false;
     req->unsettled_ns = 0;
     req->tag[0] = '\0';
+    if (req->op == OBJECT_LIST && atomic_load(&objects->is_listing_over)) {
+        free(attempt);
+        req->rc = -ECANCELED;
+        req->done(req);
+        return;
+    }
     if (attempt == NULL) {
         req->rc = -ENOMEM;
         req->done(req);

@@ -59,6 +59,9 @@ struct object_req {
     struct attempt *attempt; /* the layer's own */
 };
 
+/* From now on listings end soon, with -ECANCELED: a daemon that stops has no use for them. */
+void objects_stop_listing(struct objects *objects);
+
 void objects_submit(struct objects *objects, struct object_req *req);
 
 #endif

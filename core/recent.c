@@ -96,22 +96,33 @@ wants_tags(const struct recent *recent)
     return recent->config.tag_count_max > 0 && recent->config.tag_keep_ns > 0;
 }
 
-/* The block's memory, made if need be, as the newest.  NULL: no memory, or no room for one more tag. */
-static struct memory *
-renew(struct recent *recent, uint64_t block, bool must)
+/* Room for one more tag: the oldest goes, if nothing but its tag is remembered of it. */
+static void
+make_room(struct recent *recent)
 {
-    struct memory **slot = slot_of(recent, block), *memory = *slot;
+    struct memory *oldest = recent->oldest;
+    uint64_t now = clock_now_ns();
+
+    if (wants_tags(recent) && recent->count >= recent->config.tag_count_max && oldest != NULL
+        && oldest->hold_until_ns <= now && oldest->written_ns + recent->config.write_gap_ns <= now)
+        forget(recent, oldest);
+}
+
+/* The block's memory, made if need be, as the newest.  NULL: out of memory. */
+static struct memory *
+renew(struct recent *recent, uint64_t block)
+{
+    struct memory *memory = *slot_of(recent, block);
 
     if (memory != NULL) {
         age_unlink(recent, memory);
     } else {
-        if (!must && wants_tags(recent) && recent->count >= recent->config.tag_count_max)
-            return NULL;
+        make_room(recent);
         memory = calloc(1, sizeof *memory);
         if (memory == NULL)
             return NULL;
         memory->block = block;
-        *slot = memory;
+        *slot_of(recent, block) = memory;
         recent->count++;
     }
     age_append(recent, memory);
@@ -128,7 +139,7 @@ recent_note(struct recent *recent, uint64_t block, const struct object_req *obje
 
     if (!is_held && !wants_tags(recent) && config->write_gap_ns == 0)
         return;
-    memory = renew(recent, block, is_held);
+    memory = renew(recent, block);
     if (memory == NULL) {
         if (is_held)
             recent->hold_all_until_ns = object->unsettled_ns + config->settle_ns;
@@ -178,13 +189,22 @@ recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last)
     while (recent->oldest != NULL && expires_ns(recent, recent->oldest) <= now)
         forget(recent, recent->oldest);
     at = free_at_ns(recent, first, last);
-    if (recent->config.tag_count_max > 0 && recent->oldest != NULL
+    if (wants_tags(recent) && recent->config.tag_keep_ns < TAG_KEEP_FOREVER_NS && recent->oldest != NULL
         && recent->count >= recent->config.tag_count_max && find(recent, first) == NULL) {
         room_at = expires_ns(recent, recent->oldest);
         if (room_at > at)
             at = room_at;
     }
     return at;
+}
+
+void
+recent_hold_all(struct recent *recent)
+{
+    uint64_t until = clock_now_ns() + recent->config.settle_ns;
+
+    if (until > recent->hold_all_until_ns)
+        recent->hold_all_until_ns = until;
 }
 
 bool

@@ -11,6 +11,8 @@
 
 #include "objects.h"
 
+#define TAG_KEEP_FOREVER_NS (UINT64_MAX / 2)
+
 struct recent;
 
 struct recent_config {
@@ -24,12 +26,15 @@ int recent_new(const struct recent_config *config, struct recent **out);
 void recent_free(struct recent *recent);
 
 /* A write or delete of `block` has ended as `object` says, well or not.  `tag` is NULL for a delete.
- * Out of memory holds every block until this one is settled. */
+ * Out of memory holds every block until this one is settled.  Where there is no room for a tag, the oldest goes. */
 void recent_note(struct recent *recent, uint64_t block, const struct object_req *object,
                  const char *tag);
 
-/* From when on may [first, last] be written: a time in the past means now.  Waits for room, too, where a full
- * memory of tags could not take another one. */
+/* Hold every block for the settle time from now. */
+void recent_hold_all(struct recent *recent);
+
+/* From when on may [first, last] be written: a time in the past means now.  Waits for room, too, where the
+ * memory of tags is full of ones that will expire. */
 uint64_t recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last);
 /* May the store still change the block by itself, by what became of an attempt of unknown outcome? */
 bool recent_is_unsettled(const struct recent *recent, uint64_t block);

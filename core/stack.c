@@ -6,11 +6,9 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "loader.h"
-#include "volume.h"
 #include "whole.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,20 +39,32 @@ static const char s3backer_test_backend[] = "dir";
 static void
 find_plugin_options(int argc, char **argv, struct plugin_search *search)
 {
-    static const char path_name[] = "--plugin-path", only_name[] = "--plugin-builtin-only";
-
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strncmp(argv[i], path_name, sizeof path_name - 1) == 0) {
-            const char *rest = argv[i] + sizeof path_name - 1;
+        const char *name = argv[i] + 2;
+        size_t len;
 
-            if (*rest == '=')
-                search->extra = rest + 1;
-            else if (*rest == '\0' && i + 1 < argc)
-                search->extra = argv[++i];
-        } else if (strcmp(argv[i], only_name) == 0) {
-            search->builtin_only = true;
-        }
+        if (strncmp(argv[i], "--", 2) != 0)
+            continue;
+        len = strcspn(name, "=");
+        if (options_name_is(name, len, "plugin-builtin-only"))
+            search->builtin_only = name[len] == '\0' || strcmp(name + len, "=yes") == 0;
+        else if (options_name_is(name, len, "plugin-path"))
+            search->extra = name[len] == '=' ? name + len + 1 : i + 1 < argc ? argv[++i] : NULL;
     }
+}
+
+/* Said where the search could not see it, it would be ignored. */
+static int
+check_plugin_options(const struct settings *settings, const struct plugin_search *search,
+                     struct error *why)
+{
+    const char *path = settings->plugin_path != NULL ? settings->plugin_path : "";
+    const char *searched = search->extra != NULL ? search->extra : "";
+
+    if (strcmp(path, searched) != 0 || !!settings->plugin_builtin_only != search->builtin_only)
+        return error_set(why, -EINVAL, "--plugin-path=... and --plugin-builtin-only work only as words of "
+                         "the command line, not behind -o and not in a file");
+    return 0;
 }
 
 int
@@ -83,7 +93,7 @@ stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_
     }
     if (rc == 0)
         rc = options_parse(stack->options, argc, argv, SETTINGS_SHORTS, words, word_count, why);
-    return rc;
+    return rc != 0 ? rc : check_plugin_options(&stack->settings, &search, why);
 }
 
 /* ---- backends */
@@ -216,8 +226,8 @@ in_flight_max(const struct stack *stack)
     return max > 0 ? max : 1;
 }
 
-static int
-open_layers(struct stack *stack, struct error *why)
+int
+stack_build(struct stack *stack, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     uint64_t stall_read_ns = stall_ns(settings, STALL_READ_NS);
@@ -234,7 +244,7 @@ open_layers(struct stack *stack, struct error *why)
         .recent.settle_ns = settings->settle_time_ms * NS_PER_MS,
         .recent.write_gap_ns = settings->min_write_delay_ms * NS_PER_MS,
         .recent.tag_keep_ns = settings->md5_cache_time_ms > 0 ? settings->md5_cache_time_ms * NS_PER_MS
-                                                       : UINT64_MAX / 2,
+                                                       : TAG_KEEP_FOREVER_NS,
         .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
     };
@@ -259,7 +269,7 @@ open_layers(struct stack *stack, struct error *why)
 }
 
 int
-stack_open_volume(struct stack *stack, struct error *why)
+stack_detect(struct stack *stack, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     const struct volume_wish wish = {
@@ -271,12 +281,10 @@ stack_open_volume(struct stack *stack, struct error *why)
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
     };
-    int rc;
 
     if (strlen(settings->prefix) > LAYOUT_PREFIX_BYTES_MAX)
         return error_set(why, -EINVAL, "--prefix is longer than %u bytes", LAYOUT_PREFIX_BYTES_MAX);
-    rc = volume_detect(stack->backend, &wish, &stack->layout, &stack->has_block_0, why);
-    return rc != 0 ? rc : open_layers(stack, why);
+    return volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, why);
 }
 
 void
@@ -292,77 +300,4 @@ stack_close(struct stack *stack)
     stats_free(stack->stats);
     options_free(stack->options);
     plugins_free(&stack->plugins);
-}
-
-/* ---- waiting */
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool is_done;
-};
-
-#define WAITER_INIT { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false }
-
-static void
-waiter_wake(struct waiter *waiter)
-{
-    pthread_mutex_lock(&waiter->lock);
-    waiter->is_done = true;
-    pthread_cond_signal(&waiter->changed);
-    pthread_mutex_unlock(&waiter->lock);
-}
-
-static void
-waiter_wait(struct waiter *waiter)
-{
-    pthread_mutex_lock(&waiter->lock);
-    while (!waiter->is_done)
-        pthread_cond_wait(&waiter->changed, &waiter->lock);
-    pthread_mutex_unlock(&waiter->lock);
-}
-
-struct waited_flush {
-    struct disk_req req;
-    struct waiter waiter;
-};
-
-static void
-flush_done(struct disk_req *req)
-{
-    waiter_wake(&container_of(req, struct waited_flush, req)->waiter);
-}
-
-int
-disk_flush_wait(const struct disk *disk)
-{
-    struct waited_flush flush = { .req = { .op = DISK_FLUSH, .done = flush_done },
-                                  .waiter = WAITER_INIT };
-
-    disk_submit(disk, &flush.req);
-    waiter_wait(&flush.waiter);
-    return flush.req.rc;
-}
-
-struct waited_store {
-    struct store_req req;
-    struct waiter waiter;
-};
-
-static void
-store_req_done(struct store_req *req)
-{
-    waiter_wake(&container_of(req, struct waited_store, req)->waiter);
-}
-
-int
-store_submit_wait(struct store *store, struct store_req *req)
-{
-    struct waited_store waited = { .req = *req, .waiter = WAITER_INIT };
-
-    waited.req.done = store_req_done;
-    store_submit(store, &waited.req);
-    waiter_wait(&waited.waiter);
-    *req = waited.req;
-    return req->rc;
 }

@@ -12,6 +12,7 @@
 #include "objects.h"
 #include "plugin.h"
 #include "settings.h"
+#include "volume.h"
 
 struct stack {
     struct settings settings;
@@ -21,14 +22,14 @@ struct stack {
     struct pool *pool;
     struct stats *stats;
     struct backend *backend;
-    /* from stack_open_volume on; top to bottom: */
+    /* from stack_build on; top to bottom: */
     struct disk disk;
     struct store *whole;
     struct store *consistency;
     struct objects *objects;
     struct chain *chain;
     struct layout layout;
-    bool has_block_0;
+    enum volume_block_0 block_0;
 };
 
 /* Load the plugins and parse a command line.  Words that are no options go to words, at most argc.
@@ -37,12 +38,9 @@ int stack_parse(struct stack *stack, int argc, char **argv, char **words, int *w
                 struct error *why);
 /* Start the workers and open the backends on `location`. */
 int stack_open(struct stack *stack, const char *location, struct error *why);
-/* Detect the volume and build the layers over it. */
-int stack_open_volume(struct stack *stack, struct error *why);
+/* Find out the volume's sizes; then build the layers over them. */
+int stack_detect(struct stack *stack, struct error *why);
+int stack_build(struct stack *stack, struct error *why);
 void stack_close(struct stack *stack);
-
-/* One request to a store or a disk, waited for.  Not on a pool worker. */
-int store_submit_wait(struct store *store, struct store_req *req);
-int disk_flush_wait(const struct disk *disk);
 
 #endif

@@ -5,11 +5,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mountinfo.h"
-#include "stack.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +27,7 @@ struct stopper {
     const struct disk *disk;
     struct frontend *frontend;
     uint64_t timeout_ns;
+    atomic_bool is_ending; /* set before END_SIGNAL, which alone means nothing */
     bool was_forced;
 };
 
@@ -98,13 +100,17 @@ stop(struct stopper *stopper)
         if (rc == 0)
             return;
         if (now >= tell_at_ns) {
-            tell_holders(stopper);
+            if (rc == -EBUSY)
+                tell_holders(stopper);
+            else
+                log_line(BD_ERROR, "cannot unmount %s: %s; trying again", stopper->mountpoint,
+                         strerror(-rc));
             tell_at_ns = now + TELL_EVERY_NS;
         }
         signal = sigtimedwait(&stopper->signals, NULL, &pause);
-        if (signal == END_SIGNAL)
+        if (atomic_load(&stopper->is_ending))
             return;
-        if (signal > 0
+        if ((signal > 0 && signal != END_SIGNAL)
             || (stopper->timeout_ns > 0 && now - started_ns >= stopper->timeout_ns)) {
             detach(stopper);
             return;
@@ -116,10 +122,12 @@ static void *
 stopper_main(void *arg)
 {
     struct stopper *stopper = arg;
-    int signal = 0;
+    int signal;
 
-    if (sigwait(&stopper->signals, &signal) == 0 && signal != END_SIGNAL)
-        stop(stopper);
+    while (!atomic_load(&stopper->is_ending)) {
+        if (sigwait(&stopper->signals, &signal) == 0 && signal != END_SIGNAL)
+            stop(stopper);
+    }
     return NULL;
 }
 
@@ -154,6 +162,7 @@ stopper_end(struct stopper *stopper)
 
     if (stopper == NULL)
         return false;
+    atomic_store(&stopper->is_ending, true);
     pthread_kill(stopper->thread, END_SIGNAL);
     pthread_join(stopper->thread, NULL);
     was_forced = stopper->was_forced;

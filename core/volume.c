@@ -69,7 +69,8 @@ attr_number(const struct backend_io *io, const char *name)
 /* What the store tells. Zeros: nothing. */
 struct found {
     bool has_block_0;
-    uint64_t disk_bytes, block_bytes;
+    uint64_t says_disk_bytes, says_block_bytes; /* in block 0's metadata */
+    uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
     bool is_encoded;          /* the block that was looked at: its length says nothing of the block size */
     char encryption[64];      /* the token of its encryption; "" for none */
@@ -107,8 +108,8 @@ look_at_block_0(struct backend *backend, const struct layout *layout, struct fou
     status = ask(io, NULL);
     if (status == BD_OK) {
         found->has_block_0 = true;
-        found->disk_bytes = attr_number(io, ATTR_DISK_BYTES);
-        found->block_bytes = attr_number(io, ATTR_BLOCK_BYTES);
+        found->disk_bytes = found->says_disk_bytes = attr_number(io, ATTR_DISK_BYTES);
+        found->block_bytes = found->says_block_bytes = attr_number(io, ATTR_BLOCK_BYTES);
         note_encoding(io, found);
         found->block_count_min = 1;
         /* s3backer before 1.2.2, and its --test directories: the length is the block size. */
@@ -229,17 +230,17 @@ settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, s
 
 int
 volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
-              bool *has_block_0, struct error *why)
+              enum volume_block_0 *block_0, struct error *why)
 {
-    struct found found = { 0 };
+    struct found found = { 0 }, stored;
     int rc = 0;
 
     *layout = (struct layout){ .prefix = wish->prefix, .is_hashed = wish->is_hashed,
                                .block_count = LAYOUT_BLOCKS_MAX };
     rc = look_at_block_0(backend, layout, &found, why);
-    *has_block_0 = found.has_block_0;
     if (rc != 0)
         return rc;
+    stored = found;
     if (!wish->auto_detect)
         found.disk_bytes = found.block_bytes = 0;
     if (wish->auto_detect && found.disk_bytes == 0) {
@@ -279,8 +280,17 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         found.block_bytes = wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT
                                               : VOLUME_BLOCK_BYTES_S3BACKER;
     rc = check_sizes(found.disk_bytes, found.block_bytes, why);
+    /* Not to use what is stored does not mean to write over it. */
+    if (rc == 0 && !wish->auto_detect)
+        rc = settle_one("--blockSize", found.block_bytes, wish->is_forced, &stored.block_bytes, why);
+    if (rc == 0 && !wish->auto_detect && stored.disk_bytes != 0)
+        rc = settle_one("--size", found.disk_bytes, wish->is_forced, &stored.disk_bytes, why);
     if (rc != 0)
         return rc;
+    *block_0 = !found.has_block_0                                 ? BLOCK_0_ABSENT
+               : found.says_block_bytes == found.block_bytes
+                       && found.says_disk_bytes == found.disk_bytes ? BLOCK_0_RIGHT
+                                                                    : BLOCK_0_OTHER_SIZES;
     layout->block_bytes = (uint32_t)found.block_bytes;
     layout->block_count = found.disk_bytes / found.block_bytes;
     if (layout->block_count < found.block_count_min)
@@ -467,6 +477,7 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
     if (!(backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT))
         log_line(BD_WARNING, "the store has no conditional writes: of two machines that mount the volume "
                  "at the same instant, both may succeed");
+    token->was_taken_over = false;
     token->value = random_token();
     owner_format(lock_id, token->owner, sizeof token->owner);
     rc = token_read(backend, layout, &old, why);
@@ -479,6 +490,7 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
             return error_set(why, -EBUSY, "the volume is in use%s%s, says its mount token; if that is "
                              "not so any more, clear it with --reset-mounted-flag",
                              host != NULL ? " on" : "", host != NULL ? host : "");
+        token->was_taken_over = true;
         log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking it "
                  "over");
     } else if (old.is_there) {

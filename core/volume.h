@@ -25,19 +25,27 @@ struct volume_wish {
     bool is_read_only;    /* nothing may be made */
 };
 
-/* Find out the sizes.  `has_block_0`: block 0 is an object.
+/* What block 0 is like. */
+enum volume_block_0 {
+    BLOCK_0_ABSENT,
+    BLOCK_0_OTHER_SIZES, /* an object that says nothing of the sizes, or something else than was settled */
+    BLOCK_0_RIGHT,
+};
+
+/* Find out the sizes.  What holds before the token is taken may not hold under it: call it again then.
  * Fails with -EINVAL (what the user says and what is stored do not fit, or too little is known) or what the
  * backend's answer amounts to. */
 int volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
-                  bool *has_block_0, struct error *why);
+                  enum volume_block_0 *block_0, struct error *why);
 
 /* The mount token of this process. */
 struct volume_token {
     uint32_t value;
     char owner[BD_ATTR_VALUE_BYTES_MAX + 1]; /* machine, boot, lock, host name */
+    bool was_taken_over; /* from a dead daemon, of which the store may still carry out writes */
 };
 
-/* Put the token.  Refused with -EBUSY when another one is there, unless it is a stale one of this machine
+/* Put the token, which needs of the layout the prefix only.  Refused with -EBUSY when another one is there, unless it is a stale one of this machine
  * (`lock_id` names the local lock, which the caller holds) or `is_forced`. */
 int volume_token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
                       bool is_forced, struct volume_token *token, struct error *why);

@@ -17,6 +17,12 @@ enum { ROW_NAME_BYTES_MAX = NAME_BYTES_MAX - 24 };
 
 /* ------------------------------------------------------------------ names */
 
+static bool
+is_joint(char c)
+{
+    return c == '-' || c == '_';
+}
+
 /* Lower case, without dashes: the form in which names are compared. */
 static size_t
 name_plain(const char *name, size_t len, char out[NAME_BYTES_MAX + 1])
@@ -24,7 +30,7 @@ name_plain(const char *name, size_t len, char out[NAME_BYTES_MAX + 1])
     size_t n = 0;
 
     for (size_t i = 0; i < len && n < NAME_BYTES_MAX; i++) {
-        if (name[i] != '-')
+        if (!is_joint(name[i]))
             out[n++] = (char)tolower((unsigned char)name[i]);
     }
     out[n] = '\0';
@@ -37,9 +43,9 @@ name_equal(const char *a, size_t a_len, const char *b, size_t b_len)
     size_t i = 0, j = 0;
 
     for (;;) {
-        while (i < a_len && a[i] == '-')
+        while (i < a_len && is_joint(a[i]))
             i++;
-        while (j < b_len && b[j] == '-')
+        while (j < b_len && is_joint(b[j]))
             j++;
         if (i == a_len || j == b_len)
             return i == a_len && j == b_len;
@@ -427,4 +433,10 @@ options_require(const struct options *options, const char *owner, struct error *
         return error_set(why, -EINVAL, "--%s is required (%s)", entry->name, entry->row.help);
     }
     return 0;
+}
+
+bool
+options_name_is(const char *word, size_t len, const char *name)
+{
+    return name_equal(word, len, name, strlen(name));
 }

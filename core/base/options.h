@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options as data: from rows (struct bd_option of plugin.h) come parsing, help and all checks.
  *
- * Names compare without dashes and without case, so --blockSize and --block-size are one option.
+ * Names compare without dashes, underscores and case, so --blockSize and --block-size are one option.
  * There are no abbreviations.  Two rows whose names compare equal are an error when added. */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
@@ -45,6 +45,9 @@ int options_set_location(struct options *options, const char *owner, const char 
  * named configFile names stand where that option stands. */
 int options_parse(struct options *options, int argc, char **argv, const char *shorts, char **words,
                   int *word_count, struct error *why);
+
+/* Do these `len` bytes, without leading dashes, name the option `name`? */
+bool options_name_is(const char *word, size_t len, const char *name);
 
 bool options_given(const struct options *options, const char *name);
 

@@ -26,6 +26,9 @@ struct dir;
 /* Says `what` and the system's text as the request's error. */
 enum bd_status dir_failed(const struct bd_host *host, struct bd_io *io, const char *what,
                           int error);
+/* The same for what changes a name: what the filesystem (over a network) did not do now, it may do later. */
+enum bd_status dir_change_failed(const struct bd_host *host, struct bd_io *io, const char *what,
+                                 int error);
 /* A name is missing.  BD_ABSENT means zeros to the core, so this first looks whether the directory
  * is still one. */
 enum bd_status dir_absent(const struct dir *dir, struct bd_io *io);

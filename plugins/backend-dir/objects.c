@@ -162,7 +162,8 @@ temp_publish(struct dir *dir, struct bd_io *io, const char *temp, int temp_fd, i
     if (renameat(dir->fd, temp, parent, leaf) != 0) {
         int error = errno;
 
-        status = error == ENOENT ? dir_absent(dir, io) : dir_failed(dir->host, io, io->name, error);
+        status = error == ENOENT ? dir_absent(dir, io)
+                                 : dir_change_failed(dir->host, io, io->name, error);
         if (status == BD_ABSENT) {
             /* Somebody removed our file, or the subdirectory.  Nothing was done. */
             dir->host->error(io, "%s: the file was removed while being written", io->name);
@@ -234,6 +235,8 @@ object_unlink(struct dir *dir, struct bd_io *io, const char *name, int *parent)
 
     *parent = -1;
     status = parent_open(dir, io, name, false, parent, &leaf);
+    if (status != BD_OK)
+        *parent = -1; /* whatever it got as far as */
     if (status == BD_ABSENT)
         return io->op == BD_DELETE && !bd_conditions_hold(io, NULL) ? BD_CONDITION : BD_OK;
     if (status != BD_OK)
@@ -244,7 +247,7 @@ object_unlink(struct dir *dir, struct bd_io *io, const char *name, int *parent)
     if (io->op == BD_DELETE)
         status = conditions_check(dir, io, *parent, leaf);
     if (status == BD_OK && unlinkat(*parent, leaf, 0) != 0) {
-        status = errno == ENOENT ? dir_absent(dir, io) : dir_failed(dir->host, io, name, errno);
+        status = errno == ENOENT ? dir_absent(dir, io) : dir_change_failed(dir->host, io, name, errno);
         /* Absent already, maybe by an earlier try whose sync failed: sync all the same. */
         if (status == BD_ABSENT)
             status = BD_OK;

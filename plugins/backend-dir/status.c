@@ -41,6 +41,14 @@ dir_failed(const struct bd_host *host, struct bd_io *io, const char *what, int e
 }
 
 enum bd_status
+dir_change_failed(const struct bd_host *host, struct bd_io *io, const char *what, int error)
+{
+    enum bd_status status = dir_failed(host, io, what, error);
+
+    return status == BD_RETRY ? BD_UNKNOWN : status;
+}
+
+enum bd_status
 dir_absent(const struct dir *dir, struct bd_io *io)
 {
     struct stat stat;

@@ -21,6 +21,12 @@ OPTIONS = [
     (["--size=2M"], "size"),                                    # not the volume's
     (["--size=2M", "--blockSize=64K"], "size"),
     (["--blockSize=4K"], "block"),
+    (["--noAutoDetect", "--size=1M"], "block"),                 # 4K then, as with s3backer
+    (["--noAutoDetect", "--size=2M", "--blockSize=64K"], "size"),
+    (["--pluginPath=somewhere"], "somewhere"),                  # not absolute
+    (["-o", "plugin-path=/somewhere"], "plugin-path"),          # where the search cannot see it
+    (["-o", "pluginBuiltinOnly"], "plugin-builtin-only"),
+    (["--filename=stats.json"], "filename"),
     (["--size=abc"], "size.*abc|abc.*size"),
     (["--size="], "size"),
     (["--size=-1"], "size"),

@@ -14,7 +14,7 @@ class Kill9(disk.Story):
     limit_seconds = 400
 
     def rounds(self, seconds_max, **mount):
-        volume = disk.Disk(self, "256M", "64K", "--settle-time=2s")
+        volume = disk.Disk(self, disk.pick("256M", "4G"), "64K", "--settle-time=2s")
         volume.mount()
         loop = disk.Loop(self, volume.file, True)
         disk.run("mkfs.ext4", "-q", loop.device)

@@ -199,7 +199,8 @@ class File(disk.Story):
     def test_both_spellings(self):
         """--blockSize=V, --block-size V and -o blockSize=V are the same option."""
         for spelling in (["--size=1M", "--blockSize=4K"], ["--size", "1M", "--block-size", "4K"],
-                         ["-o", "size=1M,blockSize=4K"], ["--size=1048576", "--block-size=4096"]):
+                         ["-o", "size=1M,blockSize=4K"],
+                         ["-o", "rw,allow_other,nodev,noatime,_netdev,size=1M,block_size=4K"], ["--size=1048576", "--block-size=4096"]):
             with self.subTest(spelling=spelling):
                 volume = disk.Disk(self)
                 volume.is_new = False
@@ -208,6 +209,19 @@ class File(disk.Story):
                 disk.write_at(volume.file, 4095, b"xx")
                 self.assertEqual(len(volume.store.blocks()), 2)
                 volume.umount()
+
+    def test_a_forced_size_is_the_size_from_then_on(self):
+        self.volume.mount()
+        model = self.fill(4)
+        self.volume.umount()
+        bigger = 2 * disk.sizeof(self.volume.size)
+        self.volume.mount("--force", f"--size={bigger}")
+        self.volume.umount()
+        self.volume.size = str(bigger)
+        self.volume.mount()
+        self.assertEqual(os.stat(self.volume.file).st_size, bigger)
+        self.assertEqual(disk.read_at(self.volume.file, 0, len(model)), model)
+        self.volume.umount()
 
     def test_direct_io(self):
         self.volume.mount("--directIO")

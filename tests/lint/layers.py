@@ -21,6 +21,7 @@ LEVELS = """
     consistency
     whole
     disk
+    wait
     fuse
     stack
     stopper

@@ -554,6 +554,32 @@ TEST(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room)
     rig_close(&rig);
 }
 
+TEST(consistency, tags_that_are_kept_for_ever_make_nobody_wait)
+{
+    const struct rig_config config = { .tag_keep_ns = TAG_KEEP_FOREVER_NS, .tag_count_max = 2 };
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    for (uint64_t block = 1; block <= 6; block++)
+        store_block(&rig, block, 1, "a");
+    expect_read_asks(&rig, 1, 2, "forgotten, so anything goes");
+    rig_close(&rig);
+}
+
+TEST(consistency, a_dead_daemons_writes_are_waited_for_unless_they_died_with_it)
+{
+    struct rig rig;
+    struct call call;
+
+    rig_open(&rig, &settling);
+    consistency_hold(rig.store);
+    call_write(&rig, &call, 7, 1);
+    expect_held(&rig, &call);
+    fake_answer(fake_expect_block(&rig.fake, BD_PUT, 7), BD_OK);
+    assert_int_equal(call_end(&call), 0);
+    rig_close(&rig);
+}
+
 /* ---- the map */
 
 TEST(consistency, what_is_known_to_be_zeros_costs_no_request)
@@ -943,6 +969,8 @@ main(void)
         RUN(consistency, a_tag_is_forgotten_after_its_time),
         RUN(consistency, a_failed_write_makes_every_tag_right),
         RUN(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room),
+        RUN(consistency, tags_that_are_kept_for_ever_make_nobody_wait),
+        RUN(consistency, a_dead_daemons_writes_are_waited_for_unless_they_died_with_it),
         RUN(consistency, what_is_known_to_be_zeros_costs_no_request),
         RUN(consistency, a_write_that_failed_leaves_the_block_unknown_to_be_zeros),
         RUN(consistency, a_delete_that_failed_leaves_the_block_unknown_to_be_zeros),

@@ -6,6 +6,7 @@
 #include "volume.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <pthread.h>
 
 #define TOKEN "v/s3backer-mounted"
@@ -84,9 +85,22 @@ static const struct detection {
     { "the user forces another size", BLOCK_0, 4096, NULL,
       { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
       { .auto_detect = true, .is_forced = true, .disk_bytes = 2097152 }, 0, 4096, 512, NULL },
-    { "no detection", BLOCK_0, 4096, NULL,
+    { "no detection", NULL, 0, NULL, { NULL }, { .disk_bytes = 65536, .block_bytes = 8192 }, 0, 8192, 8,
+      NULL },
+    { "no detection, no block size: s3backer's", NULL, 0, NULL, { NULL }, { .disk_bytes = 65536 }, 0,
+      4096, 16, NULL },
+    { "no detection, of the same", BLOCK_0, 4096, NULL,
       { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
-      { .disk_bytes = 65536, .block_bytes = 8192 }, 0, 8192, 8, NULL },
+      { .disk_bytes = 1048576, .block_bytes = 4096 }, 0, 4096, 256, NULL },
+    { "no detection is no leave to write over another block size", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .disk_bytes = 65536, .block_bytes = 8192 }, -EINVAL, 0, 0, "--blockSize" },
+    { "nor over another size", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .disk_bytes = 65536, .block_bytes = 4096 }, -EINVAL, 0, 0, "--size" },
+    { "unless forced", BLOCK_0, 4096, NULL,
+      { "s3backer-blocksize", "4096", "s3backer-filesize", "1048576" },
+      { .is_forced = true, .disk_bytes = 65536, .block_bytes = 8192 }, 0, 8192, 8, NULL },
     { "block 0 without sizes, and no size given", BLOCK_0, 4096, NULL, { NULL },
       { .auto_detect = true }, -EINVAL, 0, 0, "--size" },
     { "block 0 without sizes: its length", BLOCK_0, 4096, NULL, { NULL },
@@ -134,6 +148,18 @@ static const struct detection {
       { .auto_detect = true }, -EINVAL, 0, 0, "power" },
 };
 
+static enum volume_block_0
+expected_block_0(const struct detection *row, const struct layout *found)
+{
+    if (row->name == NULL || strcmp(row->name, BLOCK_0) != 0)
+        return BLOCK_0_ABSENT;
+    if (row->attrs[0] == NULL || row->attrs[2] == NULL
+        || strtoull(row->attrs[1], NULL, 10) != found->block_bytes
+        || strtoull(row->attrs[3], NULL, 10) != found->block_bytes * found->block_count)
+        return BLOCK_0_OTHER_SIZES;
+    return BLOCK_0_RIGHT;
+}
+
 TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
 {
     for (size_t i = 0; i < ARRAY_LEN(detections); i++) {
@@ -141,7 +167,7 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
         struct volume_wish wish = row->wish;
         struct layout found;
         struct error why = { "" };
-        bool has_block_0;
+        enum volume_block_0 block_0 = BLOCK_0_ABSENT;
         struct store store;
         int rc;
 
@@ -150,14 +176,14 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
         if (row->name != NULL)
             put_with(&store, row->name, row->bytes, row->encoding, row->attrs);
         wish.prefix = "v/";
-        rc = volume_detect(store.backend, &wish, &found, &has_block_0, &why);
+        rc = volume_detect(store.backend, &wish, &found, &block_0, &why);
         if (rc != row->rc || (row->why != NULL && strstr(why.text, row->why) == NULL))
             fail_msg("%s: %d, %s", row->what, rc, why.text);
         if (rc == 0 && (found.block_bytes != row->block_bytes || found.block_count != row->block_count))
             fail_msg("%s: %u x %llu", row->what, found.block_bytes,
                      (unsigned long long)found.block_count);
         if (rc == 0)
-            assert_int_equal(has_block_0, row->name != NULL && strcmp(row->name, BLOCK_0) == 0);
+            assert_int_equal(block_0, expected_block_0(row, &found));
         store_close(&store);
     }
 }
@@ -169,10 +195,10 @@ TEST(volume, a_store_that_refuses_to_be_looked_at_is_an_error)
     struct layout found;
     struct error why = { "" };
     struct store store;
-    bool has_block_0;
+    enum volume_block_0 block_0;
 
     fresh_chaos(&store, options);
-    assert_int_equal(volume_detect(store.backend, &wish, &found, &has_block_0, &why), -EACCES);
+    assert_int_equal(volume_detect(store.backend, &wish, &found, &block_0, &why), -EACCES);
     store_close(&store);
 }
 

@@ -37,7 +37,7 @@
  * the caller frees.  After complete() a plugin touches neither the request nor what it points to.
  *
  * Units are in the names: _ns (CLOCK_BOOTTIME), _ms, _bytes.  Strings are UTF-8, end in NUL.
- * Everything here is C11, and C++17 when compiled so.
+ * Everything here is C11, and C++17 when compiled so; BD_FIELD needs C++20.
  */
 #ifndef BUCKETDISK_PLUGIN_H
 #define BUCKETDISK_PLUGIN_H
@@ -78,7 +78,7 @@ struct bd_head {
 
 #define BD_HEAD(kind, type)                                                                        \
     {                                                                                              \
-        .magic = BD_MAGIC_##kind, .abi_major = BD_ABI_MAJOR, .size = sizeof(type), .flags = 0      \
+        BD_MAGIC_##kind, BD_ABI_MAJOR, sizeof(type), 0                                             \
     }
 
 /* Does the struct behind `ptr`, whose own size is `bytes`, reach as far as `member`? */
@@ -169,7 +169,8 @@ struct bd_io {
     uint32_t op;   /* enum bd_op, and later ones */
     uint64_t deadline_ns; /* never 0 */
     const char *name;
-    void *scratch; /* scratch_bytes of the backend, zeroed; the plugin's until complete */
+    void *scratch; /* scratch_bytes of the backend, zeroed, aligned for any type; the plugin's until
+                    * complete */
 
     const void *body; /* PUT */
     size_t body_bytes;

@@ -1,0 +1,61 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two machines want one volume.  The other machine is a mount namespace with a lock directory of its own."""
+import signal
+import time
+
+import disk
+
+BLOCK = 65536
+
+
+class TwoMachines(disk.Story):
+    limit_seconds = 120
+
+    def other(self, store, *options):
+        """Start a daemon on the other machine; what it mounts is seen there only."""
+        log = open(self.path("other").with_suffix(".log"), "w+", encoding="utf-8")
+        self.addCleanup(log.close)
+        inside = ["unshare", "-m", "sh", "-c", "mkdir -p /run/bucketdisk && mount -t tmpfs -o mode=755 none /run/bucketdisk && exec \"$@\"", "-"]
+        process = self.start(*inside, disk.BINARY, "-f", *options, store.location, self.directory("theirs"),
+                             stderr=log, env=disk.environment(self))
+        return process, log
+
+    def test_what_was_found_before_the_token_is_found_again_under_it(self):
+        """A slow machine sees an empty place.  While it goes on, a fast one makes the volume, writes, and leaves."""
+        volume = disk.Disk(self, "16M", "64K")
+        slow, log = self.other(volume.store, "--backend=chaos,dir", "--chaos-latency=1500ms", "--chaos-only=head,list,put",
+                               "--size=16M", "--blockSize=64K")
+        time.sleep(2.2)                         # it has found no block 0
+        volume.mount()
+        data = self.random.randbytes(BLOCK)
+        disk.write_at(volume.file, 0, data)
+        volume.umount()
+        disk.wait_until("the slow machine to have mounted it or given up",
+                        lambda: slow.poll() is not None or "is /" in open(log.name, encoding="utf-8").read(), 60)
+        if slow.poll() is None:
+            slow.send_signal(signal.SIGTERM)
+        self.reap(slow)
+        volume.mount()
+        self.assertEqual(disk.read_at(volume.file, 0, BLOCK), data, open(log.name, encoding="utf-8").read())
+        volume.umount()
+
+    def test_the_second_is_refused(self):
+        volume = disk.Disk(self, "16M", "64K").mount()
+        second, log = self.other(volume.store, "--backend=dir")
+        self.assertEqual(self.reap(second), 1)
+        self.assertRegex(open(log.name, encoding="utf-8").read(), "in use on|in use")
+        disk.write_at(volume.file, 0, b"still ours")
+        volume.umount()
+
+    def test_the_token_of_a_mounted_volume_is_not_reset_on_its_own_machine(self):
+        volume = disk.Disk(self, "16M", "64K").mount()
+        done = disk.run(disk.BINARY, "--backend=dir", "--reset-mounted-flag", volume.store.location, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is mounted on", done.stderr)
+        self.assertIn("s3backer-mounted", volume.store.objects())
+        volume.umount()
+
+
+if __name__ == "__main__":
+    disk.main()
