@@ -41,10 +41,10 @@ struct backend_io {
     struct backend *backend;
 
     enum bd_status status;
-    struct error why;        /* "" if the plugin gave no reason */
-    char *tag;               /* NULL when none came */
-    char *encoding;          /* NULL when none came */
-    struct attrs attrs;      /* that came with the object; see backend_io_attr */
+    struct error why;   /* "" if the plugin gave no reason */
+    char *tag;          /* NULL when none came */
+    char *encoding;     /* NULL when none came */
+    struct attrs attrs; /* that came with the object; see backend_io_attr */
     /* LIST: called for each entry on the plugin's thread, borrows; return false for "enough": this
      * entry was taken, no more are wanted. */
     bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag);

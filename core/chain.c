@@ -73,8 +73,8 @@ layer_open(struct chain *chain, const char *token, struct layer **out, struct er
     if (status != BD_OK) {
         host_free(layer->host);
         free(layer);
-        return error_set(why, -EINVAL, "%s cannot serve the encoding \"%s\"%s%s", owner->name, token,
-                         said.text[0] != '\0' ? ": " : "", said.text);
+        return error_set(why, -EINVAL, "%s cannot serve the encoding \"%s\"%s%s", owner->name,
+                         token, said.text[0] != '\0' ? ": " : "", said.text);
     }
     pthread_mutex_init(&layer->lock, NULL);
     *out = layer;
@@ -148,8 +148,10 @@ step_init(struct step *step, const struct chain *chain, struct layer *layer, uin
     memset(step, 0, sizeof *step);
     step->layer = layer;
     step->public = (struct bd_coding){ .size = sizeof step->public,
-                                       .block_bytes = chain->block_bytes, .block = block,
-                                       .inner = inner, .plain_bytes = plain_bytes };
+                                       .block_bytes = chain->block_bytes,
+                                       .block = block,
+                                       .inner = inner,
+                                       .plain_bytes = plain_bytes };
     step->public.host_private = &step->coding;
 }
 
@@ -252,8 +254,8 @@ static int
 layers_of(struct chain *chain, const char *encoding_text, struct encoding *encoding,
           struct layer **layers, struct error *why)
 {
-    int rc = encoding_parse(encoding_text != NULL ? encoding_text : chain->read_default, encoding,
-                            why);
+    int rc =
+        encoding_parse(encoding_text != NULL ? encoding_text : chain->read_default, encoding, why);
 
     for (unsigned i = 0; i < encoding->count && rc == 0; i++)
         rc = layer_get(chain, encoding->tokens[i], &layers[i], why);
@@ -266,7 +268,8 @@ chain_applies(const struct chain *chain, const char *encoding_text)
     struct encoding encoding;
 
     return encoding_parse(encoding_text != NULL ? encoding_text : chain->read_default, &encoding,
-                          NULL) != 0
+                          NULL)
+               != 0
            || encoding.count > 0;
 }
 

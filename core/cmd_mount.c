@@ -31,9 +31,9 @@
 struct mount {
     struct stack stack;
     char *location;
-    char *mountpoint; /* absolute */
-    char *identity;   /* what tells it from all others */
-    char *volume;     /* what people call it */
+    char *mountpoint;     /* absolute */
+    char *identity;       /* what tells it from all others */
+    char *volume;         /* what people call it */
     char not_allowed[64]; /* what protects the process and was refused */
     struct mountinfo info;
     struct locallock *lock;
@@ -142,13 +142,15 @@ static int
 check_words(bool is_reset, char **words, int count, struct error *why)
 {
     if (count == 0)
-        return error_set(why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
-                         is_reset ? "" : ", and where to mount it",
-                         is_reset ? "--reset-mounted-flag [options] LOCATION"
-                                  : "[options] LOCATION MOUNTPOINT");
+        return error_set(
+            why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
+            is_reset ? "" : ", and where to mount it",
+            is_reset ? "--reset-mounted-flag [options] LOCATION" : "[options] LOCATION MOUNTPOINT");
     if (count == 1 && !is_reset)
-        return error_set(why, -EINVAL, "where to mount it? after the volume's place, \"%s\", comes a "
-                         "mount point", words[0]);
+        return error_set(why, -EINVAL,
+                         "where to mount it? after the volume's place, \"%s\", comes a "
+                         "mount point",
+                         words[0]);
     if (count > (is_reset ? 1 : 2))
         return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[is_reset ? 1 : 2]);
     return 0;
@@ -161,10 +163,11 @@ check_mountpoint(struct mount *mount, const char *word, struct error *why)
 
     mount->mountpoint = realpath(word, NULL);
     if (mount->mountpoint == NULL)
-        return error_set(why, -errno, errno == ENOTCONN
+        return error_set(why, -errno,
+                         errno == ENOTCONN
                              ? "the mount point %s is a dead mount; unmount it first (umount %s)"
-                             : "cannot use the mount point %s: %s", word,
-                         errno == ENOTCONN ? word : strerror(errno));
+                             : "cannot use the mount point %s: %s",
+                         word, errno == ENOTCONN ? word : strerror(errno));
     if (stat(mount->mountpoint, &st) != 0)
         return error_set(why, -errno, "cannot use the mount point %s: %s", word, strerror(errno));
     if (!S_ISDIR(st.st_mode))
@@ -185,7 +188,8 @@ check_settings(const struct stack *stack, struct error *why)
     const struct settings *settings = &stack->settings;
 
     if (!is_file_name(settings->filename))
-        return error_set(why, -EINVAL, "--filename=%s is not a name for a file", settings->filename);
+        return error_set(why, -EINVAL, "--filename=%s is not a name for a file",
+                         settings->filename);
     if (settings->stats_filename[0] != '\0' && !is_file_name(settings->stats_filename))
         return error_set(why, -EINVAL, "--statsFilename=%s is not a name for a file",
                          settings->stats_filename);
@@ -200,7 +204,8 @@ check_settings(const struct stack *stack, struct error *why)
     if (settings->file_mode > 0777)
         return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
     if (settings->block_cache_size != 0)
-        return error_set(why, -EINVAL, "this version has no block cache; leave --blockCacheSize out, "
+        return error_set(why, -EINVAL,
+                         "this version has no block cache; leave --blockCacheSize out, "
                          "or say --blockCacheSize=0");
     return 0;
 }
@@ -357,7 +362,8 @@ survey_ended(void *arg, int rc)
     struct mount *mount = arg;
 
     if (rc != 0 && rc != -ECANCELED)
-        log_line(BD_WARNING, "the blocks could not all be listed; the space in use is shown too small");
+        log_line(BD_WARNING,
+                 "the blocks could not all be listed; the space in use is shown too small");
     pthread_mutex_lock(&mount->lock_survey);
     mount->is_surveying = false;
     pthread_cond_signal(&mount->survey_ended);
@@ -504,12 +510,15 @@ help(struct mount *mount, int word_count, char **words)
     struct error why;
 
     if (word_count == 0) {
-        printf("usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
-               "       bucketdisk umount MOUNTPOINT\n"
-               "       bucketdisk plugins [options] [NAME ...]\n\n"
-               "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is what\n"
-               "the backend calls the place: a bucket, a directory.  Names of options compare without\n"
-               "dashes and case, so --block-size is also --blockSize; each may stand behind -o.\n\n");
+        printf(
+            "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
+            "       bucketdisk umount MOUNTPOINT\n"
+            "       bucketdisk plugins [options] [NAME ...]\n\n"
+            "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
+            "what\n"
+            "the backend calls the place: a bucket, a directory.  Names of options compare "
+            "without\n"
+            "dashes and case, so --block-size is also --blockSize; each may stand behind -o.\n\n");
         options_help(stack->options, "", stdout);
         printf("\nOptions of a plugin: bucketdisk --help NAME, with NAME one of");
         for (unsigned i = 0; i < stack->plugins.count; i++) {
@@ -523,7 +532,8 @@ help(struct mount *mount, int word_count, char **words)
         const struct plugin *plugin = &stack->plugins.all[i];
 
         if (plugin->why.text[0] == '\0'
-            && (strcmp(words[0], plugin->name) == 0 || strcmp(words[0], plugin_owner(plugin)) == 0)) {
+            && (strcmp(words[0], plugin->name) == 0
+                || strcmp(words[0], plugin_owner(plugin)) == 0)) {
             printf("%s: %s\n\n", plugin->name, plugin->desc.summary);
             options_help(stack->options, plugin_owner(plugin), stdout);
             return EXIT_DONE;

@@ -16,8 +16,10 @@ static int
 usage(const char *word)
 {
     if (word != NULL)
-        log_line(BD_ERROR, "umount: %s makes no sense here; it takes a mount point, and -l to detach one "
-                 "that is in use", word);
+        log_line(BD_ERROR,
+                 "umount: %s makes no sense here; it takes a mount point, and -l to detach one "
+                 "that is in use",
+                 word);
     else
         log_line(BD_ERROR, "umount: which mount point?");
     return EXIT_FAILED;
@@ -40,12 +42,15 @@ unmount(const char *word, bool is_lazy)
         free(path);
         return EXIT_FAILED;
     }
-    fd = locallock_find(info.device, info.mountpoint); /* -1: read-only, or its daemon is dead: nothing to wait for */
+    fd = locallock_find(
+        info.device,
+        info.mountpoint); /* -1: read-only, or its daemon is dead: nothing to wait for */
     rc = mountpoint_umount(path, is_lazy);
     if (rc != 0) {
         mountpoint_holders(path, holders, sizeof holders);
         log_line(BD_ERROR, "umount: %s: %s%s%s", word, strerror(-rc),
-                 rc == -EBUSY && holders[0] != '\0' ? ", used by " : "", rc == -EBUSY ? holders : "");
+                 rc == -EBUSY && holders[0] != '\0' ? ", used by " : "",
+                 rc == -EBUSY ? holders : "");
         if (fd != -1)
             close(fd);
     } else if (fd != -1) {

@@ -44,7 +44,8 @@ struct consistency {
     struct rangelock *turns, *order;
     struct counter *zero_reads, *zero_writes, *held, *stale;
 
-    pthread_mutex_t lock; /* guards the rest; order: turns, order -> this; never held while calling out */
+    pthread_mutex_t
+        lock; /* guards the rest; order: turns, order -> this; never held while calling out */
     struct zeromap *map;
     struct recent *recent;
 };
@@ -56,7 +57,7 @@ struct job {
     struct range turn, range;
     struct timer timer;
     bool has_turn, has_range;
-    bool is_held; /* counted as such */
+    bool is_held;      /* counted as such */
     bool is_unsettled; /* read: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
 
@@ -154,7 +155,8 @@ read_done(struct object_req *object)
     }
     counter_add(consistency->stale, 1);
     if (now - job->started_ns >= consistency->config.stall_read_ns) {
-        log_line(BD_ERROR, "cannot read block %08" PRIx64
+        log_line(BD_ERROR,
+                 "cannot read block %08" PRIx64
                  ": the store keeps answering with an older version than was written",
                  object->block);
         job_end(job, -EIO);
@@ -433,9 +435,9 @@ zero_step(struct job *job)
         return;
     }
     pthread_mutex_lock(&consistency->lock);
-    unknown = can_list ? zeromap_count_unknown(consistency->map, job->cursor, job->end,
-                                               LIST_FROM_BLOCKS)
-                       : 0;
+    unknown = can_list
+                  ? zeromap_count_unknown(consistency->map, job->cursor, job->end, LIST_FROM_BLOCKS)
+                  : 0;
     if (unknown < LIST_FROM_BLOCKS) {
         block = job->cursor;
         while (count < max
@@ -501,7 +503,8 @@ seek_step(struct job *job)
 {
     struct consistency *consistency = job->consistency;
     struct store_req *req = job->req;
-    unsigned wanted = 1u << (req->want_data ? BLOCK_DATA : BLOCK_ZERO), unknown = 1u << BLOCK_UNKNOWN;
+    unsigned wanted = 1u << (req->want_data ? BLOCK_DATA : BLOCK_ZERO),
+             unknown = 1u << BLOCK_UNKNOWN;
     unsigned state = 0;
 
     /* Where a listing cannot be relied on, what is unknown counts as data. */
@@ -683,8 +686,8 @@ data_blocks(void *arg)
 }
 
 int
-consistency_new(const struct consistency_config *config, struct objects *objects,
-                struct pool *pool, struct stats *stats, struct store **out)
+consistency_new(const struct consistency_config *config, struct objects *objects, struct pool *pool,
+                struct stats *stats, struct store **out)
 {
     struct consistency *consistency = calloc(1, sizeof *consistency);
     int rc;
@@ -710,11 +713,12 @@ consistency_new(const struct consistency_config *config, struct objects *objects
         return rc;
     }
     pthread_mutex_init(&consistency->lock, NULL);
-    consistency->zero_reads = stats_counter(stats, "zero_reads", "reads of blocks known to be zeros");
-    consistency->zero_writes = stats_counter(stats, "zero_writes",
-                                             "writes of zeros to blocks known to be zeros");
-    consistency->held = stats_counter(stats, "held_writes",
-                                      "writes that waited for an earlier one to settle");
+    consistency->zero_reads =
+        stats_counter(stats, "zero_reads", "reads of blocks known to be zeros");
+    consistency->zero_writes =
+        stats_counter(stats, "zero_writes", "writes of zeros to blocks known to be zeros");
+    consistency->held =
+        stats_counter(stats, "held_writes", "writes that waited for an earlier one to settle");
     consistency->stale = stats_counter(stats, "stale_reads", "reads older than what was written");
     stats_gauge(stats, "data_blocks", "blocks known to have an object", data_blocks,
                 &consistency->store);

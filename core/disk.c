@@ -56,9 +56,13 @@ part_add(struct split *split, enum store_op op, uint64_t block, uint64_t count, 
     struct part *part = &split->parts[split->part_count++];
 
     part->split = split;
-    part->store = (struct store_req){ .op = op, .block = block, .count = count,
-                                      .offset = (uint32_t)offset, .bytes = (uint32_t)bytes,
-                                      .data = data, .done = part_done };
+    part->store = (struct store_req){ .op = op,
+                                      .block = block,
+                                      .count = count,
+                                      .offset = (uint32_t)offset,
+                                      .bytes = (uint32_t)bytes,
+                                      .data = data,
+                                      .done = part_done };
 }
 
 /* The parts of [offset, offset + bytes) that lie in one block each; returns where it stopped. */
@@ -134,9 +138,10 @@ void
 disk_submit(const struct disk *disk, struct disk_req *req)
 {
     uint64_t end = req->offset + req->bytes;
-    size_t parts_max = req->op == DISK_ZERO                          ? 3
-                       : req->op == DISK_READ || req->op == DISK_WRITE ? req->bytes / disk->block_bytes + 2
-                                                                       : 1;
+    size_t parts_max = req->op == DISK_ZERO ? 3
+                       : req->op == DISK_READ || req->op == DISK_WRITE
+                           ? req->bytes / disk->block_bytes + 2
+                           : 1;
     struct split *split;
 
     if ((req->op == DISK_SEEK_DATA || req->op == DISK_SEEK_HOLE) && req->offset >= disk->bytes) {

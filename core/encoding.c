@@ -52,8 +52,8 @@ encoding_format(const struct encoding *encoding, char *out, size_t out_bytes)
         return -E2BIG;
     out[0] = '\0';
     for (unsigned i = 0; i < encoding->count; i++) {
-        int len = snprintf(out + used, out_bytes - used, "%s%s", i > 0 ? ", " : "",
-                           encoding->tokens[i]);
+        int len =
+            snprintf(out + used, out_bytes - used, "%s%s", i > 0 ? ", " : "", encoding->tokens[i]);
 
         if ((size_t)len >= out_bytes - used)
             return -E2BIG;

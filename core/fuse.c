@@ -226,8 +226,7 @@ fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 static void
-fs_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset,
-           struct fuse_file_info *info)
+fs_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset, struct fuse_file_info *info)
 {
     const struct frontend *frontend = frontend_of(req);
     char buffer[4096];
@@ -263,7 +262,8 @@ fs_statfs(fuse_req_t req, fuse_ino_t inode)
     const struct frontend *frontend = frontend_of(req);
     uint64_t used = frontend->config.data_bytes(frontend->config.data_bytes_arg);
     struct statvfs st = { .f_bsize = frontend->disk->block_bytes,
-                          .f_frsize = frontend->disk->block_bytes, .f_namemax = 255 };
+                          .f_frsize = frontend->disk->block_bytes,
+                          .f_namemax = 255 };
 
     (void)inode;
     st.f_blocks = frontend->disk->bytes / frontend->disk->block_bytes;
@@ -701,7 +701,9 @@ libfuse_log(enum fuse_log_level level, const char *format, va_list args)
     if (libfuse_said != NULL)
         error_set(libfuse_said, 0, "%s", text);
     else
-        log_line(level <= FUSE_LOG_ERR ? BD_ERROR : level <= FUSE_LOG_WARNING ? BD_WARNING : BD_DEBUG,
+        log_line(level <= FUSE_LOG_ERR       ? BD_ERROR
+                 : level <= FUSE_LOG_WARNING ? BD_WARNING
+                                             : BD_DEBUG,
                  "libfuse: %s", text);
 }
 
@@ -766,10 +768,11 @@ frontend_new(const struct frontend_config *config, const struct disk *disk, stru
     frontend->reads = stats_counter(stats, "file_reads", "reads of the file");
     frontend->writes = stats_counter(stats, "file_writes", "writes to the file");
     frontend->flushes = stats_counter(stats, "file_flushes", "fsync and close of the file");
-    frontend->zeros = stats_counter(stats, "file_zeros", "ranges zeroed or punched out of the file");
+    frontend->zeros =
+        stats_counter(stats, "file_zeros", "ranges zeroed or punched out of the file");
     frontend->bytes_read = stats_counter(stats, "file_bytes_read", "bytes read from the file");
-    frontend->bytes_written = stats_counter(stats, "file_bytes_written",
-                                            "bytes written to the file");
+    frontend->bytes_written =
+        stats_counter(stats, "file_bytes_written", "bytes written to the file");
     fuse_opt_free_args(&args);
     *out = frontend;
     return 0;
@@ -790,7 +793,8 @@ frontend_mount(struct frontend *frontend, struct error *why)
     rc = fuse_session_mount(frontend->session, frontend->config.mountpoint);
     libfuse_said = NULL;
     if (rc != 0)
-        return error_set(why, -EIO, "cannot mount on %s: %s", frontend->config.mountpoint, said.text);
+        return error_set(why, -EIO, "cannot mount on %s: %s", frontend->config.mountpoint,
+                         said.text);
     return 0;
 }
 

@@ -27,10 +27,10 @@ struct frontend_config {
     uid_t uid;
     gid_t gid;
     bool is_read_only;
-    bool is_direct_io;  /* every access goes round the kernel's page cache */
+    bool is_direct_io; /* every access goes round the kernel's page cache */
     bool allow_other;
     unsigned threads;
-    unsigned background_max; /* requests that the kernel keeps in flight */
+    unsigned background_max;           /* requests that the kernel keeps in flight */
     uint64_t (*data_bytes)(void *arg); /* that the file occupies */
     void *data_bytes_arg;
     void (*ready)(void *arg); /* called once, when the first request would be served */
@@ -38,8 +38,8 @@ struct frontend_config {
 };
 
 /* Borrows disk, stats and the strings of config until frontend_free. */
-int frontend_new(const struct frontend_config *config, const struct disk *disk,
-                 struct stats *stats, struct error *why, struct frontend **out);
+int frontend_new(const struct frontend_config *config, const struct disk *disk, struct stats *stats,
+                 struct error *why, struct frontend **out);
 /* Mount.  Until frontend_run, requests wait. */
 int frontend_mount(struct frontend *frontend, struct error *why);
 /* Serve until the filesystem is unmounted or frontend_abandon is called; every request has been

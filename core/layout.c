@@ -23,7 +23,8 @@ layout_block_name(const struct layout *layout, uint64_t block, object_name name)
     uint32_t number = (uint32_t)block;
 
     if (layout->is_hashed)
-        snprintf(name, sizeof(object_name), "%s%08x-%08x", layout->prefix, block_hash(number), number);
+        snprintf(name, sizeof(object_name), "%s%08x-%08x", layout->prefix, block_hash(number),
+                 number);
     else
         snprintf(name, sizeof(object_name), "%s%08x", layout->prefix, number);
 }

@@ -67,8 +67,10 @@ lock_name(const char *identity, char *out, size_t out_bytes)
     for (const char *c = identity; *c != '\0'; c++)
         hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
     for (; identity[i] != '\0' && i < sizeof readable - 1; i++)
-        readable[i] = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:", identity[i])
-                          ? identity[i] : '-';
+        readable[i] =
+            strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:", identity[i])
+                ? identity[i]
+                : '-';
     readable[i] = '\0';
     snprintf(out, out_bytes, "%s-%016" PRIx64 ".lock", readable, hash);
 }
@@ -153,8 +155,10 @@ wait_for_holder(int fd, const char *volume, struct error *why)
                              holder.mountpoint, holder.pid);
         } else if (!is_told) {
             is_told = true;
-            log_line(BD_INFO, "waiting for process %ld, which stores what was written before %s was "
-                     "unmounted", holder.pid, holder.mountpoint);
+            log_line(BD_INFO,
+                     "waiting for process %ld, which stores what was written before %s was "
+                     "unmounted",
+                     holder.pid, holder.mountpoint);
         }
         nanosleep(&moment, NULL);
     }
@@ -162,8 +166,7 @@ wait_for_holder(int fd, const char *volume, struct error *why)
 }
 
 int
-locallock_take(const char *identity, const char *volume, struct error *why,
-               struct locallock **out)
+locallock_take(const char *identity, const char *volume, struct error *why, struct locallock **out)
 {
     struct locallock *lock = calloc(1, sizeof *lock);
     char dir[PATH_MAX - 256], name[160];
@@ -179,8 +182,8 @@ locallock_take(const char *identity, const char *volume, struct error *why,
                        strerror(errno));
         goto free_lock;
     }
-    if (lstat(dir, &lock->dir) != 0 || !S_ISDIR(lock->dir.st_mode)
-        || lock->dir.st_uid != geteuid() || lock->dir.st_mode & 022) {
+    if (lstat(dir, &lock->dir) != 0 || !S_ISDIR(lock->dir.st_mode) || lock->dir.st_uid != geteuid()
+        || lock->dir.st_mode & 022) {
         rc = error_set(why, -EPERM,
                        "the directory %s for locks must be yours and not writable by others", dir);
         goto free_lock;

@@ -9,9 +9,9 @@
 #include <sys/types.h>
 
 struct mountinfo {
-    char device[32];      /* "MAJ:MIN" */
+    char device[32]; /* "MAJ:MIN" */
     char mountpoint[4096];
-    char type[64];        /* "fuse.bucketdisk" */
+    char type[64]; /* "fuse.bucketdisk" */
 };
 
 /* The topmost mount on exactly this path; false if there is none. */

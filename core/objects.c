@@ -41,7 +41,7 @@ struct objects {
 
     atomic_bool is_stalled; /* the user has been told */
     atomic_bool is_listing_over;
-    atomic_uint jitter;     /* state of a small generator */
+    atomic_uint jitter; /* state of a small generator */
 
     pthread_mutex_t lock; /* guards the rest */
     unsigned in_flight, in_flight_peak;
@@ -136,7 +136,8 @@ fail(struct attempt *attempt, int rc, const char *reason)
     struct object_req *req = attempt->req;
 
     if (req->op == OBJECT_DELETE && req->count > 1)
-        log_line(BD_ERROR, "cannot delete %u blocks from %s on: %s", req->count, attempt->name, reason);
+        log_line(BD_ERROR, "cannot delete %u blocks from %s on: %s", req->count, attempt->name,
+                 reason);
     else if (req->op == OBJECT_LIST)
         log_line(BD_ERROR, "cannot list objects after \"%s\": %s", req->list_from, reason);
     else
@@ -199,7 +200,8 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
                  attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
     counter_add(objects->retries, 1);
     if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
-        attempt->pause_ns *= 2; /* no further: a store may be away for so long that this overflows */
+        attempt->pause_ns *=
+            2; /* no further: a store may be away for so long that this overflows */
     attempt->run.timer.task.run = pause_over;
     attempt->run.timer.heap_slot = 0;
     if (pool_timer_set(objects->pool, &attempt->run.timer, now + pause_ns) != 0)
@@ -254,7 +256,8 @@ got(struct attempt *attempt)
         free(copy);
     } else {
         rc = chain_decode(objects->chain, req->block, io->encoding,
-                          (struct bd_bytes){ attempt->body, io->io.len }, &io->attrs, req->data, &why);
+                          (struct bd_bytes){ attempt->body, io->io.len }, &io->attrs, req->data,
+                          &why);
     }
     if (rc == 0) {
         if (io->tag != NULL)
@@ -693,12 +696,14 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     objects->bytes_read = stats_counter(stats, "object_bytes_read", "bytes of bodies fetched");
     objects->bytes_written = stats_counter(stats, "object_bytes_written", "bytes of bodies stored");
     objects->retries = stats_counter(stats, "object_retries", "attempts after the first");
-    objects->unknown = stats_counter(stats, "object_unknown_outcomes",
-                                     "attempts of which nobody knows whether they were carried out");
+    objects->unknown =
+        stats_counter(stats, "object_unknown_outcomes",
+                      "attempts of which nobody knows whether they were carried out");
     objects->corrupt = stats_counter(stats, "object_corrupt", "bodies that were damaged");
     objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
     stats_gauge(stats, "requests_in_flight", "requests at the backend now", in_flight_now, objects);
-    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", in_flight_max, objects);
+    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", in_flight_max,
+                objects);
     *out = objects;
     return 0;
 }

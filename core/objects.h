@@ -31,8 +31,8 @@ unsigned objects_delete_max(const struct objects *objects);
 uint64_t objects_capabilities(const struct objects *objects);
 
 enum object_op {
-    OBJECT_GET,    /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
-    OBJECT_PUT,    /* encoded; block 0 with the volume's sizes */
+    OBJECT_GET, /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
+    OBJECT_PUT, /* encoded; block 0 with the volume's sizes */
     OBJECT_DELETE, /* blocks[0..count) */
     OBJECT_LIST,   /* `found` for each block from name `list_from` on, at most one page */
 };
@@ -43,8 +43,8 @@ struct object_req {
     void *data;
     const uint64_t *blocks;
     unsigned count;
-    object_name list_from;  /* LIST: in: names greater than this; out: the last one seen */
-    uint64_t list_end;      /* LIST: stop at the first block at or behind it, if names are in order */
+    object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
+    uint64_t list_end; /* LIST: stop at the first block at or behind it, if names are in order */
     void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
 
     int rc;         /* 0 or a negative errno; the reason is in the log */

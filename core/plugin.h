@@ -11,12 +11,11 @@
 
 #include <stdbool.h>
 
-
 struct plugin {
     char *path;
-    char *name;              /* from the file name: "backend-dir" */
-    struct error why;        /* "" when it is usable */
-    struct bd_plugin desc;   /* copied by size; zeros where theirs is shorter; version "" if NULL */
+    char *name;            /* from the file name: "backend-dir" */
+    struct error why;      /* "" when it is usable */
+    struct bd_plugin desc; /* copied by size; zeros where theirs is shorter; version "" if NULL */
     struct bd_backend backend; /* valid if desc.backend != NULL */
     struct bd_codec *codecs;   /* desc.codec_count of them, copied by size and stride */
     struct bd_keywrap *keywraps;

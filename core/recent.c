@@ -130,8 +130,7 @@ renew(struct recent *recent, uint64_t block)
 }
 
 void
-recent_note(struct recent *recent, uint64_t block, const struct object_req *object,
-            const char *tag)
+recent_note(struct recent *recent, uint64_t block, const struct object_req *object, const char *tag)
 {
     const struct recent_config *config = &recent->config;
     bool is_held = object->unsettled_ns != 0 && config->settle_ns > 0;
@@ -189,8 +188,9 @@ recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last)
     while (recent->oldest != NULL && expires_ns(recent, recent->oldest) <= now)
         forget(recent, recent->oldest);
     at = free_at_ns(recent, first, last);
-    if (wants_tags(recent) && recent->config.tag_keep_ns < TAG_KEEP_FOREVER_NS && recent->oldest != NULL
-        && recent->count >= recent->config.tag_count_max && find(recent, first) == NULL) {
+    if (wants_tags(recent) && recent->config.tag_keep_ns < TAG_KEEP_FOREVER_NS
+        && recent->oldest != NULL && recent->count >= recent->config.tag_count_max
+        && find(recent, first) == NULL) {
         room_at = expires_ns(recent, recent->oldest);
         if (room_at > at)
             at = room_at;

@@ -8,6 +8,7 @@
 
 static const char *const stall_choices[] = { "limited", "forever", NULL };
 
+/* clang-format off */
 const struct bd_option settings_rows[] = {
     { .name = "backend", .type = BD_OPT_STRING, FIELD(backend), .def = "s3", .metavar = "NAME,...",
       .help = "where the objects are; several names stack, outermost first" },
@@ -105,5 +106,6 @@ const struct bd_option settings_rows[] = {
     { .name = "dump-options", .type = BD_OPT_BOOL, FIELD(dump_options),
       .help = "print all options as JSON" },
 };
+/* clang-format on */
 
 const uint32_t settings_row_count = ARRAY_LEN(settings_rows);

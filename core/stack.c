@@ -62,7 +62,8 @@ check_plugin_options(const struct settings *settings, const struct plugin_search
     const char *searched = search->extra != NULL ? search->extra : "";
 
     if (strcmp(path, searched) != 0 || !!settings->plugin_builtin_only != search->builtin_only)
-        return error_set(why, -EINVAL, "--plugin-path=... and --plugin-builtin-only work only as words of "
+        return error_set(why, -EINVAL,
+                         "--plugin-path=... and --plugin-builtin-only work only as words of "
                          "the command line, not behind -o and not in a file");
     return 0;
 }
@@ -139,9 +140,10 @@ refuse_unused(struct stack *stack, const struct layer_list *list, struct error *
 
             snprintf(name, sizeof name, "%s-%s", plugin_owner(plugin), plugin->options[j].name);
             if (options_given(stack->options, name))
-                return error_set(why, -EINVAL, "--%s is an option of the backend \"%s\", which is not "
-                                 "used; say --backend=...,%s,... or leave it out", name,
-                                 plugin_owner(plugin), plugin_owner(plugin));
+                return error_set(why, -EINVAL,
+                                 "--%s is an option of the backend \"%s\", which is not "
+                                 "used; say --backend=...,%s,... or leave it out",
+                                 name, plugin_owner(plugin), plugin_owner(plugin));
         }
     }
     return 0;
@@ -149,8 +151,7 @@ refuse_unused(struct stack *stack, const struct layer_list *list, struct error *
 
 /* The innermost layer is where the location belongs. */
 static int
-choose_layers(struct stack *stack, const char *location, struct layer_list *list,
-              struct error *why)
+choose_layers(struct stack *stack, const char *location, struct layer_list *list, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     char *names = strdup(settings->test ? s3backer_test_backend : settings->backend);
@@ -173,7 +174,8 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
         if (list->count == 0)
             rc = add_layer(stack, s3backer_tests[i].layer, list, why);
         if (rc == 0)
-            rc = options_set(stack->options, s3backer_tests[i].option, s3backer_tests[i].value, why);
+            rc =
+                options_set(stack->options, s3backer_tests[i].option, s3backer_tests[i].value, why);
     }
     while (rc == 0 && (name = strsep(&rest, ",")) != NULL)
         rc = add_layer(stack, name, list, why);
@@ -243,8 +245,9 @@ stack_build(struct stack *stack, struct error *why)
         .layout = &stack->layout,
         .recent.settle_ns = settings->settle_time_ms * NS_PER_MS,
         .recent.write_gap_ns = settings->min_write_delay_ms * NS_PER_MS,
-        .recent.tag_keep_ns = settings->md5_cache_time_ms > 0 ? settings->md5_cache_time_ms * NS_PER_MS
-                                                       : TAG_KEEP_FOREVER_NS,
+        .recent.tag_keep_ns = settings->md5_cache_time_ms > 0
+                                  ? settings->md5_cache_time_ms * NS_PER_MS
+                                  : TAG_KEEP_FOREVER_NS,
         .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
     };
@@ -260,10 +263,12 @@ stack_build(struct stack *stack, struct error *why)
         rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
                              &stack->consistency);
     if (rc == 0)
-        rc = whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES, &stack->whole);
+        rc = whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES,
+                       &stack->whole);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
-    stack->disk = (struct disk){ .next = stack->whole, .block_bytes = stack->layout.block_bytes,
+    stack->disk = (struct disk){ .next = stack->whole,
+                                 .block_bytes = stack->layout.block_bytes,
                                  .bytes = stack->layout.block_bytes * stack->layout.block_count };
     return 0;
 }

@@ -64,7 +64,8 @@ detach(struct stopper *stopper)
 {
     int rc;
 
-    log_line(BD_ERROR, "%s is detached though it is in use; what uses it gets I/O errors from now on",
+    log_line(BD_ERROR,
+             "%s is detached though it is in use; what uses it gets I/O errors from now on",
              stopper->mountpoint);
     disk_flush_wait(stopper->disk);
     rc = is_mounted(stopper) ? mountpoint_umount(stopper->mountpoint, true) : 0;
@@ -80,8 +81,10 @@ tell_holders(const struct stopper *stopper)
     char holders[400];
 
     mountpoint_holders(stopper->mountpoint, holders, sizeof holders);
-    log_line(BD_WARNING, "%s is in use%s%s; it stays until that ends (a second signal detaches it by "
-             "force)", stopper->mountpoint, holders[0] != '\0' ? " by " : "", holders);
+    log_line(BD_WARNING,
+             "%s is in use%s%s; it stays until that ends (a second signal detaches it by "
+             "force)",
+             stopper->mountpoint, holders[0] != '\0' ? " by " : "", holders);
 }
 
 /* Returns when the mount is gone or given up. */

@@ -72,8 +72,8 @@ struct found {
     uint64_t says_disk_bytes, says_block_bytes; /* in block 0's metadata */
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
-    bool is_encoded;          /* the block that was looked at: its length says nothing of the block size */
-    char encryption[64];      /* the token of its encryption; "" for none */
+    bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
+    char encryption[64]; /* the token of its encryption; "" for none */
     object_name any_block;
 };
 
@@ -199,15 +199,20 @@ check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct error *why)
     if (block_bytes < LAYOUT_BLOCK_BYTES_MIN || block_bytes > LAYOUT_BLOCK_BYTES_MAX
         || (block_bytes & (block_bytes - 1)) != 0)
         return error_set(why, -EINVAL,
-                         "a block size of %" PRIu64 " bytes is not possible; it must be a power of two "
-                         "from %u bytes to %u MiB", block_bytes, LAYOUT_BLOCK_BYTES_MIN,
-                         LAYOUT_BLOCK_BYTES_MAX >> 20);
+                         "a block size of %" PRIu64
+                         " bytes is not possible; it must be a power of two "
+                         "from %u bytes to %u MiB",
+                         block_bytes, LAYOUT_BLOCK_BYTES_MIN, LAYOUT_BLOCK_BYTES_MAX >> 20);
     if (disk_bytes == 0 || disk_bytes % block_bytes != 0)
-        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is not a multiple of the block "
-                         "size, %" PRIu64 " bytes", disk_bytes, block_bytes);
+        return error_set(why, -EINVAL,
+                         "a size of %" PRIu64 " bytes is not a multiple of the block "
+                         "size, %" PRIu64 " bytes",
+                         disk_bytes, block_bytes);
     if (disk_bytes / block_bytes > LAYOUT_BLOCKS_MAX)
-        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes has more than 2^32-1 blocks of %"
-                         PRIu64 " bytes; use a larger --blockSize", disk_bytes, block_bytes);
+        return error_set(why, -EINVAL,
+                         "a size of %" PRIu64 " bytes has more than 2^32-1 blocks of %" PRIu64
+                         " bytes; use a larger --blockSize",
+                         disk_bytes, block_bytes);
     if (disk_bytes > INT64_MAX)
         return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is more than a file can have",
                          disk_bytes);
@@ -221,9 +226,10 @@ settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, s
     if (wish == 0 || wish == *value)
         return 0;
     if (*value != 0 && !is_forced)
-        return error_set(why, -EINVAL, "%s says %" PRIu64 " bytes, but the volume has %" PRIu64
-                         "; leave the option out (or overrule the volume with --force)", option, wish,
-                         *value);
+        return error_set(why, -EINVAL,
+                         "%s says %" PRIu64 " bytes, but the volume has %" PRIu64
+                         "; leave the option out (or overrule the volume with --force)",
+                         option, wish, *value);
     *value = wish;
     return 0;
 }
@@ -235,7 +241,8 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     struct found found = { 0 }, stored;
     int rc = 0;
 
-    *layout = (struct layout){ .prefix = wish->prefix, .is_hashed = wish->is_hashed,
+    *layout = (struct layout){ .prefix = wish->prefix,
+                               .is_hashed = wish->is_hashed,
                                .block_count = LAYOUT_BLOCKS_MAX };
     rc = look_at_block_0(backend, layout, &found, why);
     if (rc != 0)
@@ -254,17 +261,22 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             return rc;
         if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0
             && found.encryption[0] == '\0')
-            return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+            return error_set(why, -EINVAL,
+                             "the volume does not say its block size, and its blocks are "
                              "encoded; give --blockSize");
         if (found.block_count_min > 0 && wish->disk_bytes == 0)
-            return error_set(why, -EINVAL, "the volume does not say its size; give --size, which must "
-                             "be at least %" PRIu64 " blocks", found.block_count_min);
+            return error_set(why, -EINVAL,
+                             "the volume does not say its size; give --size, which must "
+                             "be at least %" PRIu64 " blocks",
+                             found.block_count_min);
     }
     if (found.encryption[0] != '\0')
-        return error_set(why, -ENOTSUP, "the volume is encrypted (%s), and nothing here can decrypt it",
+        return error_set(why, -ENOTSUP,
+                         "the volume is encrypted (%s), and nothing here can decrypt it",
                          found.encryption);
     if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
-        return error_set(why, -EINVAL, "the volume does not say its block size, and its blocks are "
+        return error_set(why, -EINVAL,
+                         "the volume does not say its block size, and its blocks are "
                          "encoded; give --blockSize");
     rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
@@ -272,31 +284,36 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (rc != 0)
         return rc;
     if (found.disk_bytes == 0)
-        return error_set(why, -EINVAL, "there is no volume here yet; to make a new one, give --size");
+        return error_set(why, -EINVAL,
+                         "there is no volume here yet; to make a new one, give --size");
     if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
-        return error_set(why, -EINVAL, "there is no volume here, and a read-only mount makes none; is "
+        return error_set(why, -EINVAL,
+                         "there is no volume here, and a read-only mount makes none; is "
                          "--prefix right?");
     if (found.block_bytes == 0)
-        found.block_bytes = wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT
-                                              : VOLUME_BLOCK_BYTES_S3BACKER;
+        found.block_bytes =
+            wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT : VOLUME_BLOCK_BYTES_S3BACKER;
     rc = check_sizes(found.disk_bytes, found.block_bytes, why);
     /* Not to use what is stored does not mean to write over it. */
     if (rc == 0 && !wish->auto_detect)
-        rc = settle_one("--blockSize", found.block_bytes, wish->is_forced, &stored.block_bytes, why);
+        rc =
+            settle_one("--blockSize", found.block_bytes, wish->is_forced, &stored.block_bytes, why);
     if (rc == 0 && !wish->auto_detect && stored.disk_bytes != 0)
         rc = settle_one("--size", found.disk_bytes, wish->is_forced, &stored.disk_bytes, why);
     if (rc != 0)
         return rc;
-    *block_0 = !found.has_block_0                                 ? BLOCK_0_ABSENT
-               : found.says_block_bytes == found.block_bytes
-                       && found.says_disk_bytes == found.disk_bytes ? BLOCK_0_RIGHT
-                                                                    : BLOCK_0_OTHER_SIZES;
+    *block_0 =
+        !found.has_block_0 ? BLOCK_0_ABSENT
+        : found.says_block_bytes == found.block_bytes && found.says_disk_bytes == found.disk_bytes
+            ? BLOCK_0_RIGHT
+            : BLOCK_0_OTHER_SIZES;
     layout->block_bytes = (uint32_t)found.block_bytes;
     layout->block_count = found.disk_bytes / found.block_bytes;
     if (layout->block_count < found.block_count_min)
-        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes would cut off stored blocks: the "
-                         "volume has at least %" PRIu64 " blocks of %u bytes", found.disk_bytes,
-                         found.block_count_min, layout->block_bytes);
+        return error_set(why, -EINVAL,
+                         "a size of %" PRIu64 " bytes would cut off stored blocks: the "
+                         "volume has at least %" PRIu64 " blocks of %u bytes",
+                         found.disk_bytes, found.block_count_min, layout->block_bytes);
     return 0;
 }
 
@@ -475,7 +492,8 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
     int rc;
 
     if (!(backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT))
-        log_line(BD_WARNING, "the store has no conditional writes: of two machines that mount the volume "
+        log_line(BD_WARNING,
+                 "the store has no conditional writes: of two machines that mount the volume "
                  "at the same instant, both may succeed");
     token->was_taken_over = false;
     token->value = random_token();
@@ -487,11 +505,13 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
         const char *host = strrchr(old.owner, ' ');
 
         if (!is_dead_neighbour(old.owner, token->owner))
-            return error_set(why, -EBUSY, "the volume is in use%s%s, says its mount token; if that is "
+            return error_set(why, -EBUSY,
+                             "the volume is in use%s%s, says its mount token; if that is "
                              "not so any more, clear it with --reset-mounted-flag",
                              host != NULL ? " on" : "", host != NULL ? host : "");
         token->was_taken_over = true;
-        log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking it "
+        log_line(BD_INFO,
+                 "a daemon on this machine ended without giving the volume back; taking it "
                  "over");
     } else if (old.is_there) {
         log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");

@@ -120,8 +120,10 @@ written(struct store_req *below)
 static void
 write_block(struct job *job, void *data)
 {
-    job->below = (struct store_req){ .op = STORE_WRITE, .block = job->req->block,
-                                     .bytes = job->whole->block_bytes, .data = data,
+    job->below = (struct store_req){ .op = STORE_WRITE,
+                                     .block = job->req->block,
+                                     .bytes = job->whole->block_bytes,
+                                     .data = data,
                                      .done = written };
     store_submit(job->whole->next, &job->below);
 }
@@ -157,8 +159,10 @@ job_with_buffer(struct job *job)
         job_end_with_buffer(job, -ENOMEM);
         return;
     }
-    job->below = (struct store_req){ .op = STORE_READ, .block = job->req->block,
-                                     .bytes = whole->block_bytes, .data = job->buffer,
+    job->below = (struct store_req){ .op = STORE_READ,
+                                     .block = job->req->block,
+                                     .bytes = whole->block_bytes,
+                                     .data = job->buffer,
                                      .done = block_read };
     store_submit(whole->next, &job->below);
 }
@@ -174,15 +178,17 @@ ordered(struct range *range)
         store_submit(job->whole->next, req);
         free(job);
     } else if (req->op == STORE_ZERO) {
-        job->below = (struct store_req){ .op = STORE_ZERO, .block = req->block,
-                                         .count = req->count, .done = written };
+        job->below = (struct store_req){
+            .op = STORE_ZERO, .block = req->block, .count = req->count, .done = written
+        };
         store_submit(job->whole->next, &job->below);
     } else if (req->bytes == job->whole->block_bytes) {
         if (req->data != NULL) {
             write_block(job, req->data);
         } else {
-            job->below = (struct store_req){ .op = STORE_ZERO, .block = req->block, .count = 1,
-                                             .done = written };
+            job->below = (struct store_req){
+                .op = STORE_ZERO, .block = req->block, .count = 1, .done = written
+            };
             store_submit(job->whole->next, &job->below);
         }
     } else {

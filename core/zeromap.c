@@ -103,7 +103,8 @@ zeromap_set(struct zeromap *map, uint64_t block, enum block_state state)
         }
         memset(chunk->states, chunk->uniform * 0x55, CHUNK_BYTES);
     }
-    chunk->states[i / 4] = (uint8_t)((chunk->states[i / 4] & ~(3u << shift)) | (unsigned)state << shift);
+    chunk->states[i / 4] =
+        (uint8_t)((chunk->states[i / 4] & ~(3u << shift)) | (unsigned)state << shift);
     if (old == BLOCK_DATA) {
         chunk->data--;
         map->data_count--;

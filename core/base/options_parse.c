@@ -14,10 +14,17 @@
 /* What mount(8), fstab and users of FUSE hand to every mount program, and what means nothing here or is so
  * anyway.  A `*` at the end stands for anything.  Only accepted in -o lists. */
 static const char *const fstab_words[] = {
-    "defaults", "auto",     "noauto",     "user",         "nouser",              "users",
-    "_netdev",  "nofail",   "rw",         "x-*",          "comment=*",           "nodev",
-    "nosuid",   "noatime",  "relatime",   "nodiratime",   "norelatime",          "exec",
-    "noexec",   "async",    "kernel_cache", "default_permissions",
+    "defaults",     "auto",
+    "noauto",       "user",
+    "nouser",       "users",
+    "_netdev",      "nofail",
+    "rw",           "x-*",
+    "comment=*",    "nodev",
+    "nosuid",       "noatime",
+    "relatime",     "nodiratime",
+    "norelatime",   "exec",
+    "noexec",       "async",
+    "kernel_cache", "default_permissions",
 };
 
 /* One way that somebody wrote an option: "--blockSize", as it appears in error sentences. */

@@ -12,7 +12,10 @@ struct waiter {
     bool is_done;
 };
 
-#define WAITER_INIT { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false }
+#define WAITER_INIT                                                                                \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                                 \
+    }
 
 /* The waiter may be gone when this returns. */
 static inline void

@@ -247,7 +247,8 @@ object_unlink(struct dir *dir, struct bd_io *io, const char *name, int *parent)
     if (io->op == BD_DELETE)
         status = conditions_check(dir, io, *parent, leaf);
     if (status == BD_OK && unlinkat(*parent, leaf, 0) != 0) {
-        status = errno == ENOENT ? dir_absent(dir, io) : dir_change_failed(dir->host, io, name, errno);
+        status =
+            errno == ENOENT ? dir_absent(dir, io) : dir_change_failed(dir->host, io, name, errno);
         /* Absent already, maybe by an earlier try whose sync failed: sync all the same. */
         if (status == BD_ABSENT)
             status = BD_OK;

@@ -37,8 +37,8 @@ enum { HISTORY = 20, THREADS_MAX = 64 };
 enum op { READ, WRITE, WRITE_ZEROS, PUNCH, ZERO, ZERO_KEEP, ALLOCATE, SEEK, FSYNC, FDATASYNC, OPS };
 
 static const char *const op_names[OPS] = {
-    "read",      "write",    "write zeros", "punch hole", "zero range", "zero range, keep size",
-    "fallocate", "seek",     "fsync",       "fdatasync",
+    "read",      "write", "write zeros", "punch hole", "zero range", "zero range, keep size",
+    "fallocate", "seek",  "fsync",       "fdatasync",
 };
 
 /* How often, of 100. */
@@ -53,7 +53,7 @@ struct step {
 struct worker {
     pthread_t thread;
     unsigned id;
-    uint64_t from, to;              /* the bytes of the file that are ours */
+    uint64_t from, to; /* the bytes of the file that are ours */
     unsigned char *buffer;
     struct step history[HISTORY];
     uint64_t steps;
@@ -67,7 +67,7 @@ static struct {
     unsigned threads;
     int fd;
     uint64_t size;
-    unsigned char *model;           /* a shared mapping of the model file */
+    unsigned char *model; /* a shared mapping of the model file */
 } run = { .seed = 1, .count = 1000, .threads = 1, .length_max = 4u << 20, .fd = -1 };
 
 static pthread_mutex_t failing = PTHREAD_MUTEX_INITIALIZER;
@@ -94,7 +94,7 @@ fail(const struct worker *worker, const char *format, ...)
 {
     va_list args;
 
-    pthread_mutex_lock(&failing);   /* the first to fail ends the program */
+    pthread_mutex_lock(&failing); /* the first to fail ends the program */
     fprintf(stderr, "randomops: ");
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -103,17 +103,22 @@ fail(const struct worker *worker, const char *format, ...)
     if (worker != NULL) {
         uint64_t from = worker->steps > HISTORY ? worker->steps - HISTORY : 0;
 
-        fprintf(stderr, "seed %" PRIu64 ", thread %u of %u, file of %" PRIu64 " bytes; the last operations:\n", run.seed,
-                worker->id, run.threads, run.size);
+        fprintf(stderr,
+                "seed %" PRIu64 ", thread %u of %u, file of %" PRIu64
+                " bytes; the last operations:\n",
+                run.seed, worker->id, run.threads, run.size);
         for (uint64_t i = from; i < worker->steps; i++) {
             const struct step *step = &worker->history[i % HISTORY];
 
-            fprintf(stderr, "  %8" PRIu64 "  %-22s %#12" PRIx64 " + %#9" PRIx64 "\n", step->number, op_names[step->op],
-                    step->offset, step->length);
+            fprintf(stderr, "  %8" PRIu64 "  %-22s %#12" PRIx64 " + %#9" PRIx64 "\n", step->number,
+                    op_names[step->op], step->offset, step->length);
         }
-        fprintf(stderr, "repeat on a new disk: randomops --seed %" PRIu64 " --first 0 --count %" PRIu64 " --threads %u"
-                " --max-bytes %" PRIu64 " --model NEWFILE PATH\n", run.seed,
-                worker->history[(worker->steps - 1) % HISTORY].number + 1, run.threads, run.length_max);
+        fprintf(stderr,
+                "repeat on a new disk: randomops --seed %" PRIu64 " --first 0 --count %" PRIu64
+                " --threads %u"
+                " --max-bytes %" PRIu64 " --model NEWFILE PATH\n",
+                run.seed, worker->history[(worker->steps - 1) % HISTORY].number + 1, run.threads,
+                run.length_max);
     }
     exit(1);
 }
@@ -139,7 +144,8 @@ choose_range(struct worker *worker, uint64_t *state, struct step *step)
     } else if (where == 1) {
         step->offset = worker->from;
     } else if (where < 4) {
-        uint64_t begin = (step->offset + 4095) & ~(uint64_t)4095, end = (begin + step->length + 4095) & ~(uint64_t)4095;
+        uint64_t begin = (step->offset + 4095) & ~(uint64_t)4095,
+                 end = (begin + step->length + 4095) & ~(uint64_t)4095;
 
         if (end <= worker->to) {
             step->offset = begin;
@@ -163,12 +169,14 @@ do_read(struct worker *worker, uint64_t *state, const struct step *step)
         posix_fadvise(run.fd, (off_t)(step->offset & ~(uint64_t)4095),
                       (off_t)((step->length + 8192) & ~(uint64_t)4095), POSIX_FADV_DONTNEED);
     while (done < step->length) {
-        ssize_t n = pread(run.fd, worker->buffer + done, step->length - done, (off_t)(step->offset + done));
+        ssize_t n =
+            pread(run.fd, worker->buffer + done, step->length - done, (off_t)(step->offset + done));
 
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0)
-            fail(worker, "read at %#" PRIx64 ": %s", step->offset + done, n == 0 ? "end of file" : strerror(errno));
+            fail(worker, "read at %#" PRIx64 ": %s", step->offset + done,
+                 n == 0 ? "end of file" : strerror(errno));
         done += (uint64_t)n;
     }
     if (memcmp(worker->buffer, run.model + step->offset, step->length) == 0)
@@ -179,9 +187,11 @@ do_read(struct worker *worker, uint64_t *state, const struct step *step)
 
             for (uint64_t j = i + 1; j < step->length; j++)
                 bad += worker->buffer[j] != run.model[step->offset + j];
-            fail(worker, "operation %" PRIu64 ": byte %#" PRIx64 " is %02x and should be %02x; %" PRIu64
-                 " of %" PRIu64 " bytes differ", step->number, step->offset + i, worker->buffer[i],
-                 run.model[step->offset + i], bad, step->length);
+            fail(worker,
+                 "operation %" PRIu64 ": byte %#" PRIx64 " is %02x and should be %02x; %" PRIu64
+                 " of %" PRIu64 " bytes differ",
+                 step->number, step->offset + i, worker->buffer[i], run.model[step->offset + i],
+                 bad, step->length);
         }
     }
 }
@@ -202,12 +212,14 @@ do_write(struct worker *worker, uint64_t *state, const struct step *step)
         }
     }
     while (done < step->length) {
-        ssize_t n = pwrite(run.fd, worker->buffer + done, step->length - done, (off_t)(step->offset + done));
+        ssize_t n = pwrite(run.fd, worker->buffer + done, step->length - done,
+                           (off_t)(step->offset + done));
 
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0)
-            fail(worker, "write at %#" PRIx64 ": %s", step->offset + done, n == 0 ? "nothing written" : strerror(errno));
+            fail(worker, "write at %#" PRIx64 ": %s", step->offset + done,
+                 n == 0 ? "nothing written" : strerror(errno));
         done += (uint64_t)n;
     }
     memcpy(run.model + step->offset, worker->buffer, step->length);
@@ -241,23 +253,28 @@ do_seek(struct worker *worker, const struct step *step)
     if (data == -1 && errno != ENXIO)
         fail(worker, "SEEK_DATA from %#" PRIx64 ": %s", step->offset, strerror(errno));
     if (hole == -1)
-        fail(worker, "SEEK_HOLE from %#" PRIx64 ": %s (the end of the file is a hole)", step->offset, strerror(errno));
-    if ((data != -1 && ((uint64_t)data < step->offset || (uint64_t)data >= run.size)) || (uint64_t)hole < step->offset
-        || (uint64_t)hole > run.size)
-        fail(worker, "seek from %#" PRIx64 " went to data %#" PRIx64 ", hole %#" PRIx64, step->offset, (uint64_t)data,
-             (uint64_t)hole);
+        fail(worker, "SEEK_HOLE from %#" PRIx64 ": %s (the end of the file is a hole)",
+             step->offset, strerror(errno));
+    if ((data != -1 && ((uint64_t)data < step->offset || (uint64_t)data >= run.size))
+        || (uint64_t)hole < step->offset || (uint64_t)hole > run.size)
+        fail(worker, "seek from %#" PRIx64 " went to data %#" PRIx64 ", hole %#" PRIx64,
+             step->offset, (uint64_t)data, (uint64_t)hole);
     if (run.threads == 1 && (uint64_t)data == step->offset && (uint64_t)hole == step->offset)
         fail(worker, "%#" PRIx64 " is called data and hole", step->offset);
     end = data == -1 || (uint64_t)data > worker->to ? worker->to : (uint64_t)data;
     if (end > step->offset && !is_zero(run.model + step->offset, end - step->offset))
-        fail(worker, "operation %" PRIu64 ": SEEK_DATA from %#" PRIx64 " went to %#" PRIx64 " and skipped data",
+        fail(worker,
+             "operation %" PRIu64 ": SEEK_DATA from %#" PRIx64 " went to %#" PRIx64
+             " and skipped data",
              step->number, step->offset, (uint64_t)data);
     if ((uint64_t)hole < worker->to) {
         off_t after = lseek(run.fd, hole, SEEK_DATA);
 
         end = after == -1 || (uint64_t)after > worker->to ? worker->to : (uint64_t)after;
         if (!is_zero(run.model + hole, end - (uint64_t)hole))
-            fail(worker, "operation %" PRIu64 ": SEEK_HOLE from %#" PRIx64 " went to %#" PRIx64 ", which holds data",
+            fail(worker,
+                 "operation %" PRIu64 ": SEEK_HOLE from %#" PRIx64 " went to %#" PRIx64
+                 ", which holds data",
                  step->number, step->offset, (uint64_t)hole);
     }
 }
@@ -321,7 +338,9 @@ compare_all(struct worker *worker)
     for (uint64_t at = 0; at < run.size; at += piece) {
         struct step *step = &worker->history[worker->steps++ % HISTORY];
 
-        *step = (struct step){ .number = run.first + run.count, .op = READ, .offset = at,
+        *step = (struct step){ .number = run.first + run.count,
+                               .op = READ,
+                               .offset = at,
                                .length = run.size - at < piece ? run.size - at : piece };
         do_read(worker, &state, step);
     }
@@ -346,9 +365,12 @@ static void
 parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "seed", required_argument, NULL, 's' },    { "first", required_argument, NULL, 'f' },
-        { "count", required_argument, NULL, 'c' },   { "threads", required_argument, NULL, 't' },
-        { "model", required_argument, NULL, 'm' },   { "max-bytes", required_argument, NULL, 'b' },
+        { "seed", required_argument, NULL, 's' },
+        { "first", required_argument, NULL, 'f' },
+        { "count", required_argument, NULL, 'c' },
+        { "threads", required_argument, NULL, 't' },
+        { "model", required_argument, NULL, 'm' },
+        { "max-bytes", required_argument, NULL, 'b' },
         { NULL, 0, NULL, 0 },
     };
     int option;
@@ -379,8 +401,9 @@ parse(int argc, char **argv)
     }
     if (optind + 1 != argc || run.model_path == NULL || run.threads < 1 || run.threads > THREADS_MAX
         || run.length_max < 1) {
-        fprintf(stderr, "usage: randomops --seed N [--first N] [--count N] [--threads N] [--max-bytes N]"
-                        " --model FILE PATH\n");
+        fprintf(stderr,
+                "usage: randomops --seed N [--first N] [--count N] [--threads N] [--max-bytes N]"
+                " --model FILE PATH\n");
         exit(2);
     }
     run.path = argv[optind];
@@ -422,7 +445,7 @@ main(int argc, char **argv)
         worker->id = id;
         worker->from = id == 0 ? 0 : workers[id - 1].to;
         worker->to = id + 1 == run.threads ? run.size : (run.size / run.threads * (id + 1)) | 1;
-        worker->buffer = malloc(run.length_max + 4096);     /* a page more: aligned ranges grow */
+        worker->buffer = malloc(run.length_max + 4096); /* a page more: aligned ranges grow */
         if (worker->buffer == NULL)
             fail(NULL, "out of memory");
     }
@@ -437,7 +460,8 @@ main(int argc, char **argv)
         free(workers[id].buffer);
     if (close(run.fd) != 0)
         fail(NULL, "close: %s", strerror(errno));
-    printf("randomops: seed %" PRIu64 ", operations %" PRIu64 " to %" PRIu64 " on %u threads: no difference\n", run.seed,
-           run.first, run.first + run.count, run.threads);
+    printf("randomops: seed %" PRIu64 ", operations %" PRIu64 " to %" PRIu64
+           " on %u threads: no difference\n",
+           run.seed, run.first, run.first + run.count, run.threads);
     return 0;
 }

@@ -400,11 +400,12 @@ rig_open(struct rig *rig, const struct rig_config *config)
     assert_int_equal(stats_new(&rig->stats), 0);
     assert_int_equal(backend_open(&layer, 1, rig->pool, rig->stats, &why, &rig->backend), 0);
     assert_int_equal(chain_open(&rig->plugins, "", NULL, RIG_BLOCK_BYTES, rig->pool, rig->stats,
-                                &why, &rig->chain), 0);
-    assert_int_equal(objects_new(&objects, rig->backend, rig->chain, rig->pool, rig->stats,
-                                 &rig->objects), 0);
-    assert_int_equal(consistency_new(&consistency, rig->objects, rig->pool, rig->stats,
-                                     &rig->store), 0);
+                                &why, &rig->chain),
+                     0);
+    assert_int_equal(
+        objects_new(&objects, rig->backend, rig->chain, rig->pool, rig->stats, &rig->objects), 0);
+    assert_int_equal(
+        consistency_new(&consistency, rig->objects, rig->pool, rig->stats, &rig->store), 0);
 }
 
 void
@@ -476,16 +477,20 @@ void
 call_read(struct rig *rig, struct call *call, uint64_t block)
 {
     memset(call->data, 0xee, sizeof call->data);
-    call_start(rig, call, (struct store_req){ .op = STORE_READ, .block = block,
-                                              .bytes = RIG_BLOCK_BYTES, .data = call->data });
+    call_start(
+        rig, call,
+        (struct store_req){
+            .op = STORE_READ, .block = block, .bytes = RIG_BLOCK_BYTES, .data = call->data });
 }
 
 void
 call_write(struct rig *rig, struct call *call, uint64_t block, unsigned char fill)
 {
     memset(call->data, fill, sizeof call->data);
-    call_start(rig, call, (struct store_req){ .op = STORE_WRITE, .block = block,
-                                              .bytes = RIG_BLOCK_BYTES, .data = call->data });
+    call_start(
+        rig, call,
+        (struct store_req){
+            .op = STORE_WRITE, .block = block, .bytes = RIG_BLOCK_BYTES, .data = call->data });
 }
 
 void
@@ -503,8 +508,9 @@ call_flush(struct rig *rig, struct call *call)
 void
 call_seek(struct rig *rig, struct call *call, uint64_t block, uint64_t end, bool want_data)
 {
-    call_start(rig, call, (struct store_req){ .op = STORE_SEEK, .block = block, .count = end,
-                                              .want_data = want_data });
+    call_start(rig, call,
+               (struct store_req){
+                   .op = STORE_SEEK, .block = block, .count = end, .want_data = want_data });
 }
 
 int

@@ -22,13 +22,13 @@ struct rig_config {
     uint64_t block_count; /* 64 */
     bool is_hashed;
     const char *prefix;
-    bool is_inconsistent;     /* the store does not promise to read what was written */
+    bool is_inconsistent; /* the store does not promise to read what was written */
     bool has_no_delete_many;
-    uint32_t delete_many_max; /* 1000 */
-    uint32_t list_max;        /* 1000 */
-    unsigned in_flight_max;   /* 16 */
-    uint64_t retry_pause_ns;  /* 1 ms */
-    uint64_t stall_read_ns, stall_write_ns; /* 120 s, 600 s */
+    uint32_t delete_many_max;                                     /* 1000 */
+    uint32_t list_max;                                            /* 1000 */
+    unsigned in_flight_max;                                       /* 16 */
+    uint64_t retry_pause_ns;                                      /* 1 ms */
+    uint64_t stall_read_ns, stall_write_ns;                       /* 120 s, 600 s */
     uint64_t settle_ns, write_gap_ns, tag_keep_ns, tag_count_max; /* as in consistency_config */
 };
 

@@ -13,7 +13,7 @@
 #define TEST(file, sentence) static void file##_##sentence(void **state __attribute__((unused)))
 #define RUN(file, sentence)                                                                        \
     {                                                                                              \
-        #sentence, file##_##sentence, NULL, NULL, NULL                                             \
+#sentence, file##_##sentence, NULL, NULL, NULL                                             \
     }
 
 #endif

@@ -106,17 +106,32 @@ liar_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_byte
 }
 
 static struct bd_codec codecs[] = {
-    { .head = BD_HEAD(CODEC, struct bd_codec), .token = "squeeze", .open = codec_open,
-      .bound = codec_bound, .encode = squeeze_encode, .decode = squeeze_decode,
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "squeeze",
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = squeeze_encode,
+      .decode = squeeze_decode,
       .traits = BD_CODEC_COMPRESSES | BD_CODEC_MAY_DECLINE },
-    { .head = BD_HEAD(CODEC, struct bd_codec), .token = "seal", .open = codec_open,
-      .bound = codec_bound, .encode = seal_encode, .decode = seal_decode,
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "seal",
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = seal_encode,
+      .decode = seal_decode,
       .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES },
-    { .head = BD_HEAD(CODEC, struct bd_codec), .token = "liar", .open = codec_open,
-      .bound = codec_bound, .encode = liar_encode, .decode = seal_decode,
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "liar",
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = liar_encode,
+      .decode = seal_decode,
       .traits = BD_CODEC_ENCRYPTS },
-    { .head = BD_HEAD(CODEC, struct bd_codec), .token = "old", .open = codec_open,
-      .bound = codec_bound, .decode = squeeze_decode,
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "old",
+      .open = codec_open,
+      .bound = codec_bound,
+      .decode = squeeze_decode,
       .traits = BD_CODEC_COMPRESSES | BD_CODEC_DECODE_ONLY },
 };
 
@@ -135,7 +150,8 @@ setup(void **state)
     (void)state;
     reverse = module->codecs[0];
     all[0] = (struct plugin){ .name = codec_names[0], .desc = *module, .codecs = &reverse };
-    all[1] = (struct plugin){ .name = codec_names[1], .codecs = codecs,
+    all[1] = (struct plugin){ .name = codec_names[1],
+                              .codecs = codecs,
                               .desc = { .codecs = codecs, .codec_count = ARRAY_LEN(codecs) } };
     return pool_new(1, &pool) | stats_new(&stats);
 }
@@ -166,7 +182,8 @@ expect_refused(const char *write_list, const char *reason)
     struct error why = { "" };
     struct chain *chain;
 
-    assert_int_not_equal(chain_open(&plugins, write_list, NULL, BLOCK, pool, stats, &why, &chain), 0);
+    assert_int_not_equal(chain_open(&plugins, write_list, NULL, BLOCK, pool, stats, &why, &chain),
+                         0);
     if (strstr(why.text, reason) == NULL)
         fail_msg("%s: %s", write_list, why.text);
 }
@@ -191,7 +208,8 @@ there_and_back(const char *write_list, const char *encoding, const char *inner)
     /* Whoever reads does not need to write so. */
     assert_int_equal(chain_decode(reader, 7, encoded.encoding,
                                   (struct bd_bytes){ encoded.body, encoded.body_bytes },
-                                  &encoded.attrs, out, &why), 0);
+                                  &encoded.attrs, out, &why),
+                     0);
     assert_memory_equal(out, mixed, BLOCK);
     assert_string_equal(seen_inner, inner);
     assert_memory_equal(plain, mixed, BLOCK);
@@ -224,7 +242,8 @@ TEST(chain, what_a_codec_declines_is_left_out_of_the_list)
     assert_string_equal(seen_inner, "");
     assert_int_equal(chain_decode(chain, 1, encoded.encoding,
                                   (struct bd_bytes){ encoded.body, encoded.body_bytes }, NULL, out,
-                                  &why), 0);
+                                  &why),
+                     0);
     assert_memory_equal(out, plain, BLOCK);
     encoded_free(&encoded, plain);
     assert_int_equal(chain_encode(plain_chain, 1, plain, &encoded, &why), 0);
@@ -264,8 +283,8 @@ expect_damaged(const char *encoding, const void *body, size_t bytes, int rc, con
     unsigned char out[BLOCK];
     struct error why = { "" };
 
-    assert_int_equal(chain_decode(chain, 1, encoding, (struct bd_bytes){ body, bytes }, NULL, out,
-                                  &why), rc);
+    assert_int_equal(
+        chain_decode(chain, 1, encoding, (struct bd_bytes){ body, bytes }, NULL, out, &why), rc);
     if (strstr(why.text, reason) == NULL)
         fail_msg("%s: %s", encoding, why.text);
     chain_close(chain);
@@ -298,7 +317,8 @@ TEST(chain, the_order_of_decoding_is_that_of_the_list)
     assert_int_equal(chain_encode(chain, 1, plain, &encoded, &why), 0);
     assert_int_equal(chain_decode(chain, 1, "seal, squeeze",
                                   (struct bd_bytes){ encoded.body, encoded.body_bytes }, NULL, out,
-                                  &why), -EBADMSG);
+                                  &why),
+                     -EBADMSG);
     encoded_free(&encoded, plain);
     chain_close(chain);
 }
@@ -313,7 +333,8 @@ TEST(chain, objects_without_a_list_are_read_by_the_default)
     expected[0] = 'a';
     assert_true(chain_applies(chain, NULL));
     assert_false(chain_applies(chain, ""));
-    assert_int_equal(chain_decode(chain, 1, NULL, (struct bd_bytes){ "ab", 2 }, NULL, out, &why), 0);
+    assert_int_equal(chain_decode(chain, 1, NULL, (struct bd_bytes){ "ab", 2 }, NULL, out, &why),
+                     0);
     assert_memory_equal(out, expected, BLOCK);
     chain_close(chain);
 }
@@ -325,7 +346,8 @@ TEST(chain, a_token_that_can_only_be_read_is_read)
     struct error why = { "" };
 
     assert_false(chain_is_plain(chain));
-    assert_int_equal(chain_decode(chain, 1, "Old", (struct bd_bytes){ "x", 1 }, NULL, out, &why), 0);
+    assert_int_equal(chain_decode(chain, 1, "Old", (struct bd_bytes){ "x", 1 }, NULL, out, &why),
+                     0);
     assert_int_equal(out[BLOCK - 1], 'x');
     chain_close(chain);
 }

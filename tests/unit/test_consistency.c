@@ -484,7 +484,8 @@ expect_stale_absence_fails(struct rig *rig, uint64_t block)
 
 TEST(consistency, absence_of_what_was_written_is_an_error_and_never_zeros)
 {
-    const struct rig_config config = { .tag_keep_ns = 3600 * NS_PER_S, .tag_count_max = 8,
+    const struct rig_config config = { .tag_keep_ns = 3600 * NS_PER_S,
+                                       .tag_count_max = 8,
                                        .stall_read_ns = 20 * NS_PER_S };
     struct rig rig;
 
@@ -497,7 +498,8 @@ TEST(consistency, absence_of_what_was_written_is_an_error_and_never_zeros)
 
 TEST(consistency, absence_is_an_error_also_when_the_tag_is_not_known)
 {
-    const struct rig_config config = { .tag_keep_ns = 3600 * NS_PER_S, .tag_count_max = 8,
+    const struct rig_config config = { .tag_keep_ns = 3600 * NS_PER_S,
+                                       .tag_count_max = 8,
                                        .stall_read_ns = 20 * NS_PER_S };
     struct rig rig;
 
@@ -744,12 +746,13 @@ TEST(consistency, without_batches_a_range_is_deleted_one_by_one)
 }
 
 #define HUGE_BLOCKS 4000000u
-static const char *const listed[] = { "00000001", "00000010", "0000ffff", "00012345", "00100000",
-                                      "003d08ff", "s3backer-mounted" };
+static const char *const listed[] = { "00000001", "00000010", "0000ffff",        "00012345",
+                                      "00100000", "003d08ff", "s3backer-mounted" };
 
 TEST(consistency, a_huge_unknown_range_is_listed_and_only_what_exists_is_deleted)
 {
-    const struct rig_config config = { .block_count = HUGE_BLOCKS, .list_max = 2,
+    const struct rig_config config = { .block_count = HUGE_BLOCKS,
+                                       .list_max = 2,
                                        .delete_many_max = 2 };
     static const char *const firsts[] = { "00000010", "00012345" };
     struct rig rig;
@@ -786,7 +789,9 @@ TEST(consistency, a_huge_range_of_a_hashed_layout_is_listed_whole)
 {
     static const char *const names[] = { "0f447858-ffffffff", "7183baa1-00000002",
                                          "93021f19-00000009", "d211cad9-00000001" };
-    const struct rig_config config = { .block_count = HUGE_BLOCKS, .list_max = 3, .is_hashed = true };
+    const struct rig_config config = { .block_count = HUGE_BLOCKS,
+                                       .list_max = 3,
+                                       .is_hashed = true };
     struct rig rig;
     struct call call;
     struct fake_request *many;
@@ -882,7 +887,7 @@ TEST(consistency, a_survey_contradicts_no_write_that_came_meanwhile)
     sem_init(&surveyed, 0, 0);
     consistency_survey(rig.store, survey_done, NULL);
     list = fake_expect(&rig.fake, BD_LIST, "");
-    store_block(&rig, 3, 1, "t"); /* the listing will not have it */
+    store_block(&rig, 3, 1, "t");  /* the listing will not have it */
     call_write(&rig, &call, 4, 0); /* the listing will still have it */
     fake_answer(fake_expect_block(&rig.fake, BD_DELETE, 4), BD_OK);
     assert_int_equal(call_end(&call), 0);
@@ -917,7 +922,8 @@ TEST(consistency, a_survey_that_fails_tells_so_and_makes_nothing_zeros)
 TEST(consistency, the_listing_of_an_inconsistent_store_makes_nothing_zeros)
 {
     static const char *const names[] = { "00000004" };
-    const struct rig_config config = { .is_inconsistent = true, .block_count = 20000,
+    const struct rig_config config = { .is_inconsistent = true,
+                                       .block_count = 20000,
                                        .delete_many_max = 100000 };
     struct rig rig;
     struct call call;

@@ -26,7 +26,9 @@ keep(struct store *store, struct store_req *req)
     below.parts[below.count++] = req;
 }
 
-static const struct disk disk = { .next = &below.store, .block_bytes = BLOCK, .bytes = 1000 * BLOCK };
+static const struct disk disk = { .next = &below.store,
+                                  .block_bytes = BLOCK,
+                                  .bytes = 1000 * BLOCK };
 static unsigned done_count;
 
 static void
@@ -41,8 +43,9 @@ start(struct disk_req *req, enum disk_op op, uint64_t offset, uint64_t bytes, vo
 {
     below.store.submit = keep;
     below.count = done_count = 0;
-    *req = (struct disk_req){ .op = op, .offset = offset, .bytes = bytes, .data = data, .rc = 99,
-                              .done = disk_done };
+    *req = (struct disk_req){
+        .op = op, .offset = offset, .bytes = bytes, .data = data, .rc = 99, .done = disk_done
+    };
     disk_submit(&disk, req);
 }
 

@@ -32,7 +32,8 @@ TEST(layout, a_name_is_the_prefix_and_eight_lower_case_digits)
 
 TEST(layout, hashed_names_are_those_of_s3backer)
 {
-    const struct layout layout = { .prefix = "v/", .is_hashed = true,
+    const struct layout layout = { .prefix = "v/",
+                                   .is_hashed = true,
                                    .block_count = LAYOUT_BLOCKS_MAX };
 
     for (size_t i = 0; i < ARRAY_LEN(hashed_names); i++) {
@@ -59,9 +60,10 @@ parses(const struct layout *layout, const char *name)
 TEST(layout, foreign_names_are_refused)
 {
     static const char *const foreign[] = {
-        "",           "v/",         "v/0000000",  "v/000000001", "v/0000000A", "v/0000000g",
-        "00000001",   "V/00000001", "v/00000001/", "v/ 0000001", "v/+0000001", "v/0x000001",
-        "v/s3backer-mounted", "v/d211cad9-00000001", "x/00000001", "v/00000064",
+        "",           "v/",         "v/0000000",          "v/000000001",         "v/0000000A",
+        "v/0000000g", "00000001",   "V/00000001",         "v/00000001/",         "v/ 0000001",
+        "v/+0000001", "v/0x000001", "v/s3backer-mounted", "v/d211cad9-00000001", "x/00000001",
+        "v/00000064",
     };
     const struct layout layout = { .prefix = "v/", .block_count = 100 };
 
@@ -76,8 +78,8 @@ TEST(layout, foreign_names_are_refused)
 TEST(layout, foreign_hashed_names_are_refused)
 {
     static const char *const foreign[] = {
-        "00000001",           "d211cad9",           "d211cad9-",          "d211cad9-0000001",
-        "d211cad8-00000001",  "D211cad9-00000001",  "d211cad9_00000001",  "d211cad9-000000010",
+        "00000001",           "d211cad9",          "d211cad9-",         "d211cad9-0000001",
+        "d211cad8-00000001",  "D211cad9-00000001", "d211cad9_00000001", "d211cad9-000000010",
         "d211cad9-00000001-", "93021f19-00000009",
     };
     const struct layout layout = { .prefix = "", .is_hashed = true, .block_count = 9 };

@@ -172,8 +172,8 @@ reuse_number(const char *device)
     glob_t found;
     FILE *file;
 
-    snprintf(pattern, sizeof pattern, "%s/bucketdisk/unit-test:%ld:*", geteuid() == 0 ? "/run" : runtime,
-             (long)getpid());
+    snprintf(pattern, sizeof pattern, "%s/bucketdisk/unit-test:%ld:*",
+             geteuid() == 0 ? "/run" : runtime, (long)getpid());
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
     file = fopen(found.gl_pathv[0], "w");
     assert_non_null(file);

@@ -44,18 +44,22 @@ static unsigned char model[DISK_BYTES];
 static void
 layers_open(struct system *system)
 {
-    const struct objects_config objects = { .layout = &system->layout, .attempt_ns = 10 * NS_PER_S,
+    const struct objects_config objects = { .layout = &system->layout,
+                                            .attempt_ns = 10 * NS_PER_S,
                                             .retry_pause_ns = NS_PER_MS,
                                             .stall_read_ns = 60 * NS_PER_S,
-                                            .stall_write_ns = 60 * NS_PER_S, .in_flight_max = 16 };
+                                            .stall_write_ns = 60 * NS_PER_S,
+                                            .in_flight_max = 16 };
     const struct consistency_config consistency = { .layout = &system->layout,
                                                     .recent.settle_ns = SETTLE_MS * NS_PER_MS,
                                                     .stall_read_ns = 60 * NS_PER_S };
 
     assert_int_equal(objects_new(&objects, system->backend, system->chain, system->pool,
-                                 system->stats, &system->objects), 0);
+                                 system->stats, &system->objects),
+                     0);
     assert_int_equal(consistency_new(&consistency, system->objects, system->pool, system->stats,
-                                     &system->consistency), 0);
+                                     &system->consistency),
+                     0);
     assert_int_equal(whole_new(system->consistency, BLOCK, 4 * BLOCK, &system->whole), 0);
     system->disk = (struct disk){ system->whole, BLOCK, DISK_BYTES };
 }
@@ -73,7 +77,7 @@ options_of(const struct bd_plugin *plugin, uint64_t seed)
 {
     static char seed_text[32];
     const char *const options[][2] = {
-        { "seed", seed_text }, { "jitter", "2" },      { "retry", "20000" },    { "lost", "10000" },
+        { "seed", seed_text }, { "jitter", "2" },      { "retry", "20000" },   { "lost", "10000" },
         { "late", "5000" },    { "late-by", LATE_BY }, { "truncate", "5000" },
     };
     void *fields = calloc(1, plugin->options_bytes);
@@ -101,8 +105,9 @@ static int
 ask(struct system *system, enum disk_op op, uint64_t offset, uint64_t bytes, void *data,
     uint64_t *found)
 {
-    struct ask ask = { .req = { .op = op, .offset = offset, .bytes = bytes, .data = data,
-                                .done = ask_done } };
+    struct ask ask = {
+        .req = { .op = op, .offset = offset, .bytes = bytes, .data = data, .done = ask_done }
+    };
 
     sem_init(&ask.done, 0, 0);
     disk_submit(&system->disk, &ask.req);
@@ -135,7 +140,8 @@ static void
 seek(struct hand *hand, uint64_t offset, bool want_data)
 {
     uint64_t found, end;
-    int rc = ask(hand->system, want_data ? DISK_SEEK_DATA : DISK_SEEK_HOLE, offset, 0, NULL, &found);
+    int rc =
+        ask(hand->system, want_data ? DISK_SEEK_DATA : DISK_SEEK_HOLE, offset, 0, NULL, &found);
 
     if (want_data) {
         end = rc == -ENXIO ? hand->end : found < hand->end ? found : hand->end;
@@ -216,10 +222,11 @@ surveyed(void *arg, int rc)
 
 TEST(model, the_disk_is_what_was_written_whatever_the_store_does)
 {
-    const struct bd_plugin *chaos = plugin_of("backend-chaos"), *memory = plugin_of("backend-memory");
+    const struct bd_plugin *chaos = plugin_of("backend-chaos"),
+                           *memory = plugin_of("backend-memory");
     uint64_t seed = test_seed(), requests = 0;
-    struct system system = { .layout = { .prefix = "m/", .block_bytes = BLOCK,
-                                         .block_count = BLOCKS } };
+    struct system system = { .layout = {
+                                 .prefix = "m/", .block_bytes = BLOCK, .block_count = BLOCKS } };
     void *options = options_of(chaos, random_next(&seed)),
          *memory_options = calloc(1, memory->options_bytes + 1);
     struct backend_layer layers[] = { { "backend-chaos", chaos->backend, options },
@@ -234,14 +241,16 @@ TEST(model, the_disk_is_what_was_written_whatever_the_store_does)
     assert_int_equal(stats_new(&system.stats), 0);
     assert_int_equal(backend_open(layers, 2, system.pool, system.stats, &why, &system.backend), 0);
     assert_int_equal(chain_open(&system.plugins, "", NULL, BLOCK, system.pool, system.stats, &why,
-                                &system.chain), 0);
+                                &system.chain),
+                     0);
     layers_open(&system);
     memset(model, 0, sizeof model);
     sem_init(&survey, 0, 0);
     consistency_survey(system.consistency, surveyed, &survey);
     system.end_ns = clock_now_ns() + (getenv("BUCKETDISK_LONG") != NULL ? 60 : 4) * NS_PER_S;
     for (unsigned i = 0; i < THREADS; i++) {
-        hands[i] = (struct hand){ .system = &system, .seed = random_next(&seed),
+        hands[i] = (struct hand){ .system = &system,
+                                  .seed = random_next(&seed),
                                   .first = i * (DISK_BYTES / THREADS - 37) };
         hands[i].end = hands[i].first + REGION;
         assert_int_equal(pthread_create(&threads[i], NULL, work, &hands[i]), 0);

@@ -111,9 +111,8 @@ TEST(objects, only_block_0_carries_the_sizes)
     for (uint64_t block = 0; block < 2; block++) {
         ask_start(&rig, &ask, OBJECT_PUT, block);
         put = fake_expect_block(&rig.fake, BD_PUT, block);
-        assert_string_equal(put->attrs, block == 0
-                                            ? "s3backer-blocksize=512;s3backer-filesize=32768;"
-                                            : "");
+        assert_string_equal(put->attrs,
+                            block == 0 ? "s3backer-blocksize=512;s3backer-filesize=32768;" : "");
         assert_int_equal(put->body_bytes, RIG_BLOCK_BYTES);
         assert_memory_equal(put->body, ask.data, RIG_BLOCK_BYTES);
         assert_string_equal(put->encoding, "");
@@ -168,14 +167,22 @@ TEST(objects, each_status_has_its_own_end)
         unsigned attempts; /* all with this status; 0: tried again for ever */
         int rc;
     } cases[] = {
-        { BD_RETRY, OBJECT_GET, 0, 0 },        { BD_RETRY, OBJECT_PUT, 0, 0 },
-        { BD_RETRY, OBJECT_DELETE, 0, 0 },     { BD_UNKNOWN, OBJECT_GET, 0, 0 },
-        { BD_UNKNOWN, OBJECT_PUT, 0, 0 },      { BD_UNKNOWN, OBJECT_DELETE, 0, 0 },
-        { BD_DENIED, OBJECT_GET, 1, -EACCES }, { BD_DENIED, OBJECT_PUT, 1, -EACCES },
-        { BD_FULL, OBJECT_PUT, 1, -ENOSPC },   { BD_CORRUPT, OBJECT_GET, 3, -EIO },
-        { BD_CONDITION, OBJECT_PUT, 1, -EIO }, { BD_ABSENT, OBJECT_PUT, 1, -EIO },
-        { BD_ABSENT, OBJECT_DELETE, 1, 0 },    { BD_INVALID, OBJECT_PUT, 1, -EIO },
-        { BD_FATAL, OBJECT_GET, 1, -EIO },     { BD_UNSUPPORTED, OBJECT_DELETE, 1, -EIO },
+        { BD_RETRY, OBJECT_GET, 0, 0 },
+        { BD_RETRY, OBJECT_PUT, 0, 0 },
+        { BD_RETRY, OBJECT_DELETE, 0, 0 },
+        { BD_UNKNOWN, OBJECT_GET, 0, 0 },
+        { BD_UNKNOWN, OBJECT_PUT, 0, 0 },
+        { BD_UNKNOWN, OBJECT_DELETE, 0, 0 },
+        { BD_DENIED, OBJECT_GET, 1, -EACCES },
+        { BD_DENIED, OBJECT_PUT, 1, -EACCES },
+        { BD_FULL, OBJECT_PUT, 1, -ENOSPC },
+        { BD_CORRUPT, OBJECT_GET, 3, -EIO },
+        { BD_CONDITION, OBJECT_PUT, 1, -EIO },
+        { BD_ABSENT, OBJECT_PUT, 1, -EIO },
+        { BD_ABSENT, OBJECT_DELETE, 1, 0 },
+        { BD_INVALID, OBJECT_PUT, 1, -EIO },
+        { BD_FATAL, OBJECT_GET, 1, -EIO },
+        { BD_UNSUPPORTED, OBJECT_DELETE, 1, -EIO },
         { (enum bd_status)42, OBJECT_PUT, 1, -EIO },
     };
 
@@ -237,8 +244,9 @@ TEST(objects, an_unknown_outcome_is_told_also_when_the_request_fails)
 
 TEST(objects, a_body_of_a_wrong_length_fails_that_block_only)
 {
-    static const size_t lengths[] = { 0, 1, RIG_BLOCK_BYTES - 1, RIG_BLOCK_BYTES + 1,
-                                      2 * RIG_BLOCK_BYTES, 100000 };
+    static const size_t lengths[] = {
+        0, 1, RIG_BLOCK_BYTES - 1, RIG_BLOCK_BYTES + 1, 2 * RIG_BLOCK_BYTES, 100000
+    };
     static unsigned char body[100000];
 
     for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {

@@ -168,8 +168,8 @@ TEST(pool, timers_run_in_the_order_of_their_times_and_none_early)
 
         alarm->number = shuffled[i];
         alarm->timer.task.run = alarm_run;
-        assert_int_equal(pool_timer_set(pool, &alarm->timer,
-                                        begin + shuffled[i] * NS_PER_MS / 10), 0);
+        assert_int_equal(pool_timer_set(pool, &alarm->timer, begin + shuffled[i] * NS_PER_MS / 10),
+                         0);
     }
     wait_for(&all_ran);
     for (unsigned i = 0; i < TIMERS; i++) {
@@ -190,8 +190,8 @@ TEST(pool, a_cancelled_timer_does_not_run_and_the_others_do)
     for (unsigned i = 0; i < TIMERS; i++) {
         alarms[i].number = i;
         alarms[i].timer.task.run = alarm_run;
-        assert_int_equal(pool_timer_set(pool, &alarms[i].timer,
-                                        begin + random_next(&seed) % NS_PER_S), 0);
+        assert_int_equal(
+            pool_timer_set(pool, &alarms[i].timer, begin + random_next(&seed) % NS_PER_S), 0);
     }
     for (unsigned i = 0; i < TIMERS; i++) {
         if (random_next(&seed) % 2 == 0) {

@@ -20,8 +20,9 @@ note_grant(struct range *range)
 static struct range
 range_of(uint64_t first, uint64_t last, bool is_exclusive)
 {
-    return (struct range){ .first = first, .last = last, .is_exclusive = is_exclusive,
-                           .granted = note_grant };
+    return (struct range){
+        .first = first, .last = last, .is_exclusive = is_exclusive, .granted = note_grant
+    };
 }
 
 static struct rangelock *
@@ -167,7 +168,7 @@ struct holder {
 
 static struct {
     struct rangelock *lock;
-    atomic_int holders[BLOCKS]; /* -1: a writer */
+    atomic_int holders[BLOCKS];                                     /* -1: a writer */
     atomic_uint_least64_t last_reader[BLOCKS], last_writer[BLOCKS]; /* arrival + 1 */
     atomic_uint violations;
 } model;

@@ -6,8 +6,8 @@
 #include "volume.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #define TOKEN "v/s3backer-mounted"
 
@@ -56,6 +56,7 @@ put_with(struct store *store, const char *name, size_t bytes, const char *encodi
 #define BLOCK_0 "v/00000000"
 #define BLOCK_5 "v/00000005"
 
+/* clang-format off */
 static const struct detection {
     const char *what;
     const char *name; /* the one object; NULL: none */
@@ -147,6 +148,7 @@ static const struct detection {
       { "s3backer-blocksize", "1000", "s3backer-filesize", "1048576" },
       { .auto_detect = true }, -EINVAL, 0, 0, "power" },
 };
+/* clang-format on */
 
 static enum volume_block_0
 expected_block_0(const struct detection *row, const struct layout *found)
@@ -179,7 +181,8 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
         rc = volume_detect(store.backend, &wish, &found, &block_0, &why);
         if (rc != row->rc || (row->why != NULL && strstr(why.text, row->why) == NULL))
             fail_msg("%s: %d, %s", row->what, rc, why.text);
-        if (rc == 0 && (found.block_bytes != row->block_bytes || found.block_count != row->block_count))
+        if (rc == 0
+            && (found.block_bytes != row->block_bytes || found.block_count != row->block_count))
             fail_msg("%s: %u x %llu", row->what, found.block_bytes,
                      (unsigned long long)found.block_count);
         if (rc == 0)
@@ -241,8 +244,8 @@ own_words(struct store *store, char words[4][128])
     struct volume_token token;
 
     assert_int_equal(take(store, "1:2", true, &token), 0);
-    assert_int_equal(sscanf(token.owner, "%127s %127s %127s %127s", words[0], words[1], words[2],
-                            words[3]), 4);
+    assert_int_equal(
+        sscanf(token.owner, "%127s %127s %127s %127s", words[0], words[1], words[2], words[3]), 4);
     return strcmp(words[0], "-") != 0 && strcmp(words[1], "-") != 0;
 }
 
@@ -253,9 +256,9 @@ TEST(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
         const char *to;
         bool is_dead;
     } cases[] = {
-        { -1, NULL, true },            /* same boot, same lock, which we hold */
-        { 1, "another-boot", true },   /* the machine has been restarted */
-        { 2, "9:9", false },           /* another container, say */
+        { -1, NULL, true },          /* same boot, same lock, which we hold */
+        { 1, "another-boot", true }, /* the machine has been restarted */
+        { 2, "9:9", false },         /* another container, say */
         { 0, "another-machine", false },
         { 3, "another-host", false },
         { 0, "-", false },

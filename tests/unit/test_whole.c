@@ -71,7 +71,8 @@ slow_submit(struct store *store, struct store_req *req)
     job->req = req;
     job->timer.task.run = slow_run;
     if (req->op == STORE_READ) {
-        unsigned reads = atomic_fetch_add(&slow->reads_now, 1) + 1, peak = atomic_load(&slow->reads_peak);
+        unsigned reads = atomic_fetch_add(&slow->reads_now, 1) + 1,
+                 peak = atomic_load(&slow->reads_peak);
 
         while (peak < reads && !atomic_compare_exchange_weak(&slow->reads_peak, &peak, reads))
             ;
@@ -147,8 +148,9 @@ end(struct waited *waited)
 static struct store_req
 part(enum store_op op, uint64_t block, uint32_t offset, uint32_t bytes, void *data)
 {
-    return (struct store_req){ .op = op, .block = block, .offset = offset, .bytes = bytes,
-                               .data = data };
+    return (struct store_req){
+        .op = op, .block = block, .offset = offset, .bytes = bytes, .data = data
+    };
 }
 
 TEST(whole, a_partial_write_leaves_the_rest_of_the_block)
@@ -266,8 +268,8 @@ work(void *arg)
         else
             pthread_rwlock_rdlock(hand->zeroing);
         if (is_zeroing) {
-            begin(hand->rig, &waited, (struct store_req){ .op = STORE_ZERO, .block = block,
-                                                          .count = BLOCKS - block });
+            begin(hand->rig, &waited,
+                  (struct store_req){ .op = STORE_ZERO, .block = block, .count = BLOCKS - block });
             memset(hand->model[block], 0, (BLOCKS - block) * BLOCK);
         } else if ((chance >> 40) % 2 == 0) {
             begin(hand->rig, &waited, part(STORE_READ, block, offset, len, bytes));

@@ -136,7 +136,8 @@ TEST(zeromap, behaves_like_an_array)
         assert_int_equal(zeromap_find(map, first, end, states), naive_find(first, end, states));
         unknown = naive_count(first, end, 1u << BLOCK_UNKNOWN);
         assert_int_equal(zeromap_count_unknown(map, first, end, UINT64_MAX), unknown);
-        assert_int_equal(zeromap_count_unknown(map, first, end, 100), unknown < 100 ? unknown : 100);
+        assert_int_equal(zeromap_count_unknown(map, first, end, 100),
+                         unknown < 100 ? unknown : 100);
         assert_int_equal(zeromap_data_count(map), naive_count(0, BLOCKS, 1u << BLOCK_DATA));
     }
     for (uint64_t block = 0; block < BLOCKS; block++)

@@ -165,8 +165,8 @@ struct bd_attr {
  * Tags are opaque: a tag changes whenever the object does.  if_none_match "*" matches any tag.
  * Conditions are only asked for when the backend's info says that it honours them. */
 struct bd_io {
-    uint32_t size; /* of this struct, as the host was compiled */
-    uint32_t op;   /* enum bd_op, and later ones */
+    uint32_t size;        /* of this struct, as the host was compiled */
+    uint32_t op;          /* enum bd_op, and later ones */
     uint64_t deadline_ns; /* never 0 */
     const char *name;
     void *scratch; /* scratch_bytes of the backend, zeroed, aligned for any type; the plugin's until
@@ -317,14 +317,14 @@ enum bd_option_flags {
  * A plugin's option NAME is written --PLUGIN-NAME, where PLUGIN is the plugin's name without
  * "backend-", "codec-" or "crypto-".  Option names compare without dashes and case. */
 struct bd_option {
-    const char *name;           /* words joined by dashes */
-    const char *alias;          /* further full names, separated by spaces, e.g. s3backer's; or NULL */
-    uint32_t type;              /* enum bd_option_type */
-    uint32_t flags;             /* enum bd_option_flags */
-    uint32_t offset;            /* of the field in the options struct */
-    uint32_t field_bytes;       /* sizeof the field; checked against the type when loading */
-    const char *def;            /* default, as the user would write it; NULL: zero, or none */
-    uint64_t min, max;          /* UINT, SIZE, DURATION (in ms); max 0: no limit */
+    const char *name;     /* words joined by dashes */
+    const char *alias;    /* further full names, separated by spaces, e.g. s3backer's; or NULL */
+    uint32_t type;        /* enum bd_option_type */
+    uint32_t flags;       /* enum bd_option_flags */
+    uint32_t offset;      /* of the field in the options struct */
+    uint32_t field_bytes; /* sizeof the field; checked against the type when loading */
+    const char *def;      /* default, as the user would write it; NULL: zero, or none */
+    uint64_t min, max;    /* UINT, SIZE, DURATION (in ms); max 0: no limit */
     const char *const *choices; /* ENUM: NULL-terminated */
     const char *metavar;        /* name of the value in --help, or NULL for the type's usual one */
     const char *help;           /* one line, no full stop */
@@ -350,15 +350,15 @@ enum bd_capability {
 struct bd_backend_info {
     uint32_t size; /* as the host was compiled; fill no more than that */
     uint32_t reserved;
-    uint64_t capabilities;      /* enum bd_capability */
-    uint64_t object_bytes_max;  /* largest body */
-    uint32_t delete_many_max;   /* names in one DELETE_MANY; 0: 1000 */
-    uint32_t list_max;          /* entries of one LIST; 0: 1000 */
-    uint32_t concurrency;       /* requests in flight that make sense at most; 0: no opinion */
+    uint64_t capabilities;     /* enum bd_capability */
+    uint64_t object_bytes_max; /* largest body */
+    uint32_t delete_many_max;  /* names in one DELETE_MANY; 0: 1000 */
+    uint32_t list_max;         /* entries of one LIST; 0: 1000 */
+    uint32_t concurrency;      /* requests in flight that make sense at most; 0: no opinion */
     uint32_t reserved2;
-    const char *identity;       /* the same for every way to name the same store on this machine,
+    const char *identity; /* the same for every way to name the same store on this machine,
                                  * different for any other: "dir:8:1:131073" */
-    const char *display;        /* what people call it: "/srv/disk", "s3://bucket" */
+    const char *display;  /* what people call it: "/srv/disk", "s3://bucket" */
 };
 
 /* The backend below, for one that is stacked on another: --backend=outer,inner. */
@@ -396,7 +396,8 @@ enum bd_codec_traits {
     BD_CODEC_AUTHENTICATES = 1u << 2,
     BD_CODEC_MAY_DECLINE = 1u << 3,
     BD_CODEC_DECODE_ONLY = 1u << 4,
-    BD_CODEC_TRANSFORMS = 1u << 5, /* neither of the above: a teaching or test codec; inner to all */
+    BD_CODEC_TRANSFORMS =
+        1u << 5, /* neither of the above: a teaching or test codec; inner to all */
 };
 
 struct bd_bytes {
@@ -414,13 +415,13 @@ struct bd_buf {
  * (codecs of old formats: what their format covers). */
 struct bd_coding {
     uint32_t size;
-    uint32_t block_bytes;      /* of the volume */
-    uint64_t block;            /* number */
-    uint64_t generation;       /* format 2; else 0 */
-    const uint8_t *volume_id;  /* 16 bytes; NULL in format 1 */
-    const char *legacy_salt;   /* format 1: what s3backer derives its keys with */
-    const char *inner;         /* tokens applied before this one, joined by ","; "" for none */
-    uint64_t plain_bytes;      /* length of what this codec encodes; decode: of what it must give */
+    uint32_t block_bytes;     /* of the volume */
+    uint64_t block;           /* number */
+    uint64_t generation;      /* format 2; else 0 */
+    const uint8_t *volume_id; /* 16 bytes; NULL in format 1 */
+    const char *legacy_salt;  /* format 1: what s3backer derives its keys with */
+    const char *inner;        /* tokens applied before this one, joined by ","; "" for none */
+    uint64_t plain_bytes;     /* length of what this codec encodes; decode: of what it must give */
     void *host_private;
 };
 
@@ -481,7 +482,8 @@ struct bd_plugin {
     const struct bd_option *options;
     uint32_t option_count;
     uint32_t option_stride;
-    uint32_t options_bytes; /* size of the struct that the rows fill; owned by the host until close */
+    uint32_t
+        options_bytes; /* size of the struct that the rows fill; owned by the host until close */
     uint32_t reserved2;
     /* Reject a combination of options: fill `why` and return BD_INVALID.  May be NULL. */
     enum bd_status (*check)(const void *options, char *why, size_t why_bytes);
