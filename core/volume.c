@@ -348,8 +348,9 @@ owner_format(const char *lock_id, char *out, size_t out_bytes)
 
 /* Was this token left by a daemon of this machine that is dead for sure?
  *
- * Same machine and host name, and: another boot, so that all of that time is gone; or this boot and the same
- * lock directory, whose lock we hold.  (Containers share machine and boot, but not the directory.) */
+ * Same machine and host name, and: this boot and the same lock directory, whose lock we hold (containers share
+ * a boot, but not the directory); or another boot, so that all of that time is gone, where the machine has an
+ * id by which to know it (a container or a fresh system may have none). */
 static bool
 is_dead_neighbour(const char *theirs, const char *ours)
 {
@@ -358,10 +359,12 @@ is_dead_neighbour(const char *theirs, const char *ours)
     if (sscanf(theirs, "%63s %63s %63s %127s", machine[0], boot[0], lock[0], host[0]) != 4
         || sscanf(ours, "%63s %63s %63s %127s", machine[1], boot[1], lock[1], host[1]) != 4)
         return false;
-    if (strcmp(machine[0], "-") == 0 || strcmp(boot[0], "-") == 0)
+    if (strcmp(machine[0], machine[1]) != 0 || strcmp(host[0], host[1]) != 0
+        || strcmp(boot[0], "-") == 0 || strcmp(boot[1], "-") == 0)
         return false;
-    return strcmp(machine[0], machine[1]) == 0 && strcmp(host[0], host[1]) == 0
-           && (strcmp(boot[0], boot[1]) != 0 || strcmp(lock[0], lock[1]) == 0);
+    if (strcmp(boot[0], boot[1]) == 0)
+        return strcmp(lock[0], lock[1]) == 0;
+    return strcmp(machine[0], "-") != 0;
 }
 
 struct stored_token {

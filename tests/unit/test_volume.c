@@ -269,10 +269,12 @@ TEST(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
         struct volume_token token;
         struct store store;
         char words[4][128], owner[520];
-        bool is_known;
+        bool is_known, is_ours = cases[i].word == -1;
 
         fresh(&store);
         is_known = own_words(&store, words);
+        /* A system without a machine id knows its own tokens by this boot and lock alone. */
+        is_ours = is_ours || strcmp(words[cases[i].word], cases[i].to) == 0;
         if (cases[i].word >= 0)
             snprintf(words[cases[i].word], sizeof words[0], "%s", cases[i].to);
         snprintf(owner, sizeof owner, "%s %s %s %s", words[0], words[1], words[2], words[3]);
@@ -280,7 +282,7 @@ TEST(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
                  (const char *const[4]){ "s3backer-mount-token", "00000042", "bucketdisk-owner",
                                          owner });
         assert_int_equal(take(&store, "1:2", false, &token),
-                         cases[i].is_dead && is_known ? 0 : -EBUSY);
+                         is_ours || (cases[i].is_dead && is_known) ? 0 : -EBUSY);
         store_close(&store);
     }
 }
