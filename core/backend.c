@@ -205,12 +205,6 @@ backend_io_new(struct backend *backend)
 }
 
 void
-backend_io_reset(struct backend_io *io)
-{
-    request_reset(request_of(&io->io));
-}
-
-void
 backend_io_free(struct backend_io *io)
 {
     request_free(io == NULL ? NULL : request_of(&io->io));

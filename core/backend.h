@@ -55,7 +55,6 @@ struct backend_io {
 };
 
 struct backend_io *backend_io_new(struct backend *backend);
-void backend_io_reset(struct backend_io *io); /* drops results, keeps the request */
 void backend_io_free(struct backend_io *io);
 void backend_submit(struct backend_io *io, void (*done)(struct backend_io *io, void *arg),
                     void *arg);

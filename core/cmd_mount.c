@@ -31,10 +31,10 @@
 struct mount {
     struct stack stack;
     char *location;
-    char *mountpoint;     /* absolute */
-    char *identity;       /* what tells it from all others */
-    char *volume;         /* what people call it */
-    char not_allowed[64]; /* what protects the process and was refused */
+    char *mountpoint;                       /* absolute */
+    char *identity;                         /* what tells it from all others */
+    char *volume;                           /* what people call it */
+    bool lacks_io_flusher, lacks_oom_score; /* protections that we were refused */
     struct mountinfo info;
     struct locallock *lock;
     struct volume_token token;
@@ -60,10 +60,10 @@ protect_process(struct mount *mount)
 
     setrlimit(RLIMIT_CORE, &no_core);
     if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
-        strcat(mount->not_allowed, " PR_SET_IO_FLUSHER");
+        mount->lacks_io_flusher = true;
     fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd == -1 || write(fd, "-900", 4) != 4)
-        strcat(mount->not_allowed, " oom_score_adj");
+        mount->lacks_oom_score = true;
     if (fd != -1)
         close(fd);
 }
@@ -131,9 +131,11 @@ file_is_ready(void *arg)
     log_line(BD_INFO, "%s is %s/%s: %llu blocks of %u bytes", mount->volume, mount->mountpoint,
              mount->stack.settings.filename, (unsigned long long)mount->stack.layout.block_count,
              mount->stack.layout.block_bytes);
-    if (mount->not_allowed[0] != '\0')
-        log_line(BD_INFO, "not allowed to set%s: when memory is short, the disk may suffer with it",
-                 mount->not_allowed);
+    if (mount->lacks_io_flusher || mount->lacks_oom_score)
+        log_line(BD_INFO,
+                 "not allowed to set%s%s: when memory is short, the disk may suffer with it",
+                 mount->lacks_io_flusher ? " PR_SET_IO_FLUSHER" : "",
+                 mount->lacks_oom_score ? " oom_score_adj" : "");
 }
 
 /* ---- the words of the command line */

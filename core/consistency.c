@@ -10,8 +10,8 @@
  * THE MAP.  ZERO means "has no object", and reads as zeros without a request.  It is set only where no
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
  * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
- * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it starts, and
- * nothing makes a block UNKNOWN again, so a listing can never contradict a write.
+ * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it
+ * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write.
  *
  * WHAT WAS WRITTEN LATELY (recent.h) says until when a write must wait, with its turn and before its range, and
  * which answers to a read are stale: those are asked for again, then the read fails.
@@ -44,8 +44,8 @@ struct consistency {
     struct rangelock *turns, *order;
     struct counter *zero_reads, *zero_writes, *held, *stale;
 
-    pthread_mutex_t
-        lock; /* guards the rest; order: turns, order -> this; never held while calling out */
+    /* Guards the rest.  After turns and order; never held while calling out. */
+    pthread_mutex_t lock;
     struct zeromap *map;
     struct recent *recent;
 };

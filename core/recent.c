@@ -96,6 +96,14 @@ wants_tags(const struct recent *recent)
     return recent->config.tag_count_max > 0 && recent->config.tag_keep_ns > 0;
 }
 
+/* A hold is only ever made longer. */
+static void
+hold_all_until(struct recent *recent, uint64_t until_ns)
+{
+    if (until_ns > recent->hold_all_until_ns)
+        recent->hold_all_until_ns = until_ns;
+}
+
 /* Room for one more tag: the oldest goes, if nothing but its tag is remembered of it. */
 static void
 make_room(struct recent *recent)
@@ -141,7 +149,7 @@ recent_note(struct recent *recent, uint64_t block, const struct object_req *obje
     memory = renew(recent, block);
     if (memory == NULL) {
         if (is_held)
-            recent->hold_all_until_ns = object->unsettled_ns + config->settle_ns;
+            hold_all_until(recent, object->unsettled_ns + config->settle_ns);
         return;
     }
     memory->written_ns = clock_now_ns();
@@ -201,10 +209,7 @@ recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last)
 void
 recent_hold_all(struct recent *recent)
 {
-    uint64_t until = clock_now_ns() + recent->config.settle_ns;
-
-    if (until > recent->hold_all_until_ns)
-        recent->hold_all_until_ns = until;
+    hold_all_until(recent, clock_now_ns() + recent->config.settle_ns);
 }
 
 bool
