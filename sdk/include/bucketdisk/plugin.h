@@ -104,6 +104,7 @@ enum bd_status {
     BD_UNSUPPORTED = 9, /* this plugin, or this store, cannot do that */
     BD_FATAL = 10,      /* nothing will work any more */
     BD_DECLINED = 11,   /* encode only, with BD_CODEC_MAY_DECLINE: leave this layer out */
+    BD_BUSY = 12,       /* as BD_RETRY, and the store asks for fewer requests at once */
 };
 
 enum bd_log_level {
