@@ -38,7 +38,7 @@ struct s3_listing {
     void *arg;
 };
 
-/* Two passes: nothing is given to `entry` unless the whole document is well formed and complete: has the right root,
+/* Two passes: is_v1 and is_truncated are set before the first entry, and nothing is given to `entry` unless the whole document is well formed and complete: has the right root,
  * an IsTruncated, and in each Contents a Key and a Size that is a number.  False otherwise, with a reason in `why`. */
 bool xml_parse_listing(const void *xml, size_t bytes, struct s3_listing *listing, char *why,
                        size_t why_bytes);
