@@ -154,13 +154,26 @@ parse_location(struct s3 *s3, const char *location)
     return BD_OK;
 }
 
+/* As awscli and rclone do. */
+static const char *
+base_url_of(const struct s3_options *options)
+{
+    const char *url = options->base_url;
+
+    if (url == NULL)
+        url = getenv("AWS_ENDPOINT_URL_S3");
+    if (url == NULL)
+        url = getenv("AWS_ENDPOINT_URL");
+    return url != NULL && url[0] != '\0' ? url : NULL;
+}
+
 /* Region and profile depend on each other through the host name. */
 static enum bd_status
 find_endpoint(struct s3 *s3)
 {
     const struct s3_options *options = s3->options;
     struct endpoint_config config = {
-        .base_url = options->base_url,
+        .base_url = base_url_of(options),
         .region = "us-east-1",
         .bucket = s3->bucket,
         .is_tls = options->ssl,
