@@ -40,7 +40,8 @@ struct s3_listing {
     void *arg;
 };
 
-/* Two passes: nothing is given to `entry` unless the whole document is well formed and
+/* Two passes: is_v1 and is_truncated are set before the first entry, and nothing is given to
+ * `entry` unless the whole document is well formed and
  * complete: has the right root, an IsTruncated, and in each Contents a Key (1 to 1024 bytes,
  * decoded) and a Size that is a number.  False otherwise, with a reason in `why`; but should
  * memory run out in the second pass, then after some entries were given. */
