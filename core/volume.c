@@ -23,6 +23,7 @@
 #define TRY_FOR_NS (30 * NS_PER_S)
 #define ATTEMPT_NS (30 * NS_PER_S)
 #define PAUSE_FIRST_NS (200 * NS_PER_MS)
+#define PAUSE_MAX_NS (10 * NS_PER_S)
 
 /* Submit and wait, again while the store asks for it.  Sets *was_unknown when some attempt's outcome is not
  * known. */
@@ -38,8 +39,13 @@ ask(struct backend_io *io, bool *was_unknown)
         backend_submit_wait(io);
         if (io->status == BD_UNKNOWN && was_unknown != NULL)
             *was_unknown = true;
-        if ((io->status != BD_RETRY && io->status != BD_UNKNOWN) || clock_now_ns() >= until)
+        if ((io->status != BD_RETRY && io->status != BD_BUSY && io->status != BD_UNKNOWN)
+            || clock_now_ns() >= until)
             return io->status;
+        if (pause_ns < io->io.retry_after_ms * NS_PER_MS)
+            pause_ns = io->io.retry_after_ms * NS_PER_MS;
+        if (pause_ns > PAUSE_MAX_NS)
+            pause_ns = PAUSE_MAX_NS;
         pause = (struct timespec){ (time_t)(pause_ns / NS_PER_S), (long)(pause_ns % NS_PER_S) };
         nanosleep(&pause, NULL);
         pause_ns *= 2;
