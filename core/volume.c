@@ -22,6 +22,7 @@
 #define TOKEN_SHARED 0x7fffffffu /* reserved: s3backer's shared disk mode */
 #define TRY_FOR_NS (30 * NS_PER_S)
 #define ATTEMPT_NS (30 * NS_PER_S)
+#define TELL_AFTER_NS (2 * NS_PER_S)
 #define PAUSE_FIRST_NS (200 * NS_PER_MS)
 #define PAUSE_MAX_NS (10 * NS_PER_S)
 #define TAKE_TRIES 3
@@ -32,18 +33,26 @@
 static enum bd_status
 ask(struct backend_io *io, bool *was_unknown)
 {
-    uint64_t until = clock_now_ns() + TRY_FOR_NS, pause_ns = PAUSE_FIRST_NS;
+    uint64_t begun = clock_now_ns(), pause_ns = PAUSE_FIRST_NS;
+    bool is_told = false;
 
     for (;;) {
         struct timespec pause;
+        uint64_t now;
 
         io->io.deadline_ns = clock_now_ns() + ATTEMPT_NS;
         backend_submit_wait(io);
         if (io->status == BD_UNKNOWN && was_unknown != NULL)
             *was_unknown = true;
+        now = clock_now_ns();
         if ((io->status != BD_RETRY && io->status != BD_BUSY && io->status != BD_UNKNOWN)
-            || clock_now_ns() >= until)
+            || now >= begun + TRY_FOR_NS)
             return io->status;
+        if (!is_told && now >= begun + TELL_AFTER_NS) {
+            log_line(BD_INFO, "waiting for the store: %s",
+                     io->why.text[0] != '\0' ? io->why.text : status_name(io->status));
+            is_told = true;
+        }
         if (pause_ns < io->io.retry_after_ms * NS_PER_MS)
             pause_ns = io->io.retry_after_ms * NS_PER_MS;
         if (pause_ns > PAUSE_MAX_NS)
