@@ -418,8 +418,9 @@ process_profile(const char *command)
 
 TEST(credentials, a_process_gives_keys)
 {
-    process_profile("echo '{\"Version\":1,\"AccessKeyId\":\"AKPROC\",\"SecretAccessKey\":\"MARKER-6\","
-                    "\"SessionToken\":\"MARKER-7\",\"Expiration\":\"2199-01-02T03:04:05Z\"}'");
+    process_profile(
+        "echo '{\"Version\":1,\"AccessKeyId\":\"AKPROC\",\"SecretAccessKey\":\"MARKER-6\","
+        "\"SessionToken\":\"MARKER-7\",\"Expiration\":\"2199-01-02T03:04:05Z\"}'");
     open_with(.region = NULL);
     expect_keys("AKPROC", "MARKER-6", "MARKER-7");
     assert_int_equal(credentials->expires, 7226593445);
@@ -570,12 +571,12 @@ expect_xml(const char *text, const char *fault)
 }
 
 #define STS_FIELDS                                                                                 \
-    "<AccessKeyId>AKSTS</AccessKeyId><SecretAccessKey>MARKER-8</SecretAccessKey>"                   \
+    "<AccessKeyId>AKSTS</AccessKeyId><SecretAccessKey>MARKER-8</SecretAccessKey>"                  \
     "<SessionToken>\nMARKER-9\n</SessionToken>"
 #define STS_UNTIL(date)                                                                            \
-    "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>"    \
-    "<AssumedRoleUser><Arn>x</Arn></AssumedRoleUser><Credentials>" STS_FIELDS                       \
-    "<Expiration>" date "</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>"   \
+    "<AssumedRoleUser><Arn>x</Arn></AssumedRoleUser><Credentials>" STS_FIELDS "<Expiration>" date  \
+    "</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
 #define STS_ANSWER STS_UNTIL("2199-01-02T03:04:05Z")
 
 TEST(xml, what_gives_keys)
@@ -618,9 +619,10 @@ TEST(credentials, a_role_is_assumed_with_the_keys_of_another_profile)
     expect_keys("AKSTS", "MARKER-8", "MARKER-9");
     assert_int_equal(web_seen(web, "Credential=AKBASE/"), 1);
     assert_int_equal(web_seen(web, "/us-west-2/sts/aws4_request"), 1);
-    assert_int_equal(web_seen(web, "Action=AssumeRole&Version=2011-06-15"
-                                   "&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fapp"
-                                   "&RoleSessionName=me&ExternalId=a%20b%26c&DurationSeconds=900\n"),
+    assert_int_equal(web_seen(web,
+                              "Action=AssumeRole&Version=2011-06-15"
+                              "&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fapp"
+                              "&RoleSessionName=me&ExternalId=a%20b%26c&DurationSeconds=900\n"),
                      1);
     assert_int_equal(web_seen(web, "MARKER"), 0); /* a secret signs, and is not sent */
 }
@@ -783,7 +785,7 @@ TEST(credentials, the_token_service_is_asked_through_a_proxy)
 /* ------------------------------------------------------------------ containers */
 
 #define METADATA_UNTIL(id, date)                                                                   \
-    "{\"Code\":\"Success\",\"AccessKeyId\":\"" id "\",\"SecretAccessKey\":\"MARKER-" id "\","       \
+    "{\"Code\":\"Success\",\"AccessKeyId\":\"" id "\",\"SecretAccessKey\":\"MARKER-" id "\","      \
     "\"Token\":\"MARKER-token\",\"Expiration\":\"" date "\"}"
 #define METADATA(id) METADATA_UNTIL(id, "2199-01-02T03:04:05Z")
 
