@@ -122,7 +122,8 @@ web_run(void *arg)
                                   { .fd = web->stop_fd, .events = POLLIN } };
         int fd;
 
-        poll(ready, 2, -1);
+        if (poll(ready, 2, -1) < 0)
+            continue; /* seteuid interrupts every thread */
         if (ready[1].revents != 0)
             return NULL;
         fd = accept4(web->fd, NULL, NULL, SOCK_CLOEXEC);
