@@ -561,6 +561,7 @@ TEST(json, what_gives_keys)
     expect_json(JSON_PROCESS, "{" PAIR "}", "Version");
     expect_json(JSON_METADATA, "{\"Code\":\"AssumeRoleUnauthorizedAccess\"}",
                 "AssumeRoleUnauthorizedAccess");
+    expect_json(JSON_METADATA, "{" PAIR ",\"Code\":\"\\n MARKER\"}", "Code is \"?\"");
     expect_json(JSON_METADATA, "{" PAIR ",\"Expiration\":\"MARKER\"}", "Expiration");
     expect_json(JSON_METADATA, "{" PAIR ",\"Expiration\":17}", "Expiration");
     expect_json(JSON_METADATA, "{\"AccessKeyId\":\"A\"}", "no secret");
