@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of an error code that is worth showing. */
+#define CODE_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
 /* ------------------------------------------------------------------ dates */
 
 /* So many digits. */
@@ -156,7 +159,8 @@ json_parse_keys(const char *text, size_t bytes, enum json_kind kind, struct keys
     }
     code = text_of(root, "Code");
     if (kind == JSON_METADATA && code != NULL && strcmp(code, "Success") != 0) {
-        snprintf(why, why_bytes, "%.64s", code);
+        snprintf(why, why_bytes, "its Code is \"%.64s\"",
+                 code[strspn(code, CODE_LETTERS)] == '\0' ? code : "?");
         root_wipe(root);
         return false;
     }

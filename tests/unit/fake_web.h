@@ -23,8 +23,8 @@
 
 struct web_rule {
     const char *request; /* "GET /path" */
-    const char *needs;   /* text that must be in the request, else it is answered with 401; or NULL */
-    int status;          /* or WEB_HANGS */
+    const char *needs; /* text that must be in the request, else it is answered with 401; or NULL */
+    int status;        /* or WEB_HANGS */
     char body[4096];
 };
 
@@ -91,8 +91,8 @@ web_answer_one(struct web *web, int fd)
 
         if (strncmp(request, rule->request, bytes) != 0 || request[bytes] != ' ')
             continue;
-        status = rule->needs == NULL || strcasestr(request, rule->needs) != NULL ? rule->status
-                                                                                 : 401;
+        status =
+            rule->needs == NULL || strcasestr(request, rule->needs) != NULL ? rule->status : 401;
         if (status == rule->status)
             snprintf(body, sizeof body, "%s", rule->body);
     }
@@ -122,7 +122,8 @@ web_run(void *arg)
                                   { .fd = web->stop_fd, .events = POLLIN } };
         int fd;
 
-        poll(ready, 2, -1);
+        if (poll(ready, 2, -1) < 0)
+            continue; /* seteuid interrupts every thread */
         if (ready[1].revents != 0)
             return NULL;
         fd = accept4(web->fd, NULL, NULL, SOCK_CLOEXEC);
