@@ -14,6 +14,7 @@ struct header {
     const char *value; /* no leading or trailing blanks, no line end */
 };
 
+/* Points into itself: not to be copied. */
 struct headers {
     struct header list[HEADERS_MAX];
     unsigned count;
@@ -23,11 +24,15 @@ struct headers {
 };
 
 void headers_init(struct headers *headers);
-/* Copies; lowers the name, trims the value.  A control character, or no room, sets is_overfull. */
+/* Copies; lowers the name, trims the value.  A control character, a name that is none, or no
+ * room sets is_overfull, and nothing is added. */
 void headers_add(struct headers *headers, const char *name, const char *value);
 void headers_add_bytes(struct headers *headers, const char *name, const void *value,
                        size_t value_bytes);
-/* NULL when there is none. */
+/* The first of this name, in any case; NULL when there is none. */
 const char *headers_get(const struct headers *headers, const char *name);
+
+/* By name; those of one name stay in order. */
+void headers_sort(const struct header **list, unsigned count);
 
 #endif

@@ -10,9 +10,11 @@
 struct http_request {
     const char *method; /* "GET" */
     const char *host;   /* as sent: with the port unless it is the scheme's own */
-    const char *path;   /* percent-encoded (uri.h), from the first '/' on; bucket included if in path style */
-    const char *query;  /* percent-encoded, sorted by name, without '?'; "" for none */
-    const char *bucket; /* as SigV2 signs it, when it is in the host name and not in the path; else NULL */
+    /* Percent-encoded (uri.h), from the first '/' on; bucket included if in path style. */
+    const char *path;
+    const char *query; /* percent-encoded, sorted by name, without '?'; "" for none */
+    /* As SigV2 signs it, when it is in the host name and not in the path; else NULL. */
+    const char *bucket;
     const void *body;
     size_t body_bytes;
     const char *payload_sha256; /* lower-case hex, or UNSIGNED_PAYLOAD */

@@ -9,7 +9,9 @@
 #include "credentials.h"
 #include "http.h"
 
-/* Add date, x-amz-security-token and authorization.  False when the library fails or the headers overflow. */
+/* Add date (unless there is one, or an x-amz-date), x-amz-security-token and authorization.  A
+ * request is signed once. Anonymous credentials add nothing.  False when the library fails,
+ * something is too long or the headers overflow; the request is not to be sent then. */
 bool sigv2_sign(struct http_request *request, const struct credentials *credentials, time_t now);
 
 #endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --debug-http. */
+#include "debug.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define LINE_BYTES 1000u
+
+/* The ID in `authorization` is no secret, but a signature is good for fifteen minutes. */
+static const char *const secrets[] = {
+    "authorization:", "proxy-authorization:", "x-amz-security-token:",
+    "cookie:",        "set-cookie:",          "x-aws-ec2-metadata-token:",
+};
+
+void
+debug_mask(char *line)
+{
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+        size_t bytes = strlen(secrets[i]);
+
+        if (strncasecmp(line, secrets[i], bytes) == 0)
+            strcpy(line + bytes, strlen(line) >= bytes + 4 ? " ***" : "");
+    }
+}
+
+static void
+log_lines(const struct bd_host *host, const char *mark, const char *data, size_t bytes)
+{
+    while (bytes > 0) {
+        const char *end = memchr(data, '\n', bytes);
+        size_t line_bytes = end != NULL ? (size_t)(end - data) : bytes;
+        size_t kept = line_bytes < LINE_BYTES ? line_bytes : LINE_BYTES;
+        char line[LINE_BYTES + 1];
+
+        memcpy(line, data, kept);
+        while (kept > 0 && (line[kept - 1] == '\r' || line[kept - 1] == '\0'))
+            kept--;
+        line[kept] = '\0';
+        for (size_t i = 0; i < kept; i++) {
+            if ((unsigned char)line[i] < ' ')
+                line[i] = ' ';
+        }
+        debug_mask(line);
+        if (line[0] != '\0')
+            host->log(host, BD_INFO, "%s %s", mark, line);
+        line_bytes += end != NULL;
+        data += line_bytes;
+        bytes -= line_bytes;
+    }
+}
+
+/* Never the bodies: they are the user's data. */
+static int
+on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, void *arg)
+{
+    (void)easy;
+    if (type == CURLINFO_TEXT)
+        log_lines(arg, "*", data, bytes);
+    else if (type == CURLINFO_HEADER_OUT)
+        log_lines(arg, ">", data, bytes);
+    else if (type == CURLINFO_HEADER_IN)
+        log_lines(arg, "<", data, bytes);
+    return 0;
+}
+
+void
+debug_install(CURL *easy, const struct bd_host *host)
+{
+    curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, on_debug);
+    curl_easy_setopt(easy, CURLOPT_DEBUGDATA, (void *)(uintptr_t)host);
+    curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
+}
