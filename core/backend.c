@@ -117,6 +117,24 @@ status_name(enum bd_status status)
     return status_names[status];
 }
 
+const char *
+backend_io_reason(const struct backend_io *io)
+{
+    return io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+}
+
+bool
+status_is_passing(uint32_t status)
+{
+    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
+}
+
+int
+status_errno(enum bd_status status)
+{
+    return status == BD_DENIED ? -EACCES : status == BD_FULL ? -ENOSPC : -EIO;
+}
+
 /* BD_DECLINED is a codec's answer; from a backend it is as wrong as a number that we do not know.
  */
 static bool
@@ -553,15 +571,11 @@ request_child_free(struct bd_io *child)
 /* ------------------------------------------------------------------ life */
 
 static int
-errno_of(enum bd_status status)
+open_errno(enum bd_status status)
 {
     switch (status) {
     case BD_ABSENT:
         return -ENOENT;
-    case BD_DENIED:
-        return -EACCES;
-    case BD_FULL:
-        return -ENOSPC;
     case BD_INVALID:
         return -EINVAL;
     case BD_UNSUPPORTED:
@@ -570,7 +584,7 @@ errno_of(enum bd_status status)
     case BD_BUSY:
         return -EAGAIN;
     default:
-        return -EIO;
+        return status_errno(status);
     }
 }
 
@@ -591,9 +605,9 @@ layer_open(struct layer *layer, const struct bd_lower *lower, const void *option
     status = layer->table->open(host_table(layer->host), options, lower, &layer->handle);
     host_capture_error(NULL);
     if (status != BD_OK && said.text[0] != '\0')
-        return error_set(why, errno_of(status), "%s", said.text);
+        return error_set(why, open_errno(status), "%s", said.text);
     if (status != BD_OK)
-        return error_set(why, errno_of(status), "backend %s cannot be opened: %s", layer->name,
+        return error_set(why, open_errno(status), "backend %s cannot be opened: %s", layer->name,
                          status_name(status));
     layer->info.size = sizeof layer->info;
     layer->table->info(layer->handle, &layer->info);

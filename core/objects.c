@@ -134,19 +134,6 @@ finish(struct attempt *attempt, int rc)
     req->done(req);
 }
 
-static int
-status_errno(enum bd_status status)
-{
-    switch (status) {
-    case BD_DENIED:
-        return -EACCES;
-    case BD_FULL:
-        return -ENOSPC;
-    default:
-        return -EIO;
-    }
-}
-
 static void
 fail(struct attempt *attempt, int rc, const char *reason)
 {
@@ -232,13 +219,6 @@ settle(struct objects *objects)
 {
     if (atomic_load(&objects->is_stalled) && atomic_exchange(&objects->is_stalled, false))
         log_line(BD_INFO, "the store answers again");
-}
-
-/* Will it come right by asking again? */
-static bool
-is_passing(uint32_t status)
-{
-    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
 }
 
 /* The store asks for fewer requests at once. */
@@ -339,7 +319,7 @@ deleted_many(struct attempt *attempt)
         if (status == BD_UNKNOWN)
             attempt->req->unsettled_ns = clock_now_ns();
         is_busy = is_busy || status == BD_BUSY;
-        if (worst == BD_OK || is_passing(worst))
+        if (worst == BD_OK || status_is_passing(worst))
             worst = status;
     }
     if (is_busy)
@@ -349,7 +329,7 @@ deleted_many(struct attempt *attempt)
     if (left == 0) {
         settle(objects);
         finish(attempt, 0);
-    } else if (is_passing(worst)) {
+    } else if (status_is_passing(worst)) {
         retry(attempt, io->retry_after_ms, "some objects were not deleted", -EIO);
     } else {
         fail(attempt, status_errno((enum bd_status)worst), status_name((enum bd_status)worst));
@@ -399,7 +379,7 @@ answered(struct backend_io *io, void *arg)
     struct attempt *attempt = arg;
     struct objects *objects = attempt->objects;
     struct object_req *req = attempt->req;
-    const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+    const char *reason = backend_io_reason(io);
 
     switch (io->status) {
     case BD_OK:

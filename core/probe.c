@@ -74,12 +74,6 @@ is_stopped(const struct probe *probe)
     return !probe->is_tidying && (*probe->config.is_stopped != 0 || probe->no_memory);
 }
 
-static bool
-is_passing(enum bd_status status)
-{
-    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
-}
-
 static void
 listing_cut(struct listing *listing, unsigned count)
 {
@@ -134,7 +128,7 @@ ask(struct probe *probe)
             probe->was_unknown = true;
             probe->unknown_count++;
         }
-        if (!is_passing(probe->io->status) || i == TRIES)
+        if (!status_is_passing(probe->io->status) || i == TRIES)
             return probe->io->status;
         if (pause_ns < io->retry_after_ms * NS_PER_MS)
             pause_ns = io->retry_after_ms * NS_PER_MS;
@@ -254,12 +248,6 @@ gave(const struct probe *probe, struct bd_bytes bytes)
 
     return io->len == bytes.len && io->object_bytes == bytes.len
            && memcmp(probe->data, bytes.data, bytes.len) == 0;
-}
-
-static const char *
-reason(const struct probe *probe)
-{
-    return probe->io->why.text[0] != '\0' ? probe->io->why.text : status_name(probe->io->status);
 }
 
 static void
@@ -400,7 +388,7 @@ say_failed(const struct probe *probe, struct probe_row *row, enum probe_verdict 
     if (probe->io->status == BD_OK)
         say(row, verdict, consequence, "%s is done", what);
     else
-        say(row, verdict, consequence, "%s: %s", what, reason(probe));
+        say(row, verdict, consequence, "%s: %s", what, backend_io_reason(probe->io));
 }
 
 static const char cannot_store[] = "Nothing can be stored here.";
@@ -859,8 +847,7 @@ race(struct probe *probe, const char *leaf, struct racer racers[RACERS], unsigne
         } else if (racers[i].io->status != BD_CONDITION) {
             probe->unknown_count += racers[i].io->status == BD_UNKNOWN;
             say(row, PROBE_WEAK, put_consequence, "one of %d at once: %s", RACERS,
-                racers[i].io->why.text[0] != '\0' ? racers[i].io->why.text
-                                                  : status_name(racers[i].io->status));
+                backend_io_reason(racers[i].io));
             return -1;
         }
     }
@@ -1002,7 +989,7 @@ listing_is_right(struct probe *probe, struct probe_row *row, const char *what, c
     bool is_right = false;
 
     if (list(probe, "list-", after, limit, &listing) != BD_OK) {
-        say(row, PROBE_BAD, listing_consequence, "%s: %s", what, reason(probe));
+        say(row, PROBE_BAD, listing_consequence, "%s: %s", what, backend_io_reason(probe->io));
         goto clear;
     }
     for (unsigned i = 0; i < listing.count || from + i < ARRAY_LEN(listed); i++) {
@@ -1234,7 +1221,7 @@ tidy_up(struct probe *probe)
 
         if (status != BD_OK && status != BD_ABSENT) {
             failed++;
-            error_set(&why, 0, "%s", reason(probe));
+            error_set(&why, 0, "%s", backend_io_reason(probe->io));
         }
     }
     if (list(probe, "", NULL, limit, &listing) == BD_OK && listing.count > 0)

@@ -45,12 +45,10 @@ ask(struct backend_io *io, bool *was_unknown)
         if (io->status == BD_UNKNOWN && was_unknown != NULL)
             *was_unknown = true;
         now = clock_now_ns();
-        if ((io->status != BD_RETRY && io->status != BD_BUSY && io->status != BD_UNKNOWN)
-            || now >= begun + TRY_FOR_NS)
+        if (!status_is_passing(io->status) || now >= begun + TRY_FOR_NS)
             return io->status;
         if (!is_told && now >= begun + TELL_AFTER_NS) {
-            log_line(BD_INFO, "waiting for the store: %s",
-                     io->why.text[0] != '\0' ? io->why.text : status_name(io->status));
+            log_line(BD_INFO, "waiting for the store: %s", backend_io_reason(io));
             is_told = true;
         }
         if (pause_ns < io->io.retry_after_ms * NS_PER_MS)
@@ -64,17 +62,9 @@ ask(struct backend_io *io, bool *was_unknown)
 }
 
 static int
-rc_of(enum bd_status status)
-{
-    return status == BD_DENIED ? -EACCES : status == BD_FULL ? -ENOSPC : -EIO;
-}
-
-static int
 failed(const struct backend_io *io, const char *what, struct error *why)
 {
-    const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
-
-    return error_set(why, rc_of(io->status), "cannot %s: %s", what, reason);
+    return error_set(why, status_errno(io->status), "cannot %s: %s", what, backend_io_reason(io));
 }
 
 static uint64_t
@@ -547,7 +537,7 @@ take_on_condition(struct taking *taking, struct error *why)
         if (status == BD_OK)
             return 0;
         if (status != BD_CONDITION)
-            return status == BD_UNSUPPORTED ? -EOPNOTSUPP : rc_of(status);
+            return status == BD_UNSUPPORTED ? -EOPNOTSUPP : status_errno(status);
         /* Ours: an attempt whose answer was lost.  Another: it was first.  As before: that makes no sense,
          * unless the store shows us something old; so look again before a judgement. */
         rc = token_read(taking->backend, taking->layout, &now, why);
@@ -591,7 +581,7 @@ prove(struct taking *taking, struct error *why)
     if (status == BD_OK || status == BD_UNSUPPORTED)
         return 0;
     if (status != BD_CONDITION)
-        return rc_of(status);
+        return status_errno(status);
     if (taking->tag[0] == '\0') {
         rc = token_read(taking->backend, taking->layout, &now, why);
         if (rc != 0 || now.tag[0] == '\0')
@@ -608,11 +598,12 @@ prove(struct taking *taking, struct error *why)
     if (status == BD_OK || status == BD_UNSUPPORTED)
         return 0;
     if (status != BD_CONDITION)
-        return rc_of(status);
+        return status_errno(status);
     status = token_put(taking, taking->tag, NULL, &was_unknown, why);
     token->has_if_match = status == BD_OK || (status == BD_CONDITION && was_unknown);
-    return status == BD_OK || status == BD_CONDITION || status == BD_UNSUPPORTED ? 0
-                                                                                 : rc_of(status);
+    return status == BD_OK || status == BD_CONDITION || status == BD_UNSUPPORTED
+               ? 0
+               : status_errno(status);
 }
 
 /* Whose token is there now?  Without attributes nobody can tell. */
@@ -653,7 +644,7 @@ token_take(struct taking *taking, bool is_claimed, struct error *why)
         enum bd_status status = token_put(taking, NULL, NULL, NULL, why);
 
         if (status != BD_OK)
-            return rc_of(status);
+            return status_errno(status);
         rc = 0;
     } else if (rc != 0) {
         return rc;
