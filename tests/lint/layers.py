@@ -16,7 +16,8 @@ LEVELS = """
     host negotiate
     loader
     backend chain
-    objects probe volume
+    ask objects
+    probe token volume
     recent
     consistency
     whole
