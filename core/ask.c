@@ -4,6 +4,9 @@
 
 #include "base/log.h"
 
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define TRY_FOR_NS (30 * NS_PER_S)
@@ -47,6 +50,19 @@ ask(struct backend_io *io, bool *was_unknown)
         }
         ask_pause(io, &pause_ns);
     }
+}
+
+void
+ask_other_tag(const char *tag, char other[BD_TAG_BYTES_MAX + 1])
+{
+    char *digit;
+
+    assert(tag[0] != '\0');
+    snprintf(other, BD_TAG_BYTES_MAX + 1, "%s", tag);
+    digit = strpbrk(other, "0123456789abcdefABCDEF");
+    if (digit == NULL)
+        digit = other;
+    *digit = *digit == '0' ? '1' : '0';
 }
 
 int

@@ -20,6 +20,9 @@ enum bd_status ask(struct backend_io *io, bool *was_unknown);
  * it.  *pause_ns doubles. */
 void ask_pause(const struct backend_io *io, uint64_t *pause_ns);
 
+/* A tag of the right form that the object with `tag` does not have, nor any other. */
+void ask_other_tag(const char *tag, char other[BD_TAG_BYTES_MAX + 1]);
+
 /* "cannot WHAT: " and the reason; returns the errno of the failure. */
 int ask_failed(const struct backend_io *io, const char *what, struct error *why);
 

@@ -263,7 +263,6 @@ prove(struct taking *taking, struct error *why)
     char wrong[BD_TAG_BYTES_MAX + 1];
     enum bd_status status;
     bool was_unknown = false;
-    char *digit;
     int rc;
 
     status = token_put(taking, NULL, "*", NULL, why);
@@ -278,12 +277,7 @@ prove(struct taking *taking, struct error *why)
             return rc;
         memcpy(taking->tag, now.tag, sizeof taking->tag);
     }
-    /* A tag of the right form that no object has. */
-    memcpy(wrong, taking->tag, sizeof wrong);
-    digit = strpbrk(wrong, "0123456789abcdefABCDEF");
-    if (digit == NULL)
-        digit = wrong;
-    *digit = *digit == '0' ? '1' : '0';
+    ask_other_tag(taking->tag, wrong);
     status = token_put(taking, wrong, NULL, NULL, why);
     if (status == BD_OK || status == BD_UNSUPPORTED)
         return 0;
