@@ -151,7 +151,7 @@ probe_and_print(struct stack *stack, const char *location, bool is_json, struct 
         return rc;
     catch_signals();
     rc = probe_run(stack->backend, &config, &probe, why);
-    if (probe != NULL) {
+    if (probe != NULL && (rc == 0 || probe_row_count(probe) > 0)) {
         const struct bd_backend_info *info = backend_info(stack->backend);
 
         is_usable = rc == 0 && count(probe, PROBE_BAD) == 0;
@@ -161,9 +161,9 @@ probe_and_print(struct stack *stack, const char *location, bool is_json, struct 
         else
             print_table(info, probe, sum);
         fflush(stdout);
-        if (probe_left_behind(probe)[0] != '\0')
-            log_line(BD_WARNING, "%s", probe_left_behind(probe));
     }
+    if (probe != NULL && probe_left_behind(probe)[0] != '\0')
+        log_line(BD_WARNING, "%s", probe_left_behind(probe));
     probe_free(probe);
     return rc != 0 ? rc : is_usable ? 0 : -EIO;
 }

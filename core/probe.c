@@ -31,14 +31,29 @@ ask_question(struct probe *probe, const struct probe_question *question)
                                .consequence = question->consequence };
     if (question->good != NULL)
         snprintf(row->found, sizeof row->found, "%s", question->good);
-    if (probe->row_count > 0 && !probe->has_answered)
-        probe_say_that(probe, PROBE_NOT_ASKED, "", "not asked");
-    else if (question->unclaimed != NULL && claimed == 0)
+    if (question->unclaimed != NULL && claimed == 0)
         probe_say_that(probe, PROBE_NOT_ASKED, question->unclaimed, "not asked");
     else
         question->ask(probe);
     if (!probe_is_stopped(probe)) /* else the answer may be a wrong one */
         probe->row_count++;
+}
+
+/* A store that does not do the very first thing is asked no more: there is one sentence to say. */
+static int
+ask_all(struct probe *probe, struct error *why)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        for (unsigned j = 0; j < parts[i]->count && !probe_is_stopped(probe); j++) {
+            ask_question(probe, &parts[i]->all[j]);
+            if (!probe->has_answered) {
+                probe->row_count = 0;
+                return error_set(why, status_errno(probe->io->status),
+                                 "nothing can be stored there: %s", backend_io_reason(probe->io));
+            }
+        }
+    }
+    return 0;
 }
 
 static void
@@ -57,6 +72,7 @@ probe_run(struct backend *backend, const struct probe_config *config, struct pro
     struct probe *probe = calloc(1, sizeof *probe);
     uint64_t random[2] = { clock_now_ns(), 0 };
     unsigned count = 0;
+    int rc;
 
     *out = NULL;
     if (probe == NULL)
@@ -77,16 +93,13 @@ probe_run(struct backend *backend, const struct probe_config *config, struct pro
     snprintf(probe->scratch, sizeof probe->scratch, "%sbucketdisk-probe-%016" PRIx64 "-",
              config->prefix, random[0]);
     make_noise(probe, random[1]);
-    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
-        for (unsigned j = 0; j < parts[i]->count && !probe_is_stopped(probe); j++)
-            ask_question(probe, &parts[i]->all[j]);
-    }
+    rc = ask_all(probe, why);
     probe_tidy_up(probe);
     if (probe->no_memory)
         return error_set(why, -ENOMEM, "out of memory");
     if (*config->is_stopped != 0)
         return error_set(why, -EINTR, "stopped");
-    return 0;
+    return rc;
 }
 
 void

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define TRIES 6
+#define FIRST_TRIES 4
+#define FIRST_NS (5 * NS_PER_S)
 #define LIST_PAGES_MAX 1000
 
 /* ---- requests */
@@ -51,11 +53,28 @@ probe_prepare(struct probe *probe, uint32_t op, const char *leaf)
     return io;
 }
 
+/* Until something is done there may be no store at all: nobody shall wait long to hear that. */
+static bool
+is_enough(const struct probe *probe, unsigned tries, uint64_t begun_ns)
+{
+    if (probe->has_answered)
+        return tries == TRIES;
+    return tries == FIRST_TRIES || clock_now_ns() >= begun_ns + FIRST_NS;
+}
+
+static uint64_t
+attempt_ns(const struct probe *probe)
+{
+    bool is_first = !probe->has_answered && probe->config.attempt_ns > FIRST_NS;
+
+    return is_first ? FIRST_NS : probe->config.attempt_ns;
+}
+
 enum bd_status
 probe_ask(struct probe *probe)
 {
     struct bd_io *io = &probe->io->io;
-    uint64_t pause_ns = ASK_PAUSE_FIRST_NS;
+    uint64_t begun_ns = clock_now_ns(), pause_ns = ASK_PAUSE_FIRST_NS;
 
     probe->was_unknown = false;
     for (unsigned i = 1;; i++) {
@@ -66,14 +85,14 @@ probe_ask(struct probe *probe)
         }
         if (io->op == BD_LIST) /* what an attempt gave that failed half way */
             listing_cut(probe->listing, probe->listed_before);
-        io->deadline_ns = clock_now_ns() + probe->config.attempt_ns;
+        io->deadline_ns = clock_now_ns() + attempt_ns(probe);
         backend_submit_wait(probe->io);
         if (probe->io->status == BD_UNKNOWN) {
             probe->was_unknown = true;
             probe->unknown_count++;
         }
         probe->has_answered = probe->has_answered || probe->io->status == BD_OK;
-        if (!status_is_passing(probe->io->status) || i == TRIES)
+        if (!status_is_passing(probe->io->status) || is_enough(probe, i, begun_ns))
             return probe->io->status;
         ask_pause(probe->io, &pause_ns);
     }
@@ -366,7 +385,7 @@ probe_tidy_up(struct probe *probe)
     unsigned failed = 0;
 
     probe->is_tidying = true;
-    for (unsigned i = 0; i < probe->made_count && failed < 3; i++) {
+    for (unsigned i = 0; probe->has_answered && i < probe->made_count && failed < 3; i++) {
         enum bd_status status = probe_delete(probe, probe->made[i], NULL);
 
         if (status != BD_OK && status != BD_ABSENT) {
@@ -374,7 +393,8 @@ probe_tidy_up(struct probe *probe)
             error_set(&why, 0, "%s", backend_io_reason(probe->io));
         }
     }
-    if (probe_list(probe, "", NULL, 0, &listing) == BD_OK && listing.count > 0)
+    if (probe->has_answered && probe_list(probe, "", NULL, 0, &listing) == BD_OK
+        && listing.count > 0)
         snprintf(probe->left_behind, sizeof probe->left_behind,
                  "%u objects whose names begin with %.200s are still there%s%.200s", listing.count,
                  probe->scratch, why.text[0] != '\0' ? ": " : "", why.text);
