@@ -247,7 +247,7 @@ static const struct probe_question questions[] = {
       .otherwise = two_mount, .unclaimed = two_mount },
     { "put-match", "put if it has this tag", BD_CAP_CONDITIONS_PUT, put_if_match,
       .good = "honoured", .consequence = "A lock on the volume can be kept alive and taken over.",
-      .otherwise = "A lock on the volume cannot be kept alive safely; two machines may take over at once.",
+      .otherwise = "A lock on the volume is not safe: two machines may take it over at once.",
       .unclaimed = two_mount },
     { "put-race", "16 create an object at once", BD_CAP_CONDITIONS_PUT, put_race,
       .good = "one wins", .consequence = "Conditions hold under contention.",

@@ -176,7 +176,7 @@ static const struct probe_question questions[] = {
       .good = "accepted", .consequence = "Blocks can be labelled.",
       .otherwise = probe_cannot_store },
     { "tags", "tags", 0, tags,
-      .good = "change with the object, the same in all answers",
+      .good = "change with the object, alike in all answers",
       .consequence = "A version of an object can be told from another.",
       .otherwise = "--md5CacheSize must not be used, and conditions of writes protect less." },
 };
