@@ -3,7 +3,8 @@
  *
  * Completions are queued by the plugin's thread and handed to `done` on a pool worker, never inside
  * backend_submit.  A status that is not in the set, a result over the limits, a `len` over `cap`
- * become BD_FATAL or BD_CORRUPT here, with a log line that blames the plugin. */
+ * become BD_FATAL or BD_CORRUPT here, with a log line that blames the plugin.  One that ends long after its
+ * deadline is counted, and told of once for each plugin. */
 #ifndef CORE_BACKEND_H
 #define CORE_BACKEND_H
 
