@@ -375,30 +375,44 @@ def environment(story):
 # ---------------------------------------------------------------------------------------------------------------------
 # Stores
 
-class DirStore:
-    """A directory as the store, and what a test may look at behind the daemon's back."""
+class Store:
+    """Where a disk's objects are: how to name it to the program, and what a test may look at behind the daemon's back."""
 
-    backend = "dir"
-    options = ()
-
-    def __init__(self, story, path=None):
-        self.path = path if path is not None else story.directory("store")
-        self.location = str(self.path)
+    backend = None                      # for --backend
+    options = ()                        # what else the program needs to reach it
+    location = None
 
     def objects(self):
         """Names of all objects, in order."""
-        return sorted(entry.name for entry in os.scandir(self.path)
-                      if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."))
+        raise NotImplementedError
 
     def blocks(self, prefix=""):
         """Names of the block objects."""
         return [name for name in self.objects() if name.startswith(prefix) and name != prefix + "s3backer-mounted"]
 
     def bytes_stored(self):
-        return sum((self.path / name).stat().st_size for name in self.objects())
+        raise NotImplementedError
 
     def snapshot(self):
         """Everything stored: name -> digest of the body and the attributes."""
+        raise NotImplementedError
+
+
+class DirStore(Store):
+    backend = "dir"
+
+    def __init__(self, story, path=None):
+        self.path = path if path is not None else story.directory("store")
+        self.location = str(self.path)
+
+    def objects(self):
+        return sorted(entry.name for entry in os.scandir(self.path)
+                      if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."))
+
+    def bytes_stored(self):
+        return sum((self.path / name).stat().st_size for name in self.objects())
+
+    def snapshot(self):
         stored = {}
         for name in self.objects():
             path = self.path / name
@@ -669,8 +683,8 @@ def checksums(top):
     return sums
 
 
-def main():
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"):
+def main(mounts=True):
+    if mounts and (os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control")):
         print("skipped: needs root, /dev/fuse and loop devices", file=sys.stderr)
         sys.exit(SKIPPED)
     if not os.access(BINARY, os.X_OK):
