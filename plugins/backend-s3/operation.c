@@ -230,41 +230,50 @@ apply_remedy(struct operation *operation, struct exchange *exchange, enum s3_rem
     return true;
 }
 
-/* A failure's sentence and class.  The exchange stays. */
-static struct s3_verdict
-failure(struct exchange *exchange, bool has_condition, struct s3_error *error)
+/* "PUT host/path: 403 AccessDenied: Access Denied (request 4442587FB7D0A2F9); what to do" */
+static void
+explain_answer(struct exchange *exchange, const struct s3_error *error, const char *advice)
+{
+    const struct answer *answer = &exchange->answer;
+    const char *id = error->request_id[0] != '\0' ? error->request_id : answer->request_id;
+    const char *place = error->endpoint[0] != '\0' ? error->endpoint : answer->location;
+    char request[160] = "", redirect[300] = "";
+
+    if (id[0] != '\0')
+        snprintf(request, sizeof request, " (request %s)", id);
+    if (place[0] != '\0')
+        snprintf(redirect, sizeof redirect, "; the store points to %s", place);
+    explain(exchange->owner, "%s %s%s: %u%s%s%s%s%s%s%s%s", exchange->request.method,
+            exchange->request.host, exchange->request.path, answer->http_status,
+            error->code[0] != '\0' ? " " : "", error->code, error->message[0] != '\0' ? ": " : "",
+            error->message, request, redirect, advice[0] != '\0' ? "; " : "", advice);
+}
+
+/* A failure's class, with its sentence told.  The exchange stays. */
+static enum bd_status
+failure(struct exchange *exchange, bool has_condition)
 {
     struct operation *operation = exchange->owner;
-    struct answer *answer = &exchange->answer;
+    const struct answer *answer = &exchange->answer;
+    struct s3_error error = { 0 };
     struct s3_verdict verdict;
-    const char *request_id;
 
-    memset(error, 0, sizeof *error);
     if (exchange->has_failed) {
         explain(operation, "%s %s%s: %s", exchange->request.method, exchange->request.host,
                 exchange->request.path, exchange->why);
-        return (struct s3_verdict){ exchange->may_be_done ? BD_UNKNOWN : BD_RETRY, REMEDY_NONE,
-                                    "" };
+        return exchange->may_be_done ? BD_UNKNOWN : BD_RETRY;
     }
     if (answer->body_bytes > 0)
-        xml_parse_error(answer->body, answer->body_bytes, error);
-    verdict = status_of(answer, error, exchange->is_write, has_condition);
-    if (!apply_remedy(operation, exchange, verdict.remedy, error))
+        xml_parse_error(answer->body, answer->body_bytes, &error);
+    verdict = status_of(answer, &error, exchange->is_write, has_condition);
+    if (!apply_remedy(operation, exchange, verdict.remedy, &error))
         verdict.status = verdict.remedy == REMEDY_REGION ? BD_INVALID : BD_DENIED;
+    else if (verdict.remedy != REMEDY_NONE)
+        verdict.advice = ""; /* we have helped ourselves */
     if (operation->io != NULL)
         operation->io->retry_after_ms = answer->retry_after_ms;
-    request_id = error->request_id[0] != '\0' ? error->request_id : answer->request_id;
-    explain(operation, "%s %s%s: %u %s%s%s%s%s%s%s%s%s%s%s", exchange->request.method,
-            exchange->request.host, exchange->request.path, answer->http_status, error->code,
-            error->message[0] != '\0' ? ": " : "", error->message,
-            request_id[0] != '\0' ? " (request " : "", request_id, request_id[0] != '\0' ? ")" : "",
-            error->endpoint[0] != '\0'    ? "; the store names "
-            : answer->location[0] != '\0' ? "; the store names "
-                                          : "",
-            error->endpoint[0] != '\0' ? error->endpoint : answer->location,
-            verdict.advice[0] != '\0' && verdict.status != BD_RETRY ? "; " : "",
-            verdict.status != BD_RETRY ? verdict.advice : "", "");
-    return verdict;
+    explain_answer(exchange, &error, verdict.advice);
+    return verdict.status;
 }
 
 /* Did it go well, as far as HTTP and an error inside a 200 tell? */
@@ -284,8 +293,7 @@ static void
 fail(struct exchange *exchange, bool has_condition)
 {
     struct operation *operation = exchange->owner;
-    struct s3_error error;
-    enum bd_status status = failure(exchange, has_condition, &error).status;
+    enum bd_status status = failure(exchange, has_condition);
 
     exchange_end(exchange);
     complete(operation, status);
@@ -421,6 +429,8 @@ send_head(struct operation *operation)
 
 /* ---- PUT */
 
+static bool send_put(struct operation *operation);
+
 /* The tag that we hold against the one that is stored: equal means that this store compares
  * them with the quotes, which we sent. */
 static void
@@ -428,20 +438,20 @@ on_tag(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     struct s3 *s3 = operation->s3;
-    bool is_same =
-        is_success(exchange) && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
+    bool is_there = is_success(exchange);
 
-    if (exchange->has_failed) {
-        /* Which of the two it was is still open, but nothing has been written. */
-        fail(exchange, false);
+    if (!is_there && (exchange->has_failed || exchange->answer.http_status != 404)) {
+        fail(exchange,
+             false); /* which of the two it was is still open, but nothing has been written */
         return;
     }
+    s3->etag_bare = is_there && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
+    s3->is_etag_style_known = s3->etag_bare;
     exchange_end(exchange);
-    s3->is_etag_style_known = true;
-    s3->etag_bare = is_same;
-    if (is_same)
-        explain(operation, "the store compares tags without their quotes");
-    complete(operation, is_same ? BD_RETRY : BD_CONDITION);
+    if (!s3->etag_bare)
+        complete(operation, BD_CONDITION);
+    else if (!send_put(operation))
+        complete(operation, operation->status);
 }
 
 static bool
@@ -459,7 +469,6 @@ on_put(struct exchange *exchange)
     struct s3 *s3 = operation->s3;
     struct bd_io *io = operation->io;
     bool has_condition = io->if_match != NULL || io->if_none_match != NULL;
-    struct s3_error error;
     enum bd_status status;
 
     if (is_success(exchange)) {
@@ -471,7 +480,7 @@ on_put(struct exchange *exchange)
         complete(operation, BD_OK);
         return;
     }
-    status = failure(exchange, has_condition, &error).status;
+    status = failure(exchange, has_condition);
     exchange_end(exchange);
     if (status == BD_CONDITION && io->if_match != NULL && !s3->is_etag_style_known) {
         if (!send_tag(operation))
@@ -539,9 +548,7 @@ on_delete(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     bool has_condition = operation->io->if_match != NULL;
-    struct s3_error error;
-    enum bd_status status =
-        is_success(exchange) ? BD_OK : failure(exchange, has_condition, &error).status;
+    enum bd_status status = is_success(exchange) ? BD_OK : failure(exchange, has_condition);
 
     exchange_end(exchange);
     if (status == BD_ABSENT)
@@ -571,9 +578,8 @@ on_single(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     uint32_t *status = &operation->io->statuses[exchange->offset];
-    struct s3_error error;
 
-    *status = is_success(exchange) ? BD_OK : failure(exchange, false, &error).status;
+    *status = is_success(exchange) ? BD_OK : failure(exchange, false);
     if (*status == BD_ABSENT)
         *status = BD_OK;
     operation->in_flight--;
@@ -645,7 +651,6 @@ on_batch(struct exchange *exchange)
     struct bd_io *io = operation->io;
     struct batch batch = { .operation = operation };
     struct s3_delete_result result = { .result = one_deleted, .arg = &batch };
-    struct s3_error error;
     enum bd_status status;
     char why[128];
 
@@ -660,7 +665,7 @@ on_batch(struct exchange *exchange)
         complete(operation, BD_OK);
         return;
     }
-    status = failure(exchange, false, &error).status;
+    status = failure(exchange, false);
     if (status == BD_UNSUPPORTED || status == BD_INVALID
         || (status == BD_RETRY && exchange->answer.http_status >= 500)) {
         if (status == BD_UNSUPPORTED)
@@ -773,12 +778,11 @@ on_list(struct exchange *exchange)
     struct operation *operation = exchange->owner;
     struct answer *answer = &exchange->answer;
     struct page page = { .operation = operation, .listing = { .entry = one_listed, .arg = &page } };
-    struct s3_error error;
     enum bd_status status = BD_OK;
     char why[128];
 
     if (!is_success(exchange)) {
-        status = failure(exchange, false, &error).status;
+        status = failure(exchange, false);
         if (status == BD_UNSUPPORTED && !operation->s3->list_v1) {
             operation->s3->list_v1 = true;
             list_again(exchange);
@@ -837,11 +841,10 @@ static void
 on_look(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
-    struct s3_error error;
     enum bd_status status = BD_OK;
 
     if (!is_success(exchange)) {
-        status = failure(exchange, false, &error).status;
+        status = failure(exchange, false);
         /* What will not get better by waiting. */
         if (exchange->has_failed
             && (exchange->code == CURLE_COULDNT_RESOLVE_HOST

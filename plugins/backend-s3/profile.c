@@ -26,7 +26,7 @@ static const struct s3_profile profiles[] = {
       .delete_single = true, .idle_s = 60 },
     { .name = "minio", .if_put = true, .idle_s = 30 },
     { .name = "s3rver", .delete_single = true, .idle_s = 5 },
-    { .name = "swift", .idle_s = 50 },
+    { .name = "swift", .is_eventual = true, .idle_s = 50 },
     { .name = "wasabi", .hosts = { ".wasabisys.com" }, .region_in_host = true, .idle_s = 20 },
 };
 /* clang-format on */

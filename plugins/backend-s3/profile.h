@@ -23,6 +23,7 @@ struct s3_profile {
     bool if_put;                  /* worth asking for: conditions on PUT */
     bool if_delete;               /* conditions on DELETE are honoured */
     bool etag_bare;               /* If-Match wants the tag without quotes */
+    bool is_eventual;             /* may show for a while what was there before */
     bool list_v1;                 /* ListObjectsV2 is not there */
     bool delete_single;           /* DeleteObjects is not there, or slower than single ones */
     enum s3_digest delete_digest; /* that DeleteObjects demands */

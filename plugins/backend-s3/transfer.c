@@ -38,6 +38,7 @@
 #define SWEEP_MS 1000
 #define SWEEP_GRACE_NS (500 * NS_PER_MS) /* libcurl's own timer comes first */
 #define ERROR_BODY_BYTES_MAX (64u << 10)
+#define CONNECT_MS 10000L /* a server that is there answers sooner; another address may */
 #define BUFFER_BYTES (256L << 10)
 
 struct transfers {
@@ -250,6 +251,7 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
