@@ -230,7 +230,7 @@ class File(disk.Story):
         self.volume.umount()
 
     def test_fsync_reaches_the_store(self):
-        """What fsync returned for is in the directory, whatever happens to the daemon after it."""
+        """What fsync returned for is in the store, whatever happens to the daemon after it."""
         self.volume.mount()
         model = self.fill(32)
         self.volume.kill9()
@@ -239,7 +239,7 @@ class File(disk.Story):
         self.volume.umount()
 
     def test_other_prefixes_are_other_volumes(self):
-        store = disk.DirStore(self)
+        store = disk.new_store(self)
         one = disk.Disk(self, "1M", "4K", "--prefix=one-", store=store).mount()
         two = disk.Disk(self, "2M", "64K", "--prefix=two-", store=store).mount()
         disk.write_at(one.file, 0, b"one")

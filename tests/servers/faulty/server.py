@@ -127,12 +127,14 @@ class Server:
         if settings.requests_per_connection and served >= settings.requests_per_connection:
             answer.set("Connection", "close")
 
-    async def down(self, seconds, with_reset):
-        """Nobody listens for a while; with a reset, connections that are there end, too."""
+    def go_down(self, with_reset):
+        """Nobody listens from now on; with a reset, connections that are there end, too."""
         for _, _, server in self.listeners:
             server.close()
         for writer in list(self.writers) if with_reset else []:
             cut(writer, True)
+
+    async def come_back(self, seconds):
         await asyncio.sleep(seconds)
         self.listeners = [(port, context, (await self.listen(port, context))[1]) for port, context, _ in self.listeners]
 
@@ -189,7 +191,8 @@ class Server:
             self.s3.buckets = {name: type(bucket)() for name, bucket in self.s3.buckets.items()}
         if down := words.get("down"):
             down = down if isinstance(down, dict) else {"seconds": down}
-            self.going_down = asyncio.create_task(self.down(down["seconds"], down.get("reset", False)))
+            self.go_down(down.get("reset", False))
+            self.coming_back = asyncio.create_task(self.come_back(down["seconds"]))
         return {"ok": True}
 
     def objects(self, request):
