@@ -370,30 +370,30 @@ send_get(struct operation *operation)
     return exchange_go(exchange);
 }
 
-/* A 404 to a HEAD has no body that would say what is missing: absent is only what is missing in a bucket that is
- * there. */
+/* A 404 to a HEAD has no body to say what is missing, nor that it is the store who says so: absent is what a GET's
+ * answer calls so. */
 static void
-on_bucket(struct exchange *exchange)
+on_missing(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
 
-    if (!is_success(exchange)) {
+    if (!is_success(exchange) && (exchange->has_failed || exchange->answer.http_status != 416)) {
         fail(exchange, false);
         return;
     }
+    explain(operation, "HEAD %s: 404, but GET finds it", exchange->request.path);
     exchange_end(exchange);
-    complete(operation, BD_ABSENT);
+    complete(operation, BD_RETRY);
 }
 
 static bool
-send_bucket(struct operation *operation, void (*done)(struct exchange *exchange))
+send_missing(struct operation *operation)
 {
-    struct exchange *exchange = exchange_begin(operation, "GET", NULL, done);
+    struct exchange *exchange = exchange_begin(operation, "GET", operation->io->name, on_missing);
 
     if (exchange == NULL)
         return false;
-    query_add(exchange, "max-keys", "1");
-    query_add(exchange, "prefix", operation->s3->prefix);
+    headers_add(&exchange->request.headers, "range", "bytes=0-0");
     return exchange_go(exchange);
 }
 
@@ -405,7 +405,7 @@ on_head(struct exchange *exchange)
 
     if (!exchange->has_failed && exchange->answer.http_status == 404) {
         exchange_end(exchange);
-        if (!send_bucket(operation, on_bucket))
+        if (!send_missing(operation))
             complete(operation, operation->status);
         return;
     }
@@ -862,7 +862,13 @@ look(struct transfer_job *job)
 {
     struct operation *operation = (struct operation *)(void *)job;
 
-    if (!send_bucket(operation, on_look))
+    struct exchange *exchange = exchange_begin(operation, "GET", NULL, on_look);
+
+    if (exchange != NULL) {
+        query_add(exchange, "max-keys", "1");
+        query_add(exchange, "prefix", operation->s3->prefix);
+    }
+    if (exchange == NULL || !exchange_go(exchange))
         complete(operation, operation->status);
 }
 
