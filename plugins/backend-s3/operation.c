@@ -167,8 +167,7 @@ learn_region(struct s3 *s3, const char *region)
     struct endpoint endpoint;
     char why[256];
 
-    if (region[0] == '\0' || strcmp(region, s3->region) == 0 || strlen(region) >= sizeof s3->region
-        || s3->is_region_learned)
+    if (region[0] == '\0' || strcmp(region, s3->region) == 0 || strlen(region) >= sizeof s3->region)
         return false;
     if (s3->endpoint.is_derived) {
         const struct endpoint_config config = {
@@ -187,7 +186,6 @@ learn_region(struct s3 *s3, const char *region)
                   "request at each start",
                   region, s3->region, region);
     strcpy(s3->region, region);
-    s3->is_region_learned = true;
     s3->era++;
     return true;
 }

@@ -48,7 +48,6 @@ struct s3 {
     /* The loop's thread only, from here on. */
     struct endpoint endpoint;
     char region[64];
-    bool is_region_learned;
     int64_t skew_s; /* the store's clock minus ours */
     unsigned era;   /* raised by each of the two lessons: what was signed before is out of date */
     struct sigv4_key *signing_key;
