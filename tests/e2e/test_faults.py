@@ -808,6 +808,7 @@ class Relay:
         self.cuts = []                      # after so many bytes of a connection upwards, reset it; the first of these
         self.done = 0
         self.is_silent = False              # nothing is passed on any more, nothing is closed
+        self.ends = []
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -815,6 +816,7 @@ class Relay:
             while True:
                 here, _ = self.listener.accept()
                 there = socket.create_connection(("127.0.0.1", self.target))
+                self.ends += [here, there]
                 for source, sink, is_up in ((here, there, True), (there, here, False)):
                     threading.Thread(target=self.pass_on, args=(source, sink, is_up), daemon=True).start()
 
@@ -840,7 +842,8 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self):
-        self.listener.close()
+        for end in (self.listener, *self.ends):
+            end.close()
 
 
 class Wire(S3Story):
