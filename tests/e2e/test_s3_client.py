@@ -23,7 +23,7 @@ MEDIA_TYPE = "application/x-s3backer-block"
 TOKEN = "s3backer-mounted"
 QUICK = ["--blockCacheThreads=20", "--blockCacheWriteDelay=0", "--minWriteDelay=0", "--md5CacheSize=0", "--md5CacheTime=0"]
 KIND = disk.STORE.removesuffix("-tls")
-# Of which s3rver knows but the plain sort, and some of our own servers not all.
+# s3rver and our nginx do not.
 HAS_VHOST = KIND in ("dir", "faulty", "ceph")
 HAS_V2 = KIND in ("dir", "faulty", "ceph")
 
@@ -112,7 +112,8 @@ class Objects(Client):
         for path in where.iterdir():
             at = int(path.name, 16) * BLOCK
             self.assertEqual(path.read_bytes() == data[at:at + BLOCK], True, f"{path.name} is not the disk's block")
-        self.assertIn(MEDIA_TYPE, self.s3cmd(store, "info", f"s3://{store.bucket}/{store.prefix}00000001"))
+        if KIND != "s3rver":                        # over which its `info` fails
+            self.assertIn(MEDIA_TYPE, self.s3cmd(store, "info", f"s3://{store.bucket}/{store.prefix}00000001"))
 
     def test_what_boto3_wrote(self):
         """With sizes beside block 0 they are found; without, --size is needed; what else is beside an object does not matter."""
@@ -215,8 +216,8 @@ class Ways(Client):
         for number, prefix in enumerate(("one", "one/two/three", "with space", "plus+and%25percent", "ünï/cødé-☃",
                                          "-dash.dot_", "a=b&c=d;e", "(paren)'quote'!*~$,@:")):
             with self.subTest(prefix):
-                if KIND == "s3rver" and number > 5:
-                    self.skipTest("it is not good at names")
+                if KIND == "s3rver" and number > 3:
+                    self.skipTest("its 404 for such a name is no answer of S3")
                 self.works(self.store(prefix))
 
     def test_our_own_prefix_beside_it(self):
