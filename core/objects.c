@@ -274,6 +274,7 @@ deleted_many(struct attempt *attempt)
 {
     struct objects *objects = attempt->objects;
     struct bd_io *io = &attempt->io->io;
+    const char *why = attempt->io->why.text;
     uint32_t left = 0;
     uint32_t worst = BD_OK;
     bool is_busy = false;
@@ -299,9 +300,11 @@ deleted_many(struct attempt *attempt)
         settle(objects);
         finish(attempt, 0);
     } else if (status_is_passing(worst)) {
-        retry(attempt, io->retry_after_ms, "some objects were not deleted", -EIO);
+        retry(attempt, io->retry_after_ms, why[0] != '\0' ? why : "some objects were not deleted",
+              -EIO);
     } else {
-        fail(attempt, status_errno((enum bd_status)worst), status_name((enum bd_status)worst));
+        fail(attempt, status_errno((enum bd_status)worst),
+             why[0] != '\0' ? why : status_name((enum bd_status)worst));
     }
 }
 

@@ -167,8 +167,7 @@ learn_region(struct s3 *s3, const char *region)
     struct endpoint endpoint;
     char why[256];
 
-    if (region[0] == '\0' || strcmp(region, s3->region) == 0 || strlen(region) >= sizeof s3->region
-        || s3->is_region_learned)
+    if (region[0] == '\0' || strcmp(region, s3->region) == 0 || strlen(region) >= sizeof s3->region)
         return false;
     if (s3->endpoint.is_derived) {
         const struct endpoint_config config = {
@@ -187,7 +186,6 @@ learn_region(struct s3 *s3, const char *region)
                   "request at each start",
                   region, s3->region, region);
     strcpy(s3->region, region);
-    s3->is_region_learned = true;
     s3->era++;
     return true;
 }
@@ -370,30 +368,30 @@ send_get(struct operation *operation)
     return exchange_go(exchange);
 }
 
-/* A 404 to a HEAD has no body that would say what is missing: absent is only what is missing in a bucket that is
- * there. */
+/* A 404 to a HEAD has no body to say what is missing, nor that it is the store who says so: absent is what a GET's
+ * answer calls so. */
 static void
-on_bucket(struct exchange *exchange)
+on_missing(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
 
-    if (!is_success(exchange)) {
+    if (!is_success(exchange) && (exchange->has_failed || exchange->answer.http_status != 416)) {
         fail(exchange, false);
         return;
     }
+    explain(operation, "HEAD %s: 404, but GET finds it", exchange->request.path);
     exchange_end(exchange);
-    complete(operation, BD_ABSENT);
+    complete(operation, BD_RETRY);
 }
 
 static bool
-send_bucket(struct operation *operation, void (*done)(struct exchange *exchange))
+send_missing(struct operation *operation)
 {
-    struct exchange *exchange = exchange_begin(operation, "GET", NULL, done);
+    struct exchange *exchange = exchange_begin(operation, "GET", operation->io->name, on_missing);
 
     if (exchange == NULL)
         return false;
-    query_add(exchange, "max-keys", "1");
-    query_add(exchange, "prefix", operation->s3->prefix);
+    headers_add(&exchange->request.headers, "range", "bytes=0-0");
     return exchange_go(exchange);
 }
 
@@ -405,7 +403,7 @@ on_head(struct exchange *exchange)
 
     if (!exchange->has_failed && exchange->answer.http_status == 404) {
         exchange_end(exchange);
-        if (!send_bucket(operation, on_bucket))
+        if (!send_missing(operation))
             complete(operation, operation->status);
         return;
     }
@@ -852,6 +850,8 @@ on_look(struct exchange *exchange)
                 || exchange->code == CURLE_SSL_CACERT_BADFILE
                 || exchange->code == CURLE_SSL_CONNECT_ERROR))
             status = BD_INVALID;
+        else if (exchange->has_failed && status == BD_RETRY)
+            status = BD_UNKNOWN; /* nobody is there: no answer that could have taught us something */
     }
     exchange_end(exchange);
     complete(operation, status);
@@ -862,7 +862,13 @@ look(struct transfer_job *job)
 {
     struct operation *operation = (struct operation *)(void *)job;
 
-    if (!send_bucket(operation, on_look))
+    struct exchange *exchange = exchange_begin(operation, "GET", NULL, on_look);
+
+    if (exchange != NULL) {
+        query_add(exchange, "max-keys", "1");
+        query_add(exchange, "prefix", operation->s3->prefix);
+    }
+    if (exchange == NULL || !exchange_go(exchange))
         complete(operation, operation->status);
 }
 

@@ -225,7 +225,9 @@ static enum bd_status
 open_credentials(struct s3 *s3)
 {
     const struct s3_options *options = s3->options;
-    const struct credential_options wanted = {
+
+    snprintf(s3->sts_region, sizeof s3->sts_region, "%s", s3->region);
+    s3->wanted = (struct credential_options){
         .access_id = options->access_id,
         .access_key = options->access_key,
         .access_key_env = options->access_key_env,
@@ -233,11 +235,10 @@ open_credentials(struct s3 *s3)
         .profile = options->profile,
         .ec2_role = options->ec2_role,
         .allow_imds_v1 = options->imds_v1,
-        .region = s3->region,
+        .region = s3->sts_region,
         .ca_file = options->cacert,
     };
-
-    return credentials_open(s3->host, &wanted, &s3->credentials);
+    return credentials_open(s3->host, &s3->wanted, &s3->credentials);
 }
 
 struct look {

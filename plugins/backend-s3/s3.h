@@ -40,13 +40,14 @@ struct s3 {
     const struct s3_profile *profile;
     bool signs_payload;
     const char *acl; /* NULL: not sent */
+    struct credential_options wanted; /* borrowed by `credentials`, whose thread reads it */
+    char sts_region[64];              /* `region` as it was at the start */
     struct credential_store *credentials;
     struct transfers *transfers;
 
     /* The loop's thread only, from here on. */
     struct endpoint endpoint;
     char region[64];
-    bool is_region_learned;
     int64_t skew_s; /* the store's clock minus ours */
     unsigned era;   /* raised by each of the two lessons: what was signed before is out of date */
     struct sigv4_key *signing_key;
