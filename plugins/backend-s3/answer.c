@@ -266,10 +266,17 @@ answer_header(struct answer *answer, const char *line, size_t bytes)
     else if (is_word(name, "keep-alive"))
         take_keep_alive(answer, value);
     else if (is_word(name, "date"))
-        answer->date = date_of(value);
+        keep(answer->date, sizeof answer->date, value);
     else if (name.bytes > strlen(META) && strncasecmp(name.data, META, strlen(META)) == 0)
         take_attr(answer, (struct text){ name.data + strlen(META), name.bytes - strlen(META) },
                   value);
+}
+
+/* Not for each answer: curl_getdate takes longer than all else here. */
+time_t
+answer_date(const struct answer *answer)
+{
+    return date_of((struct text){ answer->date, strlen(answer->date) });
 }
 
 /* ---- body */
