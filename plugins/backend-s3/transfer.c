@@ -19,6 +19,7 @@
 #include "transfer.h"
 
 #include "debug.h"
+#include "text.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -244,6 +245,8 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "bucketdisk");
+    /* Whatever encoding a body has is ours, and stays.  Not signed: proxies rewrite it. */
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      config->allows_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
@@ -283,21 +286,26 @@ struct line_writer {
 
 /* A node of libcurl's list, in our memory.  "name:" sends no such header, "name;" one without value. */
 static bool
-line_add(struct line_writer *writer, const char *name, const char *value)
+line_add(struct line_writer *writer, const char *name, const char *mark, const char *value)
 {
     struct exchange *exchange = writer->exchange;
-    size_t room = sizeof exchange->text - writer->used;
+    struct text text;
     char *line = exchange->text + writer->used;
-    int bytes = snprintf(line, room, value[0] != '\0' ? "%s: %s" : "%s;", name, value);
 
-    if (bytes < 0 || (size_t)bytes >= room
-        || writer->count == sizeof exchange->lines / sizeof exchange->lines[0])
+    if (writer->count == sizeof exchange->lines / sizeof exchange->lines[0]
+        || writer->used == sizeof exchange->text)
+        return false;
+    text_init(&text, line, sizeof exchange->text - writer->used);
+    text_add(&text, name);
+    text_add(&text, mark);
+    text_add(&text, value);
+    if (text.is_overfull)
         return false;
     exchange->lines[writer->count] = (struct curl_slist){ .data = line };
     if (writer->count > 0)
         exchange->lines[writer->count - 1].next = &exchange->lines[writer->count];
     writer->count++;
-    writer->used += (size_t)bytes + 1;
+    writer->used += text.bytes + 1;
     return true;
 }
 
@@ -308,23 +316,20 @@ set_headers(struct exchange *exchange)
     struct line_writer writer = { .exchange = exchange };
     bool is_done = !headers->is_overfull;
 
-    for (unsigned i = 0; i < headers->count && is_done; i++)
-        is_done = line_add(&writer, headers->list[i].name, headers->list[i].value);
-    /* Not signed: proxies rewrite it.  Whatever encoding a body has is ours, and stays. */
-    is_done = is_done && line_add(&writer, "accept-encoding", "identity");
-    if (is_done) {
-        static char no_expect[] = "Expect:";
-        static char no_type[] = "Content-Type:"; /* libcurl's idea of a POST is a form */
-        bool has_type = headers_get(headers, "content-type") != NULL;
+    for (unsigned i = 0; i < headers->count && is_done; i++) {
+        const struct header *header = &headers->list[i];
 
-        for (unsigned i = 0; i < (has_type ? 1 : 2); i++) {
-            exchange->lines[writer.count] =
-                (struct curl_slist){ .data = i == 0 ? no_expect : no_type };
-            exchange->lines[writer.count - 1].next = &exchange->lines[writer.count];
-            writer.count++;
-        }
-        curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->lines);
+        is_done = line_add(&writer, header->name, header->value[0] != '\0' ? ": " : ";",
+                           header->value);
     }
+    /* What libcurl would add to a body; its idea of a POST is a form. */
+    if (is_done && exchange->request.body != NULL) {
+        is_done = line_add(&writer, "expect", ":", "");
+        if (headers_get(headers, "content-type") == NULL)
+            is_done = is_done && line_add(&writer, "content-type", ":", "");
+    }
+    curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER,
+                     writer.count > 0 ? exchange->lines : NULL);
     return is_done;
 }
 
