@@ -46,14 +46,18 @@ struct text {
     size_t bytes;
 };
 
+static bool
+is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct text
 trimmed(const char *data, size_t bytes)
 {
-    while (bytes > 0 && (*data == ' ' || *data == '\t')) {
-        data++;
+    for (; bytes > 0 && is_space(*data); data++)
         bytes--;
-    }
-    while (bytes > 0 && strchr(" \t\r\n", data[bytes - 1]) != NULL)
+    while (bytes > 0 && is_space(data[bytes - 1]))
         bytes--;
     return (struct text){ data, bytes };
 }

@@ -253,9 +253,6 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "bucketdisk");
-    /* Whatever encoding a body has is ours, and stays.  Not signed: proxies rewrite it. */
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      config->allows_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
@@ -330,17 +327,21 @@ set_headers(struct exchange *exchange)
     for (unsigned i = 0; i < headers->count && is_done; i++) {
         const struct header *header = &headers->list[i];
 
-        is_done = line_add(&writer, header->name, header->value[0] != '\0' ? ": " : ";",
-                           header->value);
+        is_done =
+            line_add(&writer, header->name, header->value[0] != '\0' ? ": " : ";", header->value);
     }
+    /* Not signed: proxies rewrite them.  Whatever encoding a body has is ours, and stays.  As lines, not as options,
+     * which libcurl formats twice, and that byte by byte. */
+    is_done = is_done && line_add(&writer, "accept-encoding", ": ", "identity")
+              && line_add(&writer, "user-agent", ": ", "bucketdisk")
+              && line_add(&writer, "accept", ":", "");
     /* What libcurl would add to a body; its idea of a POST is a form. */
     if (is_done && exchange->request.body != NULL) {
         is_done = line_add(&writer, "expect", ":", "");
         if (headers_get(headers, "content-type") == NULL)
             is_done = is_done && line_add(&writer, "content-type", ":", "");
     }
-    curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER,
-                     writer.count > 0 ? exchange->lines : NULL);
+    curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->lines);
     return is_done;
 }
 
