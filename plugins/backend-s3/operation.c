@@ -221,7 +221,7 @@ apply_remedy(struct operation *operation, struct exchange *exchange, enum s3_rem
     case REMEDY_REGION:
         return learn_region(s3, error->region[0] != '\0' ? error->region : exchange->answer.region);
     case REMEDY_CLOCK:
-        return learn_clock(s3, exchange->answer.date);
+        return learn_clock(s3, answer_date(&exchange->answer));
     case REMEDY_CREDENTIALS:
         return credentials_refused(s3->credentials, exchange->signed_with);
     }
