@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys in JSON, as metadata services and a credential_process give them.
  *
- * Sources: "Use IAM roles for Amazon EC2 to access AWS resources", "Container credential provider" and
- * "Process credential provider" of Amazon's manuals. */
+ * Sources: "Use IAM roles for Amazon EC2 to access AWS resources", "Container credential
+ * provider" and "Process credential provider" of Amazon's manuals. */
 #include "credentials_parts.h"
 
 #include <jansson.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz the files that hold keys: lines of ID:SECRET, and the form of ~/.aws.  Whatever is found lies inside the text, is
- * not empty, and an ID that was found is found again by its name, with the first secret that it has. */
+/* Fuzz the files that hold keys: lines of ID:SECRET, and the form of ~/.aws.  Whatever is
+ * found lies inside the text, is not empty, and an ID that was found is found again by its
+ * name, with the first secret that it has. */
 #include "credentials_parts.h"
 
 #include <assert.h>

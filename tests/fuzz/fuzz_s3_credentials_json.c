@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz what services and processes answer: keys in JSON and in XML, and dates.  What is taken for keys can be put into a
- * header, and a date is one that the C library writes the same way. */
+/* Fuzz what services and processes answer: keys in JSON and in XML, and dates.  What is
+ * taken for keys can be put into a header, and a date is one that the C library writes the
+ * same way. */
 #include "credentials_parts.h"
 
 #include <assert.h>

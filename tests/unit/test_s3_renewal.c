@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Temporary credentials: renewed before they end, held while that fails, and ended at once with the disk. */
+/* Temporary credentials: renewed before they end, held while that fails, and ended at once
+ * with the disk. */
 #include "s3_credentials.h"
 
 #define CREDS "GET /creds"
@@ -102,7 +103,22 @@ TEST(renewal, that_fails_keeps_the_old_ones_and_says_so_once)
     container_gives("SECOND", 1000);
     assert_true(comes("SECOND", 9000));
     assert_true(log_comes(BD_INFO, "were renewed", 1000));
-    assert_int_equal(log_count(BD_INFO, "were renewed"), 1);
+}
+
+TEST(renewal, after_a_failure_is_as_before)
+{
+    container("FIRST", 4);
+    web_answer(web, CREDS, NULL, 500, "");
+    assert_true(log_comes(BD_WARNING, "cannot be renewed", 4000));
+    container_gives("SECOND", 6);
+    assert_true(comes("SECOND", 3000));
+    assert_true(log_comes(BD_INFO, "were renewed", 1000));
+    container_gives("THIRD", 6);
+    assert_true(comes("THIRD", 4000));
+    assert_int_equal(log_count(BD_INFO, "were renewed"), 1); /* what is usual is not worth a line */
+    web_answer(web, CREDS, NULL, 500, "");
+    usleep(4000000);
+    assert_int_equal(log_count(BD_WARNING, ""), 2);
 }
 
 TEST(renewal, that_gives_expired_ones_is_a_failure)
@@ -301,6 +317,7 @@ main(void)
         FRESH(renewal, is_not_done_long_before),
         FRESH(renewal, goes_on_after_the_first),
         FRESH(renewal, that_fails_keeps_the_old_ones_and_says_so_once),
+        FRESH(renewal, after_a_failure_is_as_before),
         FRESH(renewal, that_gives_expired_ones_is_a_failure),
         FRESH(renewal, waits_longer_after_each_failure),
         FRESH(refusal, renews_at_once),
