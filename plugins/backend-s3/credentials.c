@@ -377,7 +377,7 @@ open_tell(const struct bd_host *host, const struct credentials *present, bool is
     }
     if (present->expires != 0)
         date_format(present->expires, date, sizeof date);
-    host->log(host, BD_INFO, "credentials of %s: access id %s%s%s", present->source,
+    host->log(host, BD_DEBUG, "credentials of %s: access id %s%s%s", present->source,
               present->access_id, present->expires != 0 ? ", until " : "", date);
 }
 
