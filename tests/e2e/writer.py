@@ -40,6 +40,12 @@ def version_of(number, page):
     return int(words[3])
 
 
+def runs_of(page):
+    """What a page that is no record is made of, in short: for a message."""
+    return ", ".join(f"{at}: {page[at:at + 40]!r}" for at in range(0, PAGE, 512)
+                     if at == 0 or page[at - 512:at - 472] != page[at:at + 40]) + f", {len(page)} bytes"
+
+
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 

@@ -38,8 +38,9 @@ class Acknowledged:
             return
         with open(where / "records", "rb") as records:
             for number, version in enumerate(self.records):
-                found = writer.version_of(number, records.read(writer.PAGE))
-                story.assertIsNotNone(found, f"record {number} is damaged")
+                page = records.read(writer.PAGE)
+                found = writer.version_of(number, page)
+                story.assertIsNotNone(found, f"record {number} is damaged: {writer.runs_of(page)}")
                 story.assertGreaterEqual(found, version, f"record {number} fell behind its acknowledged version")
                 story.assertLessEqual(found, self.begun[number], f"record {number} comes from nowhere")
         self.begun = list(self.records)
