@@ -851,7 +851,8 @@ on_look(struct exchange *exchange)
                 || exchange->code == CURLE_SSL_CONNECT_ERROR))
             status = BD_INVALID;
         else if (exchange->has_failed && status == BD_RETRY)
-            status = BD_UNKNOWN; /* nobody is there: no answer that could have taught us something */
+            status =
+                BD_UNKNOWN; /* nobody is there: no answer that could have taught us something */
     }
     exchange_end(exchange);
     complete(operation, status);

@@ -39,7 +39,7 @@ struct s3 {
     char display[1400];
     const struct s3_profile *profile;
     bool signs_payload;
-    const char *acl; /* NULL: not sent */
+    const char *acl;                  /* NULL: not sent */
     struct credential_options wanted; /* borrowed by `credentials`, whose thread reads it */
     char sts_region[64];              /* `region` as it was at the start */
     struct credential_store *credentials;
