@@ -23,6 +23,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,6 +37,9 @@
  * one. */
 #define DEADLINE_DEFAULT_NS (60 * NS_PER_S)
 
+/* A machine that is short of time may be this late, but not a plugin that keeps its deadlines. */
+#define LATE_NS (5 * NS_PER_S)
+
 struct layer {
     struct backend *backend;
     const char *name;
@@ -45,10 +49,12 @@ struct layer {
     struct bd_backend_info info;
     struct bd_lower lower; /* how the layer above sees this one */
     atomic_uint in_flight;
+    atomic_bool is_told_late; /* the user has been told */
 };
 
 struct backend {
     struct pool *pool;
+    struct counter *late;
     unsigned layer_count;
     struct layer layers[]; /* outermost first */
 };
@@ -115,6 +121,24 @@ status_name(enum bd_status status)
     if ((unsigned)status >= sizeof status_names / sizeof status_names[0])
         return "a status that does not exist";
     return status_names[status];
+}
+
+const char *
+backend_io_reason(const struct backend_io *io)
+{
+    return io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+}
+
+bool
+status_is_passing(uint32_t status)
+{
+    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
+}
+
+int
+status_errno(enum bd_status status)
+{
+    return status == BD_DENIED ? -EACCES : status == BD_FULL ? -ENOSPC : -EIO;
 }
 
 /* BD_DECLINED is a codec's answer; from a backend it is as wrong as a number that we do not know.
@@ -278,6 +302,26 @@ backend_submit_wait(struct backend_io *io)
 
 /* ------------------------------------------------------------------ the way up */
 
+/* What waits behind it has lost that time, too, so it is worth a word, but not one for each request. */
+static void
+note_if_late(struct request *request)
+{
+    const struct bd_io *io = &request->pub.io;
+    struct layer *layer = request->layer;
+    uint64_t now = clock_now_ns();
+
+    if (now < io->deadline_ns || now - io->deadline_ns <= LATE_NS)
+        return;
+    counter_add(layer->backend->late, 1);
+    if (!atomic_exchange(&layer->is_told_late, true))
+        log_line(
+            BD_WARNING,
+            "%s: %s %s ended %" PRIu64 " s after its deadline: the plugin kept it too long, "
+            "or the machine slept; from now on such requests are only counted, as requests_late",
+            layer->name, op_name(io->op), io->name == NULL ? "" : io->name,
+            (uint64_t)((now - io->deadline_ns) / NS_PER_S));
+}
+
 void
 request_complete(struct bd_io *io, enum bd_status status)
 {
@@ -294,6 +338,7 @@ request_complete(struct bd_io *io, enum bd_status status)
         return;
     }
     request->completed = status;
+    note_if_late(request);
     pool_submit(request->layer->backend->pool, &request->task);
 }
 
@@ -553,15 +598,11 @@ request_child_free(struct bd_io *child)
 /* ------------------------------------------------------------------ life */
 
 static int
-errno_of(enum bd_status status)
+open_errno(enum bd_status status)
 {
     switch (status) {
     case BD_ABSENT:
         return -ENOENT;
-    case BD_DENIED:
-        return -EACCES;
-    case BD_FULL:
-        return -ENOSPC;
     case BD_INVALID:
         return -EINVAL;
     case BD_UNSUPPORTED:
@@ -570,7 +611,7 @@ errno_of(enum bd_status status)
     case BD_BUSY:
         return -EAGAIN;
     default:
-        return -EIO;
+        return status_errno(status);
     }
 }
 
@@ -591,9 +632,9 @@ layer_open(struct layer *layer, const struct bd_lower *lower, const void *option
     status = layer->table->open(host_table(layer->host), options, lower, &layer->handle);
     host_capture_error(NULL);
     if (status != BD_OK && said.text[0] != '\0')
-        return error_set(why, errno_of(status), "%s", said.text);
+        return error_set(why, open_errno(status), "%s", said.text);
     if (status != BD_OK)
-        return error_set(why, errno_of(status), "backend %s cannot be opened: %s", layer->name,
+        return error_set(why, open_errno(status), "backend %s cannot be opened: %s", layer->name,
                          status_name(status));
     layer->info.size = sizeof layer->info;
     layer->table->info(layer->handle, &layer->info);
@@ -640,6 +681,8 @@ backend_open(const struct backend_layer *layers, unsigned layer_count, struct po
         return error_set(why, -ENOMEM, "out of memory");
     backend->pool = pool;
     backend->layer_count = layer_count;
+    backend->late = stats_counter(stats, "requests_late",
+                                  "requests that ended more than 5 s after their deadline");
     for (i = layer_count; i-- > 0;) {
         struct layer *layer = &backend->layers[i];
 
@@ -647,6 +690,7 @@ backend_open(const struct backend_layer *layers, unsigned layer_count, struct po
         layer->name = layers[i].name;
         layer->table = layers[i].table;
         atomic_init(&layer->in_flight, 0);
+        atomic_init(&layer->is_told_late, false);
         rc = host_new(layer->name, pool, stats, &layer->host);
         if (rc != 0) {
             error_set(why, rc, "out of memory");

@@ -3,7 +3,8 @@
  *
  * Completions are queued by the plugin's thread and handed to `done` on a pool worker, never inside
  * backend_submit.  A status that is not in the set, a result over the limits, a `len` over `cap`
- * become BD_FATAL or BD_CORRUPT here, with a log line that blames the plugin. */
+ * become BD_FATAL or BD_CORRUPT here, with a log line that blames the plugin.  One that ends long after its
+ * deadline is counted, and told of once for each plugin. */
 #ifndef CORE_BACKEND_H
 #define CORE_BACKEND_H
 
@@ -66,5 +67,11 @@ const char *backend_io_attr(const struct backend_io *io, const char *name, size_
 void backend_submit_wait(struct backend_io *io);
 
 const char *status_name(enum bd_status status); /* "not done, try again" … for log lines */
+/* What the plugin said of the failure, or the name of its status.  Borrowed from `io`. */
+const char *backend_io_reason(const struct backend_io *io);
+/* Will it come right by asking again? */
+bool status_is_passing(uint32_t status);
+/* A request that failed for good, as a negative errno: -EACCES, -ENOSPC, else -EIO. */
+int status_errno(enum bd_status status);
 
 #endif

@@ -9,6 +9,7 @@
 #include "mountinfo.h"
 #include "stack.h"
 #include "stopper.h"
+#include "token.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ struct mount {
     bool lacks_io_flusher, lacks_oom_score; /* protections that we were refused */
     struct mountinfo info;
     struct locallock *lock;
-    struct volume_token token;
+    struct token token;
     bool has_token;
     struct frontend *frontend;
     struct stopper *stopper;
@@ -340,8 +341,8 @@ start(struct mount *mount, struct error *why)
     stopper_block_signals();
     if (!stack->settings.read_only) {
         locallock_id(mount->lock, lock_id, sizeof lock_id);
-        rc = volume_token_take(stack->backend, &stack->layout, lock_id, stack->settings.force,
-                               &mount->token, why);
+        rc = token_take(stack->backend, &stack->layout, lock_id, stack->settings.force,
+                        &mount->token, why);
         if (rc != 0)
             return rc;
         mount->has_token = true;
@@ -420,7 +421,7 @@ finish(struct mount *mount, struct error *why)
     flush_rc = disk_flush_wait(&stack->disk);
     wait_settled(mount);
     if (mount->has_token)
-        rc = volume_token_drop(stack->backend, &stack->layout, &mount->token, why);
+        rc = token_drop(stack->backend, &stack->layout, &mount->token, why);
     mount->has_token = false;
     if (rc == 0 && flush_rc != 0)
         rc = error_set(why, flush_rc, "not everything could be stored");
@@ -439,7 +440,7 @@ release(struct mount *mount)
     if (mount->has_token) {
         if (mount->stack.consistency != NULL)
             wait_settled(mount);
-        volume_token_drop(mount->stack.backend, &mount->stack.layout, &mount->token, &ignored);
+        token_drop(mount->stack.backend, &mount->stack.layout, &mount->token, &ignored);
     }
     frontend_free(mount->frontend);
     stack_close(&mount->stack);
@@ -498,7 +499,7 @@ reset_token(struct mount *mount)
     if (rc == 0)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
-        rc = volume_token_reset(stack->backend, &layout, &why);
+        rc = token_reset(stack->backend, &layout, &why);
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
     release(mount);

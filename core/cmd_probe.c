@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TABLE_COLUMNS 96
+#define TABLE_LAST 50 /* where the last column begins */
+#define TABLE_INDENT 15
+
 static volatile sig_atomic_t is_stopped;
 
 static void
@@ -84,13 +88,33 @@ summary(const struct probe *probe, bool is_complete, char *out, size_t out_bytes
     if (!is_complete)
         snprintf(out, out_bytes, "Not everything was asked.");
     else if (bad > 0)
-        snprintf(out, out_bytes, "Not fit for a disk: %u of %u answers are bad.", bad,
-                 probe_row_count(probe));
+        snprintf(out, out_bytes, "Not fit for a disk: %u of %u answers %s bad.", bad,
+                 probe_row_count(probe), bad == 1 ? "is" : "are");
     else if (weak > 0)
         snprintf(out, out_bytes, "Fit for a disk, with %u weak point%s.", weak,
                  weak == 1 ? "" : "s");
     else
         snprintf(out, out_bytes, "Fit for a disk.");
+}
+
+/* Below a row: words in as many lines as they need. */
+static void
+print_below(const char *text)
+{
+    int column = TABLE_INDENT;
+
+    printf("%*s", TABLE_INDENT, "");
+    while (*text != '\0') {
+        int bytes = (int)strcspn(text, " ");
+
+        if (column > TABLE_INDENT && column + 1 + bytes > TABLE_COLUMNS) {
+            printf("\n%*s", TABLE_INDENT, "");
+            column = TABLE_INDENT;
+        }
+        column += printf("%s%.*s", column > TABLE_INDENT ? " " : "", bytes, text);
+        text += bytes + (int)strspn(text + bytes, " ");
+    }
+    printf("\n");
 }
 
 static void
@@ -100,11 +124,17 @@ print_table(const struct bd_backend_info *info, const struct probe *probe, const
            "what the store does");
     for (unsigned i = 0; i < probe_row_count(probe); i++) {
         const struct probe_row *row = probe_row(probe, i);
+        bool is_short = strlen(row->found) <= TABLE_COLUMNS - TABLE_LAST;
 
-        printf("%-5s %-34s %-8s %s\n", verdicts[row->verdict], row->what, claim(info, row),
-               row->found);
+        printf("%-5s %-34s ", verdicts[row->verdict], row->what);
+        if (is_short) {
+            printf("%-8s %s\n", claim(info, row), row->found);
+        } else {
+            printf("%s\n", claim(info, row));
+            print_below(row->found);
+        }
         if (row->consequence[0] != '\0')
-            printf("%15s%s\n", "", row->consequence);
+            print_below(row->consequence);
     }
     printf("\n%s\n", sum);
 }
@@ -151,7 +181,7 @@ probe_and_print(struct stack *stack, const char *location, bool is_json, struct 
         return rc;
     catch_signals();
     rc = probe_run(stack->backend, &config, &probe, why);
-    if (probe != NULL) {
+    if (probe != NULL && (rc == 0 || probe_row_count(probe) > 0)) {
         const struct bd_backend_info *info = backend_info(stack->backend);
 
         is_usable = rc == 0 && count(probe, PROBE_BAD) == 0;
@@ -161,9 +191,9 @@ probe_and_print(struct stack *stack, const char *location, bool is_json, struct 
         else
             print_table(info, probe, sum);
         fflush(stdout);
-        if (probe_left_behind(probe)[0] != '\0')
-            log_line(BD_WARNING, "%s", probe_left_behind(probe));
     }
+    if (probe != NULL && probe_left_behind(probe)[0] != '\0')
+        log_line(BD_WARNING, "%s", probe_left_behind(probe));
     probe_free(probe);
     return rc != 0 ? rc : is_usable ? 0 : -EIO;
 }

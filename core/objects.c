@@ -7,15 +7,7 @@
  *                                     ^                          |
  *                                     +---------- pause <--------+  RETRY, BUSY, UNKNOWN, a bad body (twice)
  *
- * Places.  At most `limit` requests are in flight.  A request that pauses gives its place back: a store that
- * refuses some is still asked for the others.  Whoever waits for a place stands in the order in which the
- * requests came first, so one that comes back from a pause goes ahead of all that were never sent, and none
- * starves.  (All of these were sent after it, so it finds its place in the line by passing only others that
- * come back, too.)
- *
- * The limit is `in_flight_max` until the store answers BUSY, which halves it; each `limit` requests that end
- * well raise it by one again.  What was sent before the last halving halves it no more: the store said so
- * of the crowd as it was then.  `era` counts the halvings and is noted on each attempt.
+ * A request that pauses gives its place (places.c) back.
  *
  * Sending the same bytes again is harmless whatever became of the attempt before, so a PUT or DELETE of
  * unknown outcome is simply repeated; that there was one is told upwards, where a different version of
@@ -25,11 +17,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "places.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +35,7 @@ struct objects {
     struct backend *backend;
     struct chain *chain;
     struct pool *pool;
+    struct places *places;
     unsigned delete_max;
     unsigned list_max;
     struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *busy, *unknown, *corrupt;
@@ -53,13 +45,6 @@ struct objects {
     atomic_bool is_stalled; /* the user has been told */
     atomic_bool is_listing_over;
     atomic_uint jitter; /* state of a small generator */
-
-    pthread_mutex_t lock; /* guards the rest */
-    unsigned in_flight, in_flight_peak;
-    unsigned limit;           /* of in_flight, 1 to config.in_flight_max */
-    unsigned limit_successes; /* since the limit changed */
-    uint64_t era, next_age;
-    struct attempt *waiting, *waiting_last; /* by age */
 };
 
 /* All that one request needs below. */
@@ -67,16 +52,13 @@ struct attempt {
     struct objects *objects;
     struct object_req *req;
     struct backend_io *io;
-    struct attempt *next;
+    struct place place;
     union {
         struct task task;
         struct timer timer;
     } run;
     uint64_t started_ns;
     uint64_t pause_ns;
-    uint64_t age; /* the lower, the earlier it came for a place first; 0: did not yet */
-    uint64_t era; /* when it was sent */
-    bool has_place;
     unsigned bad_bodies;
 
     object_name name;
@@ -103,8 +85,6 @@ is_write(const struct object_req *req)
 
 /* ---- the end of a request */
 
-static void place_put(struct attempt *attempt, bool is_success);
-
 static void
 attempt_free(struct attempt *attempt)
 {
@@ -127,24 +107,11 @@ finish(struct attempt *attempt, int rc)
 
     if (rc != 0)
         counter_add(objects->failed, 1);
-    if (attempt->has_place)
-        place_put(attempt, rc == 0);
+    if (attempt->place.is_held)
+        places_put(objects->places, &attempt->place, rc == 0);
     attempt_free(attempt);
     req->rc = rc;
     req->done(req);
-}
-
-static int
-status_errno(enum bd_status status)
-{
-    switch (status) {
-    case BD_DENIED:
-        return -EACCES;
-    case BD_FULL:
-        return -ENOSPC;
-    default:
-        return -EIO;
-    }
 }
 
 static void
@@ -166,12 +133,13 @@ fail(struct attempt *attempt, int rc, const char *reason)
 /* ---- retrying */
 
 static void attempt_send(struct attempt *attempt);
-static void place_get(struct attempt *attempt);
 
 static void
 pause_over(struct task *task)
 {
-    place_get(container_of(task, struct attempt, run.task));
+    struct attempt *attempt = container_of(task, struct attempt, run.task);
+
+    places_get(attempt->objects->places, &attempt->place);
 }
 
 /* Half of the pause is by chance, so that requests that failed together do not come back together. */
@@ -216,7 +184,7 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     else
         log_line(BD_DEBUG, "%s of %s: %s; again in %" PRIu64 " ms", op_words[attempt->req->op],
                  attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
-    place_put(attempt, false);
+    places_put(objects->places, &attempt->place, false);
     counter_add(objects->retries, 1);
     if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
         attempt->pause_ns *=
@@ -234,31 +202,12 @@ settle(struct objects *objects)
         log_line(BD_INFO, "the store answers again");
 }
 
-/* Will it come right by asking again? */
-static bool
-is_passing(uint32_t status)
-{
-    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
-}
-
 /* The store asks for fewer requests at once. */
 static void
-limit_lower(struct attempt *attempt)
+note_busy(struct attempt *attempt)
 {
-    struct objects *objects = attempt->objects;
-    unsigned limit = 0;
-
-    counter_add(objects->busy, 1);
-    pthread_mutex_lock(&objects->lock);
-    if (attempt->era == objects->era) {
-        objects->era++;
-        objects->limit_successes = 0;
-        if (objects->limit > 1)
-            limit = objects->limit /= 2;
-    }
-    pthread_mutex_unlock(&objects->lock);
-    if (limit != 0)
-        log_line(BD_DEBUG, "the store is busy: at most %u requests at once now", limit);
+    counter_add(attempt->objects->busy, 1);
+    places_lower(attempt->objects->places, &attempt->place);
 }
 
 /* ---- answers */
@@ -340,17 +289,17 @@ deleted_many(struct attempt *attempt)
         if (status == BD_UNKNOWN)
             attempt->req->unsettled_ns = clock_now_ns();
         is_busy = is_busy || status == BD_BUSY;
-        if (worst == BD_OK || is_passing(worst))
+        if (worst == BD_OK || status_is_passing(worst))
             worst = status;
     }
     if (is_busy)
-        limit_lower(attempt);
+        note_busy(attempt);
     counter_add(objects->deletes, io->name_count - left);
     io->name_count = left;
     if (left == 0) {
         settle(objects);
         finish(attempt, 0);
-    } else if (is_passing(worst)) {
+    } else if (status_is_passing(worst)) {
         retry(attempt, io->retry_after_ms, why[0] != '\0' ? why : "some objects were not deleted",
               -EIO);
     } else {
@@ -402,7 +351,7 @@ answered(struct backend_io *io, void *arg)
     struct attempt *attempt = arg;
     struct objects *objects = attempt->objects;
     struct object_req *req = attempt->req;
-    const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
+    const char *reason = backend_io_reason(io);
 
     switch (io->status) {
     case BD_OK:
@@ -430,7 +379,7 @@ answered(struct backend_io *io, void *arg)
         retry(attempt, io->io.retry_after_ms, reason, -EIO);
         return;
     case BD_BUSY:
-        limit_lower(attempt);
+        note_busy(attempt);
         retry(attempt, io->io.retry_after_ms, reason, -EIO);
         return;
     case BD_RETRY:
@@ -516,86 +465,10 @@ attempt_send(struct attempt *attempt)
     backend_submit(attempt->io, answered, attempt);
 }
 
-/* ---- places in flight */
-
-/* Give free places to those that wait.  Returns them, linked, for attempts_send without the lock. */
-static struct attempt *
-places_fill_locked(struct objects *objects)
-{
-    struct attempt *first = objects->waiting, *last = NULL;
-
-    while (objects->waiting != NULL && objects->in_flight < objects->limit) {
-        last = objects->waiting;
-        last->has_place = true;
-        last->era = objects->era;
-        objects->waiting = last->next;
-        objects->in_flight++;
-    }
-    if (last == NULL)
-        return NULL;
-    last->next = NULL;
-    if (objects->in_flight > objects->in_flight_peak)
-        objects->in_flight_peak = objects->in_flight;
-    return first;
-}
-
 static void
-attempts_send(struct attempt *first)
+place_given(struct place *place)
 {
-    while (first != NULL) {
-        struct attempt *next = first->next; /* once sent, it may be gone */
-
-        attempt_send(first);
-        first = next;
-    }
-}
-
-static void
-place_put(struct attempt *attempt, bool is_success)
-{
-    struct objects *objects = attempt->objects;
-    struct attempt *next;
-
-    assert(attempt->has_place);
-    attempt->has_place = false;
-    pthread_mutex_lock(&objects->lock);
-    objects->in_flight--;
-    if (is_success && objects->limit < objects->config.in_flight_max
-        && ++objects->limit_successes >= objects->limit) {
-        objects->limit++;
-        objects->limit_successes = 0;
-    }
-    next = places_fill_locked(objects);
-    pthread_mutex_unlock(&objects->lock);
-    attempts_send(next);
-}
-
-/* Sends it, at once or when it is its turn. */
-static void
-place_get(struct attempt *attempt)
-{
-    struct objects *objects = attempt->objects;
-    struct attempt *before = NULL, *next;
-
-    pthread_mutex_lock(&objects->lock);
-    if (attempt->age == 0)
-        attempt->age = ++objects->next_age;
-    if (objects->waiting != NULL && objects->waiting_last->age < attempt->age) {
-        before = objects->waiting_last;
-    } else {
-        for (next = objects->waiting; next != NULL && next->age < attempt->age; next = next->next)
-            before = next;
-    }
-    attempt->next = before != NULL ? before->next : objects->waiting;
-    if (before != NULL)
-        before->next = attempt;
-    else
-        objects->waiting = attempt;
-    if (attempt->next == NULL)
-        objects->waiting_last = attempt;
-    next = places_fill_locked(objects);
-    pthread_mutex_unlock(&objects->lock);
-    attempts_send(next);
+    attempt_send(container_of(place, struct attempt, place));
 }
 
 /* ---- making a request ready */
@@ -663,7 +536,7 @@ encode_and_go(struct task *task)
     int rc = prepare_put(attempt, &why);
 
     if (rc == 0) {
-        place_get(attempt);
+        places_get(attempt->objects->places, &attempt->place);
         return;
     }
     log_line(BD_ERROR, "cannot encode block %08" PRIx64 ": %s", req->block, why.text);
@@ -725,47 +598,11 @@ objects_submit(struct objects *objects, struct object_req *req)
         else
             pool_submit(objects->pool, &attempt->run.task);
     } else {
-        place_get(attempt);
+        places_get(objects->places, &attempt->place);
     }
 }
 
 /* ---- life */
-
-static uint64_t
-in_flight_now(void *arg)
-{
-    struct objects *objects = arg;
-    uint64_t value;
-
-    pthread_mutex_lock(&objects->lock);
-    value = objects->in_flight;
-    pthread_mutex_unlock(&objects->lock);
-    return value;
-}
-
-static uint64_t
-in_flight_max(void *arg)
-{
-    struct objects *objects = arg;
-    uint64_t value;
-
-    pthread_mutex_lock(&objects->lock);
-    value = objects->in_flight_peak;
-    pthread_mutex_unlock(&objects->lock);
-    return value;
-}
-
-static uint64_t
-in_flight_limit(void *arg)
-{
-    struct objects *objects = arg;
-    uint64_t value;
-
-    pthread_mutex_lock(&objects->lock);
-    value = objects->limit;
-    pthread_mutex_unlock(&objects->lock);
-    return value;
-}
 
 unsigned
 objects_delete_max(const struct objects *objects)
@@ -785,18 +622,22 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
 {
     struct objects *objects = calloc(1, sizeof *objects);
     const struct bd_backend_info *info = backend_info(backend);
+    int rc;
 
     if (objects == NULL)
         return -ENOMEM;
+    rc = places_new(config->in_flight_max, place_given, stats, &objects->places);
+    if (rc != 0) {
+        free(objects);
+        return rc;
+    }
     objects->config = *config;
     objects->backend = backend;
     objects->chain = chain;
     objects->pool = pool;
     objects->delete_max = info->capabilities & BD_CAP_DELETE_MANY ? info->delete_many_max : 1;
     objects->list_max = info->list_max;
-    objects->limit = config->in_flight_max;
     atomic_init(&objects->jitter, (unsigned)clock_now_ns());
-    pthread_mutex_init(&objects->lock, NULL);
     objects->gets = stats_counter(stats, "object_gets", "objects fetched");
     objects->absent = stats_counter(stats, "object_gets_absent", "fetches that found no object");
     objects->puts = stats_counter(stats, "object_puts", "objects stored");
@@ -811,11 +652,6 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
                       "attempts of which nobody knows whether they were carried out");
     objects->corrupt = stats_counter(stats, "object_corrupt", "bodies that were damaged");
     objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
-    stats_gauge(stats, "requests_in_flight", "requests at the backend now", in_flight_now, objects);
-    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", in_flight_max,
-                objects);
-    stats_gauge(stats, "requests_in_flight_limit", "as many at once are allowed now",
-                in_flight_limit, objects);
     *out = objects;
     return 0;
 }
@@ -825,7 +661,6 @@ objects_free(struct objects *objects)
 {
     if (objects == NULL)
         return;
-    assert(objects->in_flight == 0 && objects->waiting == NULL);
-    pthread_mutex_destroy(&objects->lock);
+    places_free(objects->places);
     free(objects);
 }

@@ -2,8 +2,7 @@
 /* The bottom layer: blocks to named, encoded objects and back; the only place that retries.
  *
  * At most so many requests are in flight at the backend, fewer while it asks for that; the rest wait in order
- * of arrival.  Keeps no order
- * between requests otherwise: two for one block must not meet here (consistency sees to it).
+ * of arrival.  Keeps no order between requests otherwise: two for one block must not meet here (consistency sees to it).
  * Any thread; `done` runs on a pool worker. */
 #ifndef CORE_OBJECTS_H
 #define CORE_OBJECTS_H

@@ -39,8 +39,8 @@ struct probe_config {
 
 struct probe;
 
-/* Ask everything.  0, or a negative errno with why, when stopped or out of memory; the rows so far are
- * valid then, too. */
+/* Ask everything.  0, or a negative errno with why: when the store cannot be reached or stores nothing, which leaves no
+ * rows; when stopped or out of memory, and the rows so far are valid then. */
 int probe_run(struct backend *backend, const struct probe_config *config, struct probe **out,
               struct error *why);
 void probe_free(struct probe *probe);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A volume as it is stored: its sizes, and the token that says who has it mounted.
+/* A volume as it is stored: which sizes it has.
  *
- * Format 1 is s3backer's: sizes in the metadata of block 0, the token in the object
- * "s3backer-mounted".  At start and stop only: these functions wait for the store. */
+ * Format 1 is s3backer's: sizes in the metadata of block 0.  At the start only: it waits for the store. */
 #ifndef CORE_VOLUME_H
 #define CORE_VOLUME_H
 
@@ -37,24 +36,5 @@ enum volume_block_0 {
  * backend's answer amounts to. */
 int volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
                   enum volume_block_0 *block_0, struct error *why);
-
-/* The mount token of this process. */
-struct volume_token {
-    uint32_t value;
-    char owner[BD_ATTR_VALUE_BYTES_MAX + 1]; /* machine, boot, lock, host name */
-    /* Seen of the store: it honours if_none_match "*" and if_match of a PUT. */
-    bool has_if_absent, has_if_match;
-    bool was_taken_over; /* from a dead daemon, of which the store may still carry out writes */
-};
-
-/* Put the token, which needs of the layout the prefix only.  Refused with -EBUSY when another one is there, unless it is a stale one of this machine
- * (`lock_id` names the local lock, which the caller holds) or `is_forced`. */
-int volume_token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
-                      bool is_forced, struct volume_token *token, struct error *why);
-/* Remove it, if it is still ours. */
-int volume_token_drop(struct backend *backend, const struct layout *layout,
-                      const struct volume_token *token, struct error *why);
-/* Remove whatever token is there. */
-int volume_token_reset(struct backend *backend, const struct layout *layout, struct error *why);
 
 #endif

@@ -46,14 +46,18 @@ struct text {
     size_t bytes;
 };
 
+static bool
+is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct text
 trimmed(const char *data, size_t bytes)
 {
-    while (bytes > 0 && (*data == ' ' || *data == '\t')) {
-        data++;
+    for (; bytes > 0 && is_space(*data); data++)
         bytes--;
-    }
-    while (bytes > 0 && strchr(" \t\r\n", data[bytes - 1]) != NULL)
+    while (bytes > 0 && is_space(data[bytes - 1]))
         bytes--;
     return (struct text){ data, bytes };
 }
@@ -266,10 +270,17 @@ answer_header(struct answer *answer, const char *line, size_t bytes)
     else if (is_word(name, "keep-alive"))
         take_keep_alive(answer, value);
     else if (is_word(name, "date"))
-        answer->date = date_of(value);
+        keep(answer->date, sizeof answer->date, value);
     else if (name.bytes > strlen(META) && strncasecmp(name.data, META, strlen(META)) == 0)
         take_attr(answer, (struct text){ name.data + strlen(META), name.bytes - strlen(META) },
                   value);
+}
+
+/* Not for each answer: curl_getdate takes longer than all else here. */
+time_t
+answer_date(const struct answer *answer)
+{
+    return date_of((struct text){ answer->date, strlen(answer->date) });
 }
 
 /* ---- body */

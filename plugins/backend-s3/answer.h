@@ -26,7 +26,7 @@ struct answer {
     uint64_t total_bytes;   /* of Content-Range: the whole object's */
     uint64_t range_start;   /* likewise: where the body begins in it */
     uint32_t retry_after_ms;
-    time_t date;           /* the server's clock; 0 if it did not say */
+    char date[64];         /* as it came; "" for none */
     unsigned keep_alive_s; /* how long it keeps an idle connection; 0: not said */
 
     struct bd_attr attrs[ANSWER_ATTRS_MAX]; /* x-amz-meta-*, those that can be ours */
@@ -43,6 +43,8 @@ void answer_reset(struct answer *answer);
 void answer_free(struct answer *answer);
 /* One header line as it came, the status line included, which begins a new answer. */
 void answer_header(struct answer *answer, const char *line, size_t bytes);
+/* The server's clock when it answered; 0 if it did not say. */
+time_t answer_date(const struct answer *answer);
 /* More of the body.  What goes over `bytes_max` is dropped.  False when out of memory. */
 bool answer_body(struct answer *answer, const void *data, size_t bytes, size_t bytes_max);
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The credentials in use: shared by the requests, replaced by a thread before they expire.
  *
- * `present` is one immutable block of secret memory with a count of its users.  A renewal puts another in its
- * place; the old block goes when the last request that was signed with it gives it back.
+ * `present` is one immutable block of secret memory with a count of its users.  A renewal puts
+ * another in its place; the old block goes when the last request that was signed with it gives
+ * it back.
  *
  * The thread exists only if looking again may give other keys.  It renews
  *
- *   when due      well before they expire, with some jitter, so that a fleet does not ask all at once
- *   when refused  at once, but not again within REFUSED_INTERVAL: a store that refuses everything must not
- *                 make us ask as fast as we can
+ *   when due      well before they expire, with some jitter, so that a fleet does not ask at once
+ *   when refused  at once, but not again within REFUSED_INTERVAL_NS: a store that refuses
+ *                 everything must not make us ask as fast as we can
  *   after failing 1 s, 2 s, 4 s ... 60 s later
  *
- * It waits by host->now_ns, which goes on while the machine sleeps; the condition's clock does not, so no wait is
- * longer than WAIT_MAX. */
+ * It waits by host->now_ns, which goes on while the machine sleeps; the condition's clock
+ * does not, so no wait is longer than WAIT_MAX_NS. */
 #include "credentials_parts.h"
 
 #include <curl/curl.h>
@@ -36,7 +37,8 @@
 #define WAIT_MAX_NS (60ull * NS_PER_S)
 #define DUE_NEVER UINT64_MAX
 
-/* At open: a service that starts together with us gets a second and a third chance, if it was quick to fail. */
+/* At open: a service that starts together with us gets a second and a third chance, if it
+ * was quick to fail. */
 #define OPEN_TRIES 3u
 #define OPEN_PAUSE_MS 500
 #define OPEN_LIMIT_NS (4ull * NS_PER_S)
@@ -65,36 +67,46 @@ struct credential_store {
 
 /* ------------------------------------------------------------------ sharing */
 
+static size_t
+text_bytes(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
+/* Copy a text to `*at`, and move that behind it. */
+static const char *
+text_put(char **at, const char *text)
+{
+    char *copy = *at;
+
+    if (text == NULL)
+        return NULL;
+    memcpy(copy, text, text_bytes(text));
+    *at += text_bytes(text);
+    return copy;
+}
+
 /* NULL: out of memory. */
 static struct shared *
 shared_new(const struct bd_host *host, const struct found *found)
 {
     const struct keys *keys = &found->keys;
-    const char *from[] = { keys->access_id, keys->secret, keys->token, found->source };
-    struct shared *shared;
-    size_t bytes = 0;
-    char *to;
+    struct shared *shared =
+        host->secret_alloc(sizeof *shared + text_bytes(keys->access_id) + text_bytes(keys->secret)
+                           + text_bytes(keys->token) + text_bytes(found->source));
+    char *at;
 
-    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++)
-        bytes += from[i] == NULL ? 0 : strlen(from[i]) + 1;
-    shared = host->secret_alloc(sizeof *shared + bytes);
     if (shared == NULL)
         return NULL;
-    memset(shared, 0, sizeof *shared);
+    at = shared->text;
     shared->users = 1;
-    shared->credentials.expires = keys->expires;
-    to = shared->text;
-    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
-        const char **field[] = { &shared->credentials.access_id, &shared->credentials.secret,
-                                 &shared->credentials.token, &shared->credentials.source };
-        size_t length = from[i] == NULL ? 0 : strlen(from[i]) + 1;
-
-        if (from[i] == NULL)
-            continue;
-        memcpy(to, from[i], length);
-        *field[i] = to;
-        to += length;
-    }
+    shared->credentials = (struct credentials){
+        .access_id = text_put(&at, keys->access_id),
+        .secret = text_put(&at, keys->secret),
+        .token = text_put(&at, keys->token),
+        .source = text_put(&at, found->source),
+        .expires = keys->expires,
+    };
     return shared;
 }
 
@@ -202,7 +214,8 @@ random_below(const struct bd_host *host, uint64_t limit)
     return number % limit;
 }
 
-/* When to renew what expires then: MARGIN_S or an eighth of the lifetime before, but not before half of it. */
+/* When to renew what expires then: MARGIN_S or an eighth of the lifetime before, but not
+ * before half of it. */
 static uint64_t
 due_after(const struct bd_host *host, time_t expires)
 {
@@ -221,16 +234,21 @@ due_after(const struct bd_host *host, time_t expires)
     return now_ns + after_s * NS_PER_S - random_below(host, after_s * NS_PER_S / 16);
 }
 
+/* How long to wait after so many failures; not beyond the end, which is to be told when it
+ * comes. */
 static uint64_t
-backoff_ns(const struct bd_host *host, unsigned failures)
+backoff_ns(const struct bd_host *host, unsigned failures, time_t expires)
 {
-    uint64_t ms = BACKOFF_MAX_MS;
+    uint64_t ms = BACKOFF_MAX_MS, left_ms;
+    time_t now = time(NULL);
 
     if (failures <= 6)
         ms = (uint64_t)BACKOFF_MIN_MS << (failures - 1);
     if (ms > BACKOFF_MAX_MS)
         ms = BACKOFF_MAX_MS;
-    return (ms - random_below(host, ms / 8)) * NS_PER_MS;
+    ms -= random_below(host, ms / 8);
+    left_ms = expires > now ? (uint64_t)(expires - now) * 1000 : ms;
+    return (ms < left_ms ? ms : left_ms) * NS_PER_MS;
 }
 
 static void
@@ -300,7 +318,8 @@ renew(struct credential_store *store, struct trouble *trouble)
             return DUE_NEVER;
         trouble->failures++;
         trouble_tell(store, trouble);
-        return host->now_ns() + backoff_ns(host, trouble->failures);
+        return host->now_ns()
+               + backoff_ns(host, trouble->failures, store->present->credentials.expires);
     }
     due_ns = due_after(host, fresh->credentials.expires);
     host->log(host, trouble->failures > 0 ? BD_INFO : BD_DEBUG,
@@ -358,7 +377,7 @@ open_tell(const struct bd_host *host, const struct credentials *present, bool is
     }
     if (present->expires != 0)
         date_format(present->expires, date, sizeof date);
-    host->log(host, BD_INFO, "credentials of %s: access id %s%s%s", present->source,
+    host->log(host, BD_DEBUG, "credentials of %s: access id %s%s%s", present->source,
               present->access_id, present->expires != 0 ? ", until " : "", date);
 }
 
@@ -403,6 +422,8 @@ credentials_open(const struct bd_host *host, const struct credential_options *op
     status = look_first(store, &found);
     if (status != BD_OK && status != BD_ABSENT)
         goto fail;
+    if (status == BD_ABSENT)
+        snprintf(found.source, sizeof found.source, "none");
     store->present = shared_new(host, &found);
     if (store->present == NULL) {
         status = lookup_failed(&store->lookup, BD_FATAL, "out of memory for credentials");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who we are to the store: a key pair, where it comes from, and its renewal.
  *
- * Sources, the first that has something wins (design.md, "Defaults"): options (--accessId with
- * --accessKey or --accessKeyEnv), --accessFile, ~/.s3backer_passwd, AWS_ACCESS_KEY_ID and its
- * companions, ~/.aws (--profile), web identity, container, instance role, none (anonymous).
+ * Sources, the first that has something wins (design.md, "Defaults").  Asked for by options:
+ * --accessId with --accessKey or --accessKeyEnv, --accessFile, --profile, an instance role.  Else
+ * ~/.s3backer_passwd, AWS_ACCESS_KEY_ID and its companions, ~/.aws (AWS_PROFILE), web identity,
+ * container, instance role, none (anonymous).
  * A source that was asked for by an option and has nothing is an error, not a reason to go on.
  *
  * Temporary credentials are renewed by a thread of their own well before they end.  A failed renewal

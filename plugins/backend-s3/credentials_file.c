@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files of ID:SECRET lines, as s3backer reads them: the first line, or that of a given ID.
  *
- * Blank lines and those that begin with # don't count; blanks and a CR around a line are dropped. */
+ * Blank lines and those that begin with # don't count; blanks and a CR around a line are
+ * dropped. */
 #include "credentials_parts.h"
 
 #include <errno.h>
@@ -12,8 +13,8 @@
 
 #define PASSWD_FILE ".s3backer_passwd"
 
-/* An ID may hold a colon (Swift's "lab:s3"); secrets, of AWS and of all others that we know, hold none.  So
- * the last one divides. */
+/* An ID may hold a colon (Swift's "lab:s3"); secrets, of AWS and of all others that we know,
+ * hold none.  So the last one divides. */
 static bool
 pair_parse(const char *line, size_t bytes, struct file_pair *pair)
 {

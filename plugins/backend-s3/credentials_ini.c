@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The form of ~/.aws/config and ~/.aws/credentials.
  *
- * Source: "Shared config and credentials files" and "Format of the configuration files" of the AWS SDKs and Tools
- * reference (docs.aws.amazon.com/sdkref/latest/guide/file-format.html).  Where it is silent we do what its users have: a
- * line that is indented deeper than the key before belongs to that key's value (the settings below "s3 ="), and is
- * of no interest here; # and ; begin a comment at the beginning of a line only. */
+ * Source: "Shared config and credentials files" and "Format of the configuration files" of
+ * the AWS SDKs and Tools reference
+ * (docs.aws.amazon.com/sdkref/latest/guide/file-format.html).  Where it is silent we do what
+ * its users have: a line that is indented deeper than the key before belongs to that key's
+ * value (the settings below "s3 ="), and is of no interest here; # and ; begin a comment at
+ * the beginning of a line only. */
 #include "credentials_parts.h"
 
 #include <stdlib.h>
@@ -24,7 +26,8 @@ trim(char *text)
     return text;
 }
 
-/* The profile of a heading without its '[', or NULL if it is of something else ("sso-session x"). */
+/* The profile of a heading without its '[', or NULL if it is of something else ("sso-session
+ * x"). */
 static char *
 heading_profile(char *heading, enum ini_kind kind)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys in JSON, as metadata services and a credential_process give them.
  *
- * Sources: "Use IAM roles for Amazon EC2 to access AWS resources", "Container credential provider" and
- * "Process credential provider" of Amazon's manuals. */
+ * Sources: "Use IAM roles for Amazon EC2 to access AWS resources", "Container credential
+ * provider" and "Process credential provider" of Amazon's manuals. */
 #include "credentials_parts.h"
 
 #include <jansson.h>
@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Of an error code that is worth showing. */
+#define CODE_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 /* ------------------------------------------------------------------ dates */
 
@@ -156,7 +159,8 @@ json_parse_keys(const char *text, size_t bytes, enum json_kind kind, struct keys
     }
     code = text_of(root, "Code");
     if (kind == JSON_METADATA && code != NULL && strcmp(code, "Success") != 0) {
-        snprintf(why, why_bytes, "%.64s", code);
+        snprintf(why, why_bytes, "its Code is \"%.64s\"",
+                 code[strspn(code, CODE_LETTERS)] == '\0' ? code : "?");
         root_wipe(root);
         return false;
     }

@@ -2,11 +2,12 @@
 /* The metadata services beside a container and beside an EC2 instance.
  *
  * Sources: "Container credential provider" of the AWS SDKs and Tools reference
- * (docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html); "Use the Instance Metadata Service to access
- * instance metadata" of the EC2 user guide.
+ * (docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html); "Use the
+ * Instance Metadata Service to access instance metadata" of the EC2 user guide.
  *
- * Version 2 of the instance's service wants a token, got with a PUT, which a web application that can be tricked
- * into fetching a URL can't make.  Version 1 does without, so it has to be allowed. */
+ * Version 2 of the instance's service wants a token, got with a PUT, which a web application
+ * that can be tricked into fetching a URL can't make.  Version 1 does without, so it has to
+ * be allowed. */
 #include "credentials_parts.h"
 #include "uri.h"
 
@@ -20,8 +21,8 @@
 #include <strings.h>
 
 #define LIMIT_MS 5000u
-#define LIMIT_DETECTED_MS                                                                          \
-    1000u /* nobody asked: a machine that only looks like one must not wait long */
+/* Nobody asked: a machine that only looks like an instance must not wait long. */
+#define LIMIT_DETECTED_MS 1000u
 
 #define CONTAINER_URL "http://169.254.170.2"
 #define INSTANCE_URL "http://169.254.169.254"
@@ -369,8 +370,8 @@ source_instance(struct lookup *lookup, struct found *found)
         return BD_ABSENT;
     status = instance_look_within(lookup, "", lookup->is_renewal ? LIMIT_MS : LIMIT_DETECTED_MS,
                                   found, &is_there);
-    /* An instance without a role is as good as none.  One whose keys fail to come is not: to go on
-     * without would be refused by the store for a reason that nobody sees. */
+    /* An instance without a role is as good as none.  One whose keys fail to come is not: to
+     * go on without would be refused by the store for a reason that nobody sees. */
     if (status != BD_OK && !is_there && !lookup->is_renewal) {
         lookup->host->log(lookup->host, BD_INFO, "%s; going on without it", lookup->why);
         return BD_ABSENT;

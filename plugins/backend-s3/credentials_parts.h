@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts that credentials are made of, a section for each file.
  *
- * A look for keys runs on one thread: in credentials_open, later on the thread that renews.  A source gives
- * BD_OK (it has something), BD_ABSENT (nothing here, and nobody asked for it) or a failure with its
- * sentence in lookup->why.  No sentence and no log line holds a secret, nor text of a file that could be one.
+ * A look for keys runs on one thread: in credentials_open, later on the thread that renews.  A
+ * source gives BD_OK (it has something), BD_ABSENT (nothing here, and nobody asked for it) or a
+ * failure with its sentence in lookup->why.  No sentence and no log line holds a secret, nor
+ * text of a file that could be one.
  *
- * On the way to `struct credentials` secrets are in memory of ours that is wiped before it is freed.  What
- * libcurl, OpenSSL and jansson's lexer copy for themselves we can't reach. */
+ * On the way to `struct credentials` secrets are in memory of ours that is wiped before it
+ * is freed.  What libcurl, OpenSSL and jansson's lexer copy for themselves we can't reach. */
 #ifndef S3_CREDENTIALS_PARTS_H
 #define S3_CREDENTIALS_PARTS_H
 
@@ -39,8 +40,8 @@ struct keys {
     time_t expires;
 };
 
-/* Copies; token may be NULL or "".  NULL, or why these can't be keys: one is missing, or would not fit
- * into a header. */
+/* Copies; token may be NULL or "".  NULL, or why these can't be keys: one is missing, or
+ * would not fit into a header. */
 const char *keys_set(struct keys *keys, const char *access_id, const char *secret,
                      const char *token, time_t expires);
 void keys_clear(struct keys *keys);
@@ -72,7 +73,8 @@ char *home_path(const char *rest);
 
 typedef enum bd_status source_look(struct lookup *lookup, struct found *found);
 
-/* Look through them all.  On BD_OK *source is the one to ask for a renewal.  BD_ABSENT: none has anything. */
+/* Look through them all.  On BD_OK *source is the one to ask for a renewal.  BD_ABSENT: none
+ * has anything. */
 enum bd_status sources_look(struct lookup *lookup, struct found *found, source_look **source);
 
 source_look source_environment;
@@ -85,8 +87,8 @@ struct file_pair {
     size_t access_id_bytes, secret_bytes;
 };
 
-/* The first pair, or that of `access_id` unless NULL.  *bad_line is the number of the first line up to there
- * that is none, or 0.  Pure. */
+/* The first pair, or that of `access_id` unless NULL.  *bad_line is the number of the first
+ * line up to there that is none, or 0.  Pure. */
 bool file_find(const char *text, size_t bytes, const char *access_id, struct file_pair *pair,
                unsigned *bad_line);
 
@@ -139,13 +141,15 @@ enum json_kind {
     JSON_PROCESS,  /* of a credential_process */
 };
 
-/* False with a reason in `why` that holds nothing of the document but the service's own error code.  Pure. */
+/* False with a reason in `why` that holds nothing of the document but the service's own
+ * error code.  Pure. */
 bool json_parse_keys(const char *text, size_t bytes, enum json_kind kind, struct keys *keys,
                      char *why, size_t why_bytes);
 
 /* ---- credentials_xml.c */
 
-/* The answer of a token service.  False with a reason that holds nothing of the document.  Pure. */
+/* The answer of a token service.  False with a reason that holds nothing of the document.
+ * Pure. */
 bool xml_parse_keys(const void *xml, size_t bytes, struct keys *keys, char *why, size_t why_bytes);
 
 /* ---- credentials_web.c: one blocking HTTP request */
@@ -176,7 +180,8 @@ source_look source_container, source_instance;
 enum bd_status instance_look(struct lookup *lookup, const char *role, struct found *found);
 enum bd_status container_look(struct lookup *lookup, struct found *found);
 
-/* Which URL, of the values of the two variables (or NULL).  False with a reason when it may not be asked.  Pure. */
+/* Which URL, of the values of the two variables (or NULL).  False with a reason when it may
+ * not be asked.  Pure. */
 bool container_url(const char *relative, const char *full, char *out, size_t out_bytes,
                    const char **why);
 /* Is this machine an EC2 instance, by the firmware's texts in `directory`? */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A credential_process: a command of the user's, run by the shell, that writes JSON.
  *
- * It has a process group of its own, so that all of it can be ended when it takes too long.  What it writes to
- * standard error goes where ours goes, and never to the log: it may be anything. */
+ * It has a process group of its own, so that all of it can be ended when it takes too long.
+ * What it writes to standard error goes where ours goes, and never to the log: it may be
+ * anything. */
 #include "credentials_parts.h"
 
 #include <errno.h>
@@ -59,8 +60,8 @@ destroy_actions:
     return rc;
 }
 
-/* Wait until the descriptor is readable (-1: for `wait_ms`), the deadline, or the end of all.  False with the reason in
- * `why`. */
+/* Wait until the descriptor is readable (-1: for `wait_ms`), the deadline, or the end of
+ * all.  False with the reason in `why`. */
 static bool
 await(const struct lookup *lookup, int fd, uint64_t deadline_ns, unsigned wait_ms, const char **why)
 {

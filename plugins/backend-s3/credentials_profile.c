@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a profile of ~/.aws says: keys, a process that gives them, or a role to assume.
  *
- * A role is assumed with the keys of another profile (source_profile), of another source (credential_source), or with
- * a web identity.  A source_profile may have a role, too, and so on; one that names itself means the keys that
- * stand in it. */
+ * A role is assumed with the keys of another profile (source_profile), of another source
+ * (credential_source), or with a web identity.  A source_profile may have a role, too, and
+ * so on; one that names itself means the keys that stand in it. */
 #include "credentials_parts.h"
 
 #include <errno.h>
@@ -243,7 +243,8 @@ is_sso(const struct profiles *profiles, const char *name)
            || profile_get(profiles, name, "sso_account_id") != NULL;
 }
 
-/* BD_ABSENT: the profile has nothing that gives keys.  With keys_only its role is left alone. */
+/* BD_ABSENT: the profile has nothing that gives keys.  With keys_only its role is left
+ * alone. */
 static enum bd_status
 resolve(struct lookup *lookup, const struct profiles *profiles, const char *name, bool keys_only,
         unsigned depth, struct found *found)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where keys may come from, in their order, and the two sources that need no file of their own.
  *
- * What an option asks for comes before anything that is merely there: --profile=backup does not mean the keys that
- * happen to be in the environment. */
+ * What an option asks for comes before anything that is merely there: --profile=backup does
+ * not mean the keys that happen to be in the environment. */
 #include "credentials_parts.h"
 
 #include <stdio.h>

@@ -2,7 +2,8 @@
 /* The AWS Security Token Service: a role's keys for other keys, or for a web identity's token.
  *
  * Source: AssumeRole and AssumeRoleWithWebIdentity of the STS API reference
- * (docs.aws.amazon.com/STS/latest/APIReference).  The latter is not signed: the token says who asks. */
+ * (docs.aws.amazon.com/STS/latest/APIReference).  The latter is not signed: the token says
+ * who asks. */
 #include "credentials_parts.h"
 #include "sigv4.h"
 #include "uri.h"

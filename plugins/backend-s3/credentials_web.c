@@ -84,7 +84,7 @@ easy_set(CURL *easy, const struct lookup *lookup, const struct web_request *requ
     SET(CURLOPT_WRITEDATA, answer);
     if (request->is_metadata)
         SET(CURLOPT_NOPROXY, "*");
-    if (ca_file != NULL)
+    else if (ca_file != NULL)
         SET(CURLOPT_CAINFO, ca_file);
 #undef SET
     return rc == CURLE_OK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys in XML, as a token service gives them.
  *
- * Not with xml_walk: the memory of this parser is wiped, and a session token has no bound but the answer's. */
+ * Not with xml_walk: the memory of this parser is wiped, and a session token has no bound
+ * but the answer's. */
 #include "credentials_parts.h"
 
 #include <expat.h>

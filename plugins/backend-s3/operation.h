@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is asked of S3 for each request of the core, and what its answers mean. */
+/* One request of the core on its way through this plugin. */
 #ifndef S3_OPERATION_H
 #define S3_OPERATION_H
 
@@ -8,22 +8,21 @@
 struct operation {
     struct transfer_job job; /* first */
     struct s3 *s3;
-    struct bd_io *io; /* NULL: the look at the bucket when it is opened */
-    /* Names to delete one by one. */
-    uint32_t next_name, in_flight;
-    bool is_batch_refused;
-    char payload_sha256[65]; /* of io->body, if it is to be signed */
+    struct bd_io *io;              /* NULL: the plugin's own */
+    char payload_sha256[65];       /* of io->body, if it is to be signed */
+    uint32_t next_name, in_flight; /* DELETE_MANY, one by one */
 
     /* Without io: the result. */
     enum bd_status status;
     char why[512];
-    void (*looked)(struct operation *operation);
+    void (*ended)(struct operation *operation);
 };
 
 /* In the request's scratch, zeroed.  Any thread. */
 void operation_start(struct operation *operation, struct s3 *s3, struct bd_io *io);
-/* Ask for a listing of one object at most, to learn what is wrong before anything depends on it. */
-void operation_look(struct operation *operation, struct s3 *s3,
-                    void (*looked)(struct operation *operation));
+
+/* For the parts that carry it out, on the loop's thread. */
+void operation_explain(struct operation *operation, const char *format, ...) BD_PRINTF(2, 3);
+void operation_complete(struct operation *operation, enum bd_status status);
 
 #endif

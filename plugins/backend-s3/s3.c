@@ -5,10 +5,9 @@
  * how it gets there in transfer.c. */
 #include "s3.h"
 
+#include "look.h"
 #include "operation.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,59 +238,6 @@ open_credentials(struct s3 *s3)
         .ca_file = options->cacert,
     };
     return credentials_open(s3->host, &s3->wanted, &s3->credentials);
-}
-
-struct look {
-    struct operation operation; /* first */
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool has_ended;
-};
-
-static void
-looked(struct operation *operation)
-{
-    struct look *look = (struct look *)(void *)operation;
-
-    pthread_mutex_lock(&look->lock);
-    look->has_ended = true;
-    pthread_cond_signal(&look->ended);
-    pthread_mutex_unlock(&look->lock);
-}
-
-/* Find out now what would fail every request.  What may pass is left to the core, which knows how to wait. */
-static enum bd_status
-look_at_bucket(struct s3 *s3)
-{
-    struct look *look = calloc(1, sizeof *look);
-    enum bd_status status;
-
-    if (look == NULL)
-        return BD_FATAL;
-    pthread_mutex_init(&look->lock, NULL);
-    pthread_cond_init(&look->ended, NULL);
-    /* Twice more: after another region, the right time, or new credentials. */
-    for (int tries = 0; tries < 3; tries++) {
-        look->has_ended = false;
-        operation_look(&look->operation, s3, looked);
-        pthread_mutex_lock(&look->lock);
-        while (!look->has_ended)
-            pthread_cond_wait(&look->ended, &look->lock);
-        pthread_mutex_unlock(&look->lock);
-        if (look->operation.status != BD_RETRY)
-            break;
-    }
-    status = look->operation.status;
-    if (status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN) {
-        s3->host->log(s3->host, BD_WARNING, "%s", look->operation.why);
-        status = BD_OK;
-    } else if (status != BD_OK) {
-        s3->host->log(s3->host, BD_ERROR, "%s", look->operation.why);
-    }
-    pthread_cond_destroy(&look->ended);
-    pthread_mutex_destroy(&look->lock);
-    free(look);
-    return status;
 }
 
 static void

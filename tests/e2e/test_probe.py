@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import disk
 
@@ -77,13 +78,17 @@ class Probe(disk.Story):
         self.assertEqual(status, 0, report)
         self.assertEqual(store.objects(), [])
 
-    def test_where_nothing_can_be_stored_nothing_more_is_asked(self):
-        store = disk.DirStore(self)
-        status, report, _ = self.probe(store, chaos=["denied={}", "only=put"])
-        verdicts = self.verdicts(report)
-        self.assertEqual(status, 1)
-        self.assertEqual(verdicts.pop("round-trip"), "BAD")
-        self.assertEqual(set(verdicts.values()), {"-"})
+    def test_where_nothing_can_be_stored_one_sentence_says_so(self):
+        for fault, word in (("denied", "denied"), ("retry", "retry"), ("lost", "answers were lost")):
+            store = disk.DirStore(self)
+            begun = time.monotonic()
+            done = disk.run(disk.BINARY, "probe", "--backend=chaos,dir", f"--chaos-{fault}={ALWAYS}", "--chaos-only=put",
+                            store.location, check=False, env=disk.environment(self))
+            self.assertLess(time.monotonic() - begun, 15)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertRegex(done.stderr, f"(?s){word}.*")
+            self.assertRegex(done.stderr, "bucketdisk: error: nothing can be stored there: .*\n$")
+            self.assertEqual(done.stderr.count("\n"), 2 if fault == "lost" else 1)
 
     def test_what_cannot_be_removed_is_named(self):
         store = disk.DirStore(self)
@@ -119,6 +124,12 @@ class Probe(disk.Story):
         done = disk.run(disk.BINARY, "probe", "--backend=dir", store.location)
         self.assertIn("Fit for a disk.", done.stdout)
         self.assertRegex(done.stdout, r"(?m)^ok +put if there is none +yes +honoured$")
+        self.assertLessEqual(max(map(len, done.stdout.splitlines()[1:])), 96)
+        done = disk.run(disk.BINARY, "probe", "--backend=chaos,dir", "--chaos-truncate=1000000", "--chaos-match=-range",
+                        store.location, check=False)
+        self.assertRegex(done.stdout, r"(?m)^BAD +a part of an object +yes\n {15}100 bytes from 0 on are wrong")
+        self.assertIn("Not fit for a disk: 1 of 21 answers is bad.", done.stdout)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines()[1:])), 96)
         self.assertIn("usage", disk.run(disk.BINARY, "probe", "--help").stdout)
 
 

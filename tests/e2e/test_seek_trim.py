@@ -103,7 +103,7 @@ class File(disk.Story):
         self.fill(40)
         self.assertGreaterEqual(stored(), 39 * BLOCK)
         self.assertLessEqual(stored(), 42 * BLOCK)
-        self.volume.remount()
+        self.volume.remount("--listBlocks")     # a matter of course only where it costs nothing
         self.assertGreaterEqual(disk.wait_until("the survey", lambda: stored() >= 39 * BLOCK and stored()), 39 * BLOCK)
         with disk.opened(self.volume.file) as file:
             disk.fallocate(file, PUNCH, 0, 16 * disk.MIB)
@@ -234,7 +234,7 @@ class File(disk.Story):
         self.volume.mount()
         model = self.fill(32)
         self.volume.kill9()
-        self.volume.mount()
+        self.volume.mount("--settle-time=1s")
         self.assertEqual(disk.read_at(self.volume.file, 0, len(model)), model)
         self.volume.umount()
 

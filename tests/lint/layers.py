@@ -11,12 +11,13 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding mountinfo plugin settings trust zeromap
+    attrs encoding mountinfo places plugin settings trust zeromap
     coding request layout locallock
     host negotiate
     loader
     backend chain
-    objects probe volume
+    ask objects
+    probe token volume
     recent
     consistency
     whole

@@ -55,6 +55,19 @@ store_open(struct store *store, unsigned layers)
                         &store->backend);
 }
 
+/* Objects in memory, behind faults if there are options for those. */
+static inline void
+memory_open(struct store *store, const char *const *chaos_options)
+{
+    unsigned layers = 0;
+
+    store_init(store);
+    if (chaos_options != NULL)
+        store_layer(store, layers++, "backend-chaos", chaos_options);
+    store_layer(store, layers++, "backend-memory", NULL);
+    assert_int_equal(store_open(store, layers), 0);
+}
+
 static inline void
 store_close(struct store *store)
 {
@@ -138,6 +151,27 @@ static inline enum bd_status
 put_text(struct store *store, const char *name, const char *text)
 {
     return put(store, name, text, strlen(text));
+}
+
+/* An object with up to two attributes, as names and values. */
+static inline void
+put_with(struct store *store, const char *name, size_t bytes, const char *encoding,
+         const char *const attrs[4])
+{
+    static const char body[65536];
+    struct backend_io *io = request(store, BD_PUT, name);
+    struct attrs list = { 0 };
+
+    for (unsigned i = 0; attrs != NULL && i < 4 && attrs[i] != NULL; i += 2)
+        assert_int_equal(attrs_add(&list, attrs[i], attrs[i + 1], strlen(attrs[i + 1])), 0);
+    io->io.body = body;
+    io->io.body_bytes = bytes;
+    io->io.encoding = encoding;
+    io->io.attrs = list.list;
+    io->io.attr_count = list.count;
+    io->io.attr_stride = sizeof *list.list;
+    assert_int_equal(run(io, NULL), BD_OK);
+    attrs_clear(&list);
 }
 
 static inline enum bd_status

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A web server on the loopback that answers by rules, for tests of what asks one.  It can also not answer. */
+/* A web server on the loopback that answers by rules, for tests of what asks one.  It can
+ * also not answer. */
 #ifndef UNIT_FAKE_WEB_H
 #define UNIT_FAKE_WEB_H
 
@@ -23,9 +24,9 @@
 
 struct web_rule {
     const char *request; /* "GET /path" */
-    const char *needs;   /* text that must be in the request, else it is answered with 401; or NULL */
-    int status;          /* or WEB_HANGS */
-    char body[4096];
+    const char *needs; /* text that must be in the request, else it is answered with 401; or NULL */
+    int status;        /* or WEB_HANGS */
+    char *body;
 };
 
 struct web {
@@ -75,7 +76,7 @@ web_read(int fd, char *out, size_t out_bytes)
 static inline void
 web_answer_one(struct web *web, int fd)
 {
-    char request[32768], head[256], body[sizeof web->rules[0].body] = "";
+    char request[32768], head[256], *body = NULL;
     int status = 404;
 
     if (!web_read(fd, request, sizeof request)) {
@@ -91,12 +92,16 @@ web_answer_one(struct web *web, int fd)
 
         if (strncmp(request, rule->request, bytes) != 0 || request[bytes] != ' ')
             continue;
-        status = rule->needs == NULL || strcasestr(request, rule->needs) != NULL ? rule->status
-                                                                                 : 401;
+        status =
+            rule->needs == NULL || strcasestr(request, rule->needs) != NULL ? rule->status : 401;
         if (status == rule->status)
-            snprintf(body, sizeof body, "%s", rule->body);
+            body = strdup(rule->body);
     }
+    if (body == NULL)
+        body = strdup("");
+    assert_non_null(body);
     if (status == WEB_HANGS) {
+        free(body);
         assert_true(web->hanging_count < sizeof web->hanging / sizeof web->hanging[0]);
         web->hanging[web->hanging_count++] = fd;
         pthread_mutex_unlock(&web->lock);
@@ -109,6 +114,7 @@ web_answer_one(struct web *web, int fd)
     if (send(fd, head, strlen(head), MSG_NOSIGNAL) < 0
         || send(fd, body, strlen(body), MSG_NOSIGNAL) < 0)
         (void)0; /* who asked has gone */
+    free(body);
     close(fd);
 }
 
@@ -122,7 +128,8 @@ web_run(void *arg)
                                   { .fd = web->stop_fd, .events = POLLIN } };
         int fd;
 
-        poll(ready, 2, -1);
+        if (poll(ready, 2, -1) < 0)
+            continue; /* seteuid interrupts every thread */
         if (ready[1].revents != 0)
             return NULL;
         fd = accept4(web->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -158,6 +165,8 @@ web_stop(struct web *web)
     pthread_join(web->thread, NULL);
     for (unsigned i = 0; i < web->hanging_count; i++)
         close(web->hanging[i]);
+    for (unsigned i = 0; i < web->rule_count; i++)
+        free(web->rules[i].body);
     close(web->stop_fd);
     close(web->fd);
     pthread_mutex_destroy(&web->lock);
@@ -177,7 +186,8 @@ web_answer(struct web *web, const char *request, const char *needs, int status, 
     web->rules[at].request = request;
     web->rules[at].needs = needs;
     web->rules[at].status = status;
-    snprintf(web->rules[at].body, sizeof web->rules[at].body, "%s", body);
+    free(web->rules[at].body);
+    web->rules[at].body = strdup(body);
     if (at == web->rule_count)
         web->rule_count++;
     pthread_mutex_unlock(&web->lock);

@@ -121,6 +121,59 @@ TEST(backend, a_busy_store_is_heard)
     store_close(&store);
 }
 
+/* From here on standard error goes into a file, until lines_said, which counts those with the word. */
+static int
+listen_to(FILE **file)
+{
+    int old = dup(STDERR_FILENO);
+
+    *file = tmpfile();
+    assert_non_null(*file);
+    assert_true(dup2(fileno(*file), STDERR_FILENO) != -1);
+    return old;
+}
+
+static unsigned
+lines_said(FILE *file, int old, const char *word)
+{
+    unsigned count = 0;
+    char line[512];
+
+    assert_true(dup2(old, STDERR_FILENO) != -1);
+    close(old);
+    rewind(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        count += strstr(line, word) != NULL;
+    fclose(file);
+    return count;
+}
+
+static void
+done(const struct bd_host *host, struct bd_io *io)
+{
+    host->complete(io, BD_OK);
+}
+
+TEST(backend, a_request_that_ends_long_after_its_deadline_is_counted_and_told_of_once)
+{
+    static const unsigned late_s[] = { 0, 4, 6, 100 };
+    struct store store;
+    FILE *file;
+    int old;
+
+    fresh(&store, done);
+    old = listen_to(&file);
+    for (unsigned i = 0; i < sizeof late_s / sizeof late_s[0]; i++) {
+        struct backend_io *io = request(&store, BD_HEAD_OBJECT, "x");
+
+        io->io.deadline_ns = clock_now_ns() - late_s[i] * NS_PER_S;
+        assert_int_equal(run(io, NULL), BD_OK);
+    }
+    assert_int_equal(lines_said(file, old, "after its deadline"), 1);
+    assert_int_equal(counter_value(stats_counter(store.stats, "requests_late", "")), 2);
+    store_close(&store);
+}
+
 static void
 too_long(const struct bd_host *host, struct bd_io *io)
 {
@@ -441,6 +494,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         RUN(backend, a_status_that_is_none_is_fatal_and_blamed),
         RUN(backend, a_busy_store_is_heard),
+        RUN(backend, a_request_that_ends_long_after_its_deadline_is_counted_and_told_of_once),
         RUN(backend, a_wrong_length_is_fatal),
         RUN(backend, results_over_the_limits_are_damage),
         RUN(backend, a_forgotten_status_of_delete_many_is_not_ok),

@@ -7,15 +7,7 @@
 
 #define ALWAYS "1000000"
 
-static void
-fresh(struct store *store, const char *const *options)
-{
-    store_init(store);
-    store_layer(store, 0, "backend-chaos", options);
-    store_layer(store, 1, "backend-memory", NULL);
-    assert_int_equal(store_open(store, 2), 0);
-}
-#define FRESH(store, ...) fresh(store, (const char *const[]){ __VA_ARGS__, NULL })
+#define FRESH(store, ...) memory_open(store, (const char *const[]){ __VA_ARGS__, NULL })
 
 static uint64_t
 counted(struct store *store, const char *name)

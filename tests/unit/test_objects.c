@@ -472,49 +472,6 @@ TEST(objects, who_comes_back_from_a_pause_stands_where_its_age_says)
     rig_close(&rig);
 }
 
-TEST(objects, a_busy_store_halves_the_limit_once_for_all_that_were_in_flight)
-{
-    const struct rig_config config = { .in_flight_max = 8, .retry_pause_ns = PAUSE_NS };
-    struct rig rig;
-    struct ask asks[8], more[8];
-    struct fake_request *requests[8];
-
-    rig_open(&rig, &config);
-    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 8);
-    for (unsigned i = 0; i < 8; i++)
-        ask_start(&rig, &asks[i], OBJECT_GET, i);
-    for (unsigned i = 0; i < 8; i++)
-        requests[i] = fake_expect_block(&rig.fake, BD_GET, i);
-    for (unsigned i = 0; i < 8; i++)
-        fake_answer(requests[i], BD_BUSY);
-    rig_wait_retries(&rig, 8);
-    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 4);
-    assert_int_equal(rig_counter(&rig, "object_busy"), 8);
-
-    for (unsigned i = 0; i < 8; i++)
-        ask_start(&rig, &more[i], OBJECT_GET, 10 + i);
-    for (unsigned i = 0; i < 4; i++)
-        requests[i] = fake_expect_block(&rig.fake, BD_GET, 10 + i);
-    fake_expect_quiet(&rig.fake);
-    /* Sent after the halving, so this one counts again. */
-    fake_answer(requests[0], BD_BUSY);
-    rig_wait_retries(&rig, 9);
-    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 2);
-    fake_expect_quiet(&rig.fake); /* three are in flight: no place is free */
-    for (unsigned i = 1; i < 4; i++)
-        fake_answer(requests[i], BD_ABSENT);
-    for (unsigned i = 4; i < 8; i++)
-        get_and_finish(&rig, 10 + i);
-    clock_jump(rig.pool, PAUSE_NS);
-    for (unsigned i = 0; i < 9; i++)
-        fake_answer(fake_next(&rig.fake), BD_ABSENT);
-    for (unsigned i = 0; i < 8; i++) {
-        assert_int_equal(ask_end(&asks[i]), 0);
-        assert_int_equal(ask_end(&more[i]), 0);
-    }
-    rig_close(&rig);
-}
-
 /* One after the other; each ends well. */
 static void
 get_some(struct rig *rig, unsigned count)
@@ -551,31 +508,6 @@ TEST(objects, the_limit_falls_to_one_and_grows_back_by_one_for_each_limit_of_suc
     assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 5);
     get_some(&rig, 12);
     assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 5);
-    rig_close(&rig);
-}
-
-TEST(objects, a_limit_that_grows_lets_two_go_at_once)
-{
-    const struct rig_config config = { .in_flight_max = 2, .retry_pause_ns = PAUSE_NS };
-    struct rig rig;
-    struct ask asks[4];
-    struct fake_request *request;
-
-    rig_open(&rig, &config);
-    ask_start(&rig, &asks[0], OBJECT_GET, 0);
-    refuse(&rig, BD_BUSY, 0);
-    for (unsigned i = 1; i < 4; i++)
-        ask_start(&rig, &asks[i], OBJECT_GET, i);
-    request = fake_expect_block(&rig.fake, BD_GET, 1);
-    fake_expect_quiet(&rig.fake);
-    fake_answer(request, BD_ABSENT); /* a limit of one is reached by one success */
-    request = fake_expect_block(&rig.fake, BD_GET, 2);
-    get_and_finish(&rig, 3);
-    fake_answer(request, BD_ABSENT);
-    clock_jump(rig.pool, PAUSE_NS);
-    get_and_finish(&rig, 0);
-    for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(ask_end(&asks[i]), 0);
     rig_close(&rig);
 }
 
@@ -731,9 +663,7 @@ main(void)
         RUN(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next),
         RUN(objects, a_request_that_pauses_leaves_its_place_to_others),
         RUN(objects, who_comes_back_from_a_pause_stands_where_its_age_says),
-        RUN(objects, a_busy_store_halves_the_limit_once_for_all_that_were_in_flight),
         RUN(objects, the_limit_falls_to_one_and_grows_back_by_one_for_each_limit_of_successes),
-        RUN(objects, a_limit_that_grows_lets_two_go_at_once),
         RUN(objects, a_store_that_stays_busy_stalls_a_request_like_any_other),
         RUN(objects, of_a_batch_only_what_is_left_is_deleted_again),
         RUN(objects, a_batch_fails_when_one_of_it_cannot_be_deleted),

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ask the store and wait for its answer, again while that may help: what starts and ends a mount. */
+#ifndef CORE_ASK_H
+#define CORE_ASK_H
+
+#include "backend.h"
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+
+#define ASK_PAUSE_FIRST_NS (200 * NS_PER_MS)
+
+/* Submit and wait; a store that cannot answer now is asked again for half a minute, and the user is told of the
+ * wait.  Sets *was_unknown (NULL: nobody wants to know) when an attempt may have been carried out although it was
+ * not answered.  Never on a pool worker. */
+enum bd_status ask(struct backend_io *io, bool *was_unknown);
+
+/* Sleep before `io` is asked again, at least as long as the store says, but never more than 10 s; a signal ends
+ * it.  *pause_ns doubles. */
+void ask_pause(const struct backend_io *io, uint64_t *pause_ns);
+
+/* A tag of the right form that the object with `tag` does not have, nor any other. */
+void ask_other_tag(const char *tag, char other[BD_TAG_BYTES_MAX + 1]);
+
+/* "cannot WHAT: " and the reason; returns the errno of the failure. */
+int ask_failed(const struct backend_io *io, const char *what, struct error *why);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mount token: an object beside a volume's blocks that says who has it mounted.
+ *
+ * It is s3backer's "s3backer-mounted", and owner is a word of ours beside it.  At start and stop only: these
+ * functions wait for the store.  Of the layout they need the prefix alone. */
+#ifndef CORE_TOKEN_H
+#define CORE_TOKEN_H
+
+#include "backend.h"
+#include "base/error.h"
+#include "layout.h"
+
+#include <stdbool.h>
+
+/* The mount token of this process. */
+struct token {
+    uint32_t value;
+    char owner[BD_ATTR_VALUE_BYTES_MAX + 1]; /* machine, boot, lock, host name */
+    /* Seen of the store: it honours if_none_match "*" and if_match of a PUT. */
+    bool has_if_absent, has_if_match;
+    bool was_taken_over; /* from a dead daemon, of which the store may still carry out writes */
+};
+
+/* Put the token.  Refused with -EBUSY when another one is there, unless it is a stale one of this machine (`lock_id`
+ * names the local lock, which the caller holds) or `is_forced`. */
+int token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
+               bool is_forced, struct token *token, struct error *why);
+/* Remove it, if it is still ours. */
+int token_drop(struct backend *backend, const struct layout *layout, const struct token *token,
+               struct error *why);
+/* Remove whatever token is there. */
+int token_reset(struct backend *backend, const struct layout *layout, struct error *why);
+
+#endif

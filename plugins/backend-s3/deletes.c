@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deleting many objects: in a batch, or one by one where that does not work. */
+#include "call.h"
+
+#include "status.h"
+#include "xml.h"
+
+#include <openssl/evp.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define SINGLES_MAX 32u /* deletes at once that stand for one batch */
+
+/* ---- deleting many: in a batch, or one by one where that does not work */
+
+static void send_singles(struct operation *operation);
+
+static void
+on_single(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    uint32_t *status = &operation->io->statuses[exchange->offset];
+
+    *status = call_succeeded(exchange) ? BD_OK : call_failure(exchange, false);
+    if (*status == BD_ABSENT)
+        *status = BD_OK;
+    operation->in_flight--;
+    call_end(exchange);
+    send_singles(operation);
+}
+
+static void
+send_singles(struct operation *operation)
+{
+    struct bd_io *io = operation->io;
+
+    while (operation->next_name < io->name_count && operation->in_flight < SINGLES_MAX) {
+        uint32_t i = operation->next_name++;
+        struct exchange *exchange = call_begin(operation, "DELETE", io->names[i], on_single);
+
+        io->statuses[i] = BD_RETRY;
+        if (exchange == NULL)
+            continue;
+        exchange->is_write = true;
+        exchange->offset = i;
+        if (call_go(exchange))
+            operation->in_flight++;
+    }
+    if (operation->in_flight == 0 && operation->next_name == io->name_count)
+        operation_complete(operation, BD_OK);
+}
+
+struct batch {
+    struct operation *operation;
+    uint32_t next; /* stores answer in the order of asking, mostly */
+};
+
+static void
+one_deleted(void *arg, const char *key, const char *code, const char *message)
+{
+    struct batch *batch = arg;
+    struct operation *operation = batch->operation;
+    struct bd_io *io = operation->io;
+    size_t prefix_bytes = strlen(operation->s3->prefix);
+    uint32_t i = 0, at = 0;
+
+    if (strncmp(key, operation->s3->prefix, prefix_bytes) != 0)
+        return;
+    for (; i < io->name_count; i++) {
+        at = (batch->next + i) % io->name_count;
+        if (strcmp(io->names[at], key + prefix_bytes) == 0)
+            break;
+    }
+    if (i == io->name_count)
+        return;
+    batch->next = at + 1;
+    if (code == NULL || strcmp(code, "NoSuchKey") == 0) {
+        io->statuses[at] = BD_OK;
+    } else {
+        const struct answer none = { .http_status = 200 };
+        struct s3_error error = { 0 };
+
+        snprintf(error.code, sizeof error.code, "%s", code);
+        io->statuses[at] = status_of(&none, &error, true, false).status;
+        operation_explain(operation, "DeleteObjects: %s: %s: %s", key, code, message);
+    }
+}
+
+static void
+on_batch(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    struct bd_io *io = operation->io;
+    struct batch batch = { .operation = operation };
+    struct s3_delete_result result = { .result = one_deleted, .arg = &batch };
+    enum bd_status status;
+    char why[128];
+
+    for (uint32_t i = 0; i < io->name_count; i++)
+        io->statuses[i] = BD_RETRY; /* what the answer does not name is not done */
+    if (call_succeeded(exchange)) {
+        /* An answer that can't be read was one all the same: nothing of it comes later. */
+        if (!xml_parse_delete_result(exchange->answer.body, exchange->answer.body_bytes, &result,
+                                     why, sizeof why))
+            operation_explain(operation, "the answer to DeleteObjects cannot be read: %s", why);
+        call_end(exchange);
+        operation_complete(operation, BD_OK);
+        return;
+    }
+    status = call_failure(exchange, false);
+    if (status == BD_UNSUPPORTED || status == BD_INVALID
+        || (status == BD_RETRY && exchange->answer.http_status >= 500)) {
+        if (status == BD_UNSUPPORTED)
+            operation->s3->delete_single = true;
+        call_end(exchange);
+        send_singles(operation);
+        return;
+    }
+    call_end(exchange);
+    operation_complete(operation, status);
+}
+
+static bool
+digest_add(struct exchange *exchange, enum s3_digest kind)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char text[2 * EVP_MAX_MD_SIZE];
+    size_t bytes;
+
+    if (!EVP_Q_digest(NULL, kind == DIGEST_MD5 ? "MD5" : "SHA256", NULL, exchange->request.body,
+                      exchange->request.body_bytes, digest, &bytes))
+        return false;
+    EVP_EncodeBlock((unsigned char *)text, digest, (int)bytes);
+    headers_add(&exchange->request.headers,
+                kind == DIGEST_MD5 ? "content-md5" : "x-amz-checksum-sha256", text);
+    return true;
+}
+
+bool
+send_delete_many(struct operation *operation)
+{
+    struct s3 *s3 = operation->s3;
+    struct bd_io *io = operation->io;
+    struct exchange *exchange;
+    struct http_request *request;
+
+    if (s3->delete_single) {
+        send_singles(operation);
+        return true;
+    }
+    exchange = call_begin(operation, "POST", NULL, on_batch);
+    if (exchange == NULL)
+        return false;
+    request = &exchange->request;
+    exchange->is_write = true;
+    exchange->body_bytes_max = RESULT_BYTES_MAX;
+    exchange->owned_body =
+        xml_delete_request(s3->prefix, io->names, io->name_count, &request->body_bytes);
+    request->body = exchange->owned_body;
+    call_query(exchange, "delete", "");
+    headers_add(&request->headers, "content-type", "application/xml");
+    if (request->body == NULL || !digest_add(exchange, s3->profile->delete_digest)
+        || !sha256_hex(request->body, request->body_bytes, operation->payload_sha256)) {
+        call_end(exchange);
+        send_singles(operation);
+        return true;
+    }
+    request->payload_sha256 = operation->payload_sha256;
+    return call_go(exchange);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET, HEAD, PUT and DELETE of one object. */
+#include "call.h"
+
+#include <bucketdisk/sdk.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- GET and HEAD */
+
+static void
+give_properties(struct operation *operation, const struct answer *answer)
+{
+    const struct bd_host *host = operation->s3->host;
+
+    if (answer->etag[0] != '\0')
+        host->tag_set(operation->io, answer->etag);
+    if (answer->encoding[0] != '\0')
+        host->encoding_set(operation->io, answer->encoding);
+    for (unsigned i = 0; i < answer->attr_count; i++)
+        host->attr_add(operation->io, answer->attrs[i].name, answer->attrs[i].value,
+                       answer->attrs[i].value_bytes);
+}
+
+static void
+on_get(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    struct bd_io *io = operation->io;
+    const struct answer *answer = &exchange->answer;
+    enum bd_status status = BD_OK;
+
+    if (!exchange->has_failed && answer->http_status == 416 && answer->has_total_bytes) {
+        io->len = 0;
+        io->object_bytes = answer->total_bytes;
+    } else if (!call_succeeded(exchange)) {
+        call_fail(exchange, true);
+        return;
+    } else {
+        io->len = exchange->data_bytes;
+        io->object_bytes = answer->has_total_bytes     ? answer->total_bytes
+                           : answer->has_content_bytes ? answer->content_bytes
+                                                       : exchange->stream_bytes;
+    }
+    if (answer->is_encoding_cut) {
+        operation_explain(operation, "the Content-Encoding of %s is longer than %u bytes", io->name,
+                          BD_ENCODING_BYTES_MAX);
+        status = BD_CORRUPT;
+    } else if (!bd_conditions_hold(io, answer->etag)) {
+        status = BD_CONDITION; /* a server that does not look at conditions of GET */
+    } else {
+        give_properties(operation, answer);
+    }
+    call_end(exchange);
+    operation_complete(operation, status);
+}
+
+bool
+send_get(struct operation *operation)
+{
+    struct bd_io *io = operation->io;
+    struct exchange *exchange = call_begin(operation, "GET", io->name, on_get);
+    char range[64];
+
+    if (exchange == NULL)
+        return false;
+    exchange->data = io->data;
+    exchange->cap = io->cap;
+    exchange->offset = io->offset;
+    if (io->offset > 0 && io->cap > 0) {
+        snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, io->offset,
+                 io->offset + io->cap - 1);
+        headers_add(&exchange->request.headers, "range", range);
+    }
+    call_condition(exchange, "if-match", io->if_match, false);
+    call_condition(exchange, "if-none-match", io->if_none_match, false);
+    return call_go(exchange);
+}
+
+/* A 404 to a HEAD has no body to say what is missing, nor that it is the store who says so: absent is what a GET's
+ * answer calls so. */
+static void
+on_missing(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+
+    if (!call_succeeded(exchange)
+        && (exchange->has_failed || exchange->answer.http_status != 416)) {
+        call_fail(exchange, false);
+        return;
+    }
+    operation_explain(operation, "HEAD %s: 404, but GET finds it", exchange->request.path);
+    call_end(exchange);
+    operation_complete(operation, BD_RETRY);
+}
+
+static bool
+send_missing(struct operation *operation)
+{
+    struct exchange *exchange = call_begin(operation, "GET", operation->io->name, on_missing);
+
+    if (exchange == NULL)
+        return false;
+    headers_add(&exchange->request.headers, "range", "bytes=0-0");
+    return call_go(exchange);
+}
+
+static void
+on_head(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    struct bd_io *io = operation->io;
+
+    if (!exchange->has_failed && exchange->answer.http_status == 404) {
+        call_end(exchange);
+        if (!send_missing(operation))
+            operation_complete(operation, operation->status);
+        return;
+    }
+    if (!call_succeeded(exchange)) {
+        call_fail(exchange, false);
+        return;
+    }
+    io->object_bytes = exchange->answer.content_bytes;
+    give_properties(operation, &exchange->answer);
+    call_end(exchange);
+    operation_complete(operation, BD_OK);
+}
+
+bool
+send_head(struct operation *operation)
+{
+    struct exchange *exchange = call_begin(operation, "HEAD", operation->io->name, on_head);
+
+    return exchange != NULL && call_go(exchange);
+}
+
+/* ---- PUT */
+
+/* The tag that we hold against the one that is stored: equal means that this store compares
+ * them with the quotes, which we sent. */
+static void
+on_tag(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    struct s3 *s3 = operation->s3;
+    bool is_there = call_succeeded(exchange);
+
+    if (!is_there && (exchange->has_failed || exchange->answer.http_status != 404)) {
+        call_fail(exchange,
+                  false); /* which of the two it was is still open, but nothing has been written */
+        return;
+    }
+    s3->etag_bare = is_there && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
+    s3->is_etag_style_known = s3->etag_bare;
+    call_end(exchange);
+    if (!s3->etag_bare)
+        operation_complete(operation, BD_CONDITION);
+    else if (!send_put(operation))
+        operation_complete(operation, operation->status);
+}
+
+static bool
+send_tag(struct operation *operation)
+{
+    struct exchange *exchange = call_begin(operation, "HEAD", operation->io->name, on_tag);
+
+    return exchange != NULL && call_go(exchange);
+}
+
+static void
+on_put(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    struct s3 *s3 = operation->s3;
+    struct bd_io *io = operation->io;
+    bool has_condition = io->if_match != NULL || io->if_none_match != NULL;
+    enum bd_status status;
+
+    if (call_succeeded(exchange)) {
+        if (io->if_match != NULL)
+            s3->is_etag_style_known = true;
+        if (exchange->answer.etag[0] != '\0')
+            s3->host->tag_set(io, exchange->answer.etag);
+        call_end(exchange);
+        operation_complete(operation, BD_OK);
+        return;
+    }
+    status = call_failure(exchange, has_condition);
+    call_end(exchange);
+    if (status == BD_CONDITION && io->if_match != NULL && !s3->is_etag_style_known) {
+        if (!send_tag(operation))
+            operation_complete(operation, operation->status);
+        return;
+    }
+    if (status == BD_ABSENT) /* of a PUT: what If-Match names is not there */
+        status = io->if_match != NULL ? BD_CONDITION : BD_RETRY;
+    operation_complete(operation, status);
+}
+
+static void
+add_put_headers(struct s3 *s3, struct headers *headers, const struct bd_io *io)
+{
+    const struct s3_options *options = s3->options;
+
+    headers_add(headers, "content-type",
+                io->media_type != NULL ? io->media_type : "application/octet-stream");
+    headers_add(headers, "cache-control", "no-transform");
+    if (io->encoding != NULL)
+        headers_add(headers, "content-encoding", io->encoding);
+    if (s3->acl != NULL)
+        headers_add(headers, "x-amz-acl", s3->acl);
+    if (options->storage_class != NULL || options->rrs)
+        headers_add(headers, "x-amz-storage-class",
+                    options->storage_class != NULL ? options->storage_class : "REDUCED_REDUNDANCY");
+    if (options->sse != NULL)
+        headers_add(headers, "x-amz-server-side-encryption", options->sse);
+    if (options->sse_key_id != NULL)
+        headers_add(headers, "x-amz-server-side-encryption-aws-kms-key-id", options->sse_key_id);
+    for (uint32_t i = 0; i < io->attr_count; i++) {
+        const struct bd_attr *attr = bd_io_attr(io, i);
+        char name[128];
+
+        snprintf(name, sizeof name, "x-amz-meta-%s", attr->name);
+        headers_add_bytes(headers, name, attr->value, attr->value_bytes);
+    }
+}
+
+bool
+send_put(struct operation *operation)
+{
+    struct bd_io *io = operation->io;
+    struct exchange *exchange = call_begin(operation, "PUT", io->name, on_put);
+    struct http_request *request;
+
+    if (exchange == NULL)
+        return false;
+    request = &exchange->request;
+    exchange->is_write = true;
+    request->body = io->body_bytes > 0 ? io->body : "";
+    request->body_bytes = io->body_bytes;
+    request->payload_sha256 =
+        operation->s3->signs_payload ? operation->payload_sha256 : UNSIGNED_PAYLOAD;
+    add_put_headers(operation->s3, &request->headers, io);
+    call_condition(exchange, "if-match", io->if_match, operation->s3->etag_bare);
+    call_condition(exchange, "if-none-match", io->if_none_match, operation->s3->etag_bare);
+    return call_go(exchange);
+}
+
+/* ---- DELETE */
+
+static void
+on_delete(struct exchange *exchange)
+{
+    struct operation *operation = exchange->owner;
+    bool has_condition = operation->io->if_match != NULL;
+    enum bd_status status =
+        call_succeeded(exchange) ? BD_OK : call_failure(exchange, has_condition);
+
+    call_end(exchange);
+    if (status == BD_ABSENT)
+        status = has_condition ? BD_CONDITION : BD_OK;
+    operation_complete(operation, status);
+}
+
+bool
+send_delete(struct operation *operation)
+{
+    struct bd_io *io = operation->io;
+    struct exchange *exchange = call_begin(operation, "DELETE", io->name, on_delete);
+
+    if (exchange == NULL)
+        return false;
+    exchange->is_write = true;
+    call_condition(exchange, "if-match", io->if_match, operation->s3->etag_bare);
+    return call_go(exchange);
+}
