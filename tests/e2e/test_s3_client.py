@@ -321,6 +321,7 @@ class S3backer(Client):
 
         def refused(file):
             disk.write_at(file, 0, b"theirs")
+            disk.wait_until("the block that its fsync did not wait for", lambda: len(store.objects()) == 2)
             before = store.snapshot()
             status, text = disk.Disk(self, SIZE, "64K", store=store).refused()
             self.assertGreater(status, 0)
