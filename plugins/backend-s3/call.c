@@ -84,7 +84,7 @@ call_go(struct exchange *exchange)
 
     if (!sign(operation->s3, exchange) || exchange->request.headers.is_overfull) {
         operation_explain(operation,
-                          "the request's headers do not fit, or hold control characters");
+                          "the request's headers do not fit, or hold what no header can");
         operation->status = BD_INVALID;
         call_end(exchange);
         return false;
@@ -236,13 +236,25 @@ call_failure(struct exchange *exchange, bool has_condition)
 bool
 call_succeeded(const struct exchange *exchange)
 {
+    const struct answer *answer = &exchange->answer;
     struct s3_error error;
 
-    if (exchange->has_failed || exchange->answer.http_status < 200
-        || exchange->answer.http_status > 299)
+    if (exchange->has_failed || answer->http_status < 200 || answer->http_status > 299)
         return false;
-    return exchange->answer.body_bytes == 0
-           || !xml_parse_error(exchange->answer.body, exchange->answer.body_bytes, &error);
+    return answer->body_bytes == 0 || !xml_parse_error(answer->body, answer->body_bytes, &error);
+}
+
+bool
+call_deleted(const struct exchange *exchange)
+{
+    return call_succeeded(exchange)
+           && (exchange->answer.http_status == 204 || exchange->answer.body_bytes == 0);
+}
+
+bool
+call_is_of_store(const struct exchange *exchange)
+{
+    return exchange->answer.etag[0] != '\0' || exchange->answer.request_id[0] != '\0';
 }
 
 void

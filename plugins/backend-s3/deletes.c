@@ -22,7 +22,7 @@ on_single(struct exchange *exchange)
     struct operation *operation = exchange->owner;
     uint32_t *status = &operation->io->statuses[exchange->offset];
 
-    *status = call_succeeded(exchange) ? BD_OK : call_failure(exchange, false);
+    *status = call_deleted(exchange) ? BD_OK : call_failure(exchange, false);
     if (*status == BD_ABSENT)
         *status = BD_OK;
     operation->in_flight--;
@@ -37,9 +37,12 @@ send_singles(struct operation *operation)
 
     while (operation->next_name < io->name_count && operation->in_flight < SINGLES_MAX) {
         uint32_t i = operation->next_name++;
-        struct exchange *exchange = call_begin(operation, "DELETE", io->names[i], on_single);
+        struct exchange *exchange;
 
         io->statuses[i] = BD_RETRY;
+        if (operation->s3->host->now_ns() >= io->deadline_ns)
+            continue;
+        exchange = call_begin(operation, "DELETE", io->names[i], on_single);
         if (exchange == NULL)
             continue;
         exchange->is_write = true;
@@ -100,17 +103,20 @@ on_batch(struct exchange *exchange)
     for (uint32_t i = 0; i < io->name_count; i++)
         io->statuses[i] = BD_RETRY; /* what the answer does not name is not done */
     if (call_succeeded(exchange)) {
-        /* An answer that can't be read was one all the same: nothing of it comes later. */
         if (!xml_parse_delete_result(exchange->answer.body, exchange->answer.body_bytes, &result,
-                                     why, sizeof why))
+                                     why, sizeof why)) {
             operation_explain(operation, "the answer to DeleteObjects cannot be read: %s", why);
+            for (uint32_t i = 0; i < io->name_count; i++)
+                io->statuses[i] = BD_UNKNOWN; /* whoever answered may have passed it on */
+        }
         call_end(exchange);
         operation_complete(operation, BD_OK);
         return;
     }
     status = call_failure(exchange, false);
-    if (status == BD_UNSUPPORTED || status == BD_INVALID
-        || (status == BD_RETRY && exchange->answer.http_status >= 500)) {
+    /* 400: a batch that the store does not understand.  500: s3rver's answer to one with a name that is not there. */
+    if (status == BD_UNSUPPORTED || (status == BD_INVALID && exchange->answer.http_status == 400)
+        || (status == BD_RETRY && exchange->answer.http_status == 500)) {
         if (status == BD_UNSUPPORTED)
             operation->s3->delete_single = true;
         call_end(exchange);
@@ -121,19 +127,19 @@ on_batch(struct exchange *exchange)
     operation_complete(operation, status);
 }
 
+/* Amazon and Swift demand it of this request, all others take it; of no other request a digest is made. */
 static bool
-digest_add(struct exchange *exchange, enum s3_digest kind)
+digest_add(struct exchange *exchange)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     char text[2 * EVP_MAX_MD_SIZE];
     size_t bytes;
 
-    if (!EVP_Q_digest(NULL, kind == DIGEST_MD5 ? "MD5" : "SHA256", NULL, exchange->request.body,
-                      exchange->request.body_bytes, digest, &bytes))
+    if (!EVP_Q_digest(NULL, "MD5", NULL, exchange->request.body, exchange->request.body_bytes,
+                      digest, &bytes))
         return false;
     EVP_EncodeBlock((unsigned char *)text, digest, (int)bytes);
-    headers_add(&exchange->request.headers,
-                kind == DIGEST_MD5 ? "content-md5" : "x-amz-checksum-sha256", text);
+    headers_add(&exchange->request.headers, "content-md5", text);
     return true;
 }
 
@@ -160,7 +166,7 @@ send_delete_many(struct operation *operation)
     request->body = exchange->owned_body;
     call_query(exchange, "delete", "");
     headers_add(&request->headers, "content-type", "application/xml");
-    if (request->body == NULL || !digest_add(exchange, s3->profile->delete_digest)
+    if (request->body == NULL || !digest_add(exchange)
         || !sha256_hex(request->body, request->body_bytes, operation->payload_sha256)) {
         call_end(exchange);
         send_singles(operation);

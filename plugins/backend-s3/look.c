@@ -3,28 +3,46 @@
 #include "look.h"
 
 #include "call.h"
+#include "xml.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+
+static bool
+any_key(void *arg, const char *key, uint64_t bytes, const char *tag)
+{
+    (void)arg, (void)key, (void)bytes, (void)tag;
+    return true;
+}
 
 static void
 on_look(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
+    struct s3_listing listing = { .entry = any_key };
+    const struct answer *answer = &exchange->answer;
     enum bd_status status = BD_OK;
+    char why[128];
 
     if (!call_succeeded(exchange)) {
         status = call_failure(exchange, false);
-        /* What will not get better by waiting. */
+        /* What will not get better by waiting; a name server that is not there yet may. */
         if (exchange->has_failed
-            && (exchange->code == CURLE_COULDNT_RESOLVE_HOST
-                || exchange->code == CURLE_PEER_FAILED_VERIFICATION
+            && (exchange->code == CURLE_PEER_FAILED_VERIFICATION
                 || exchange->code == CURLE_SSL_CACERT_BADFILE
                 || exchange->code == CURLE_SSL_CONNECT_ERROR))
             status = BD_INVALID;
         else if (exchange->has_failed && status == BD_RETRY)
-            status =
-                BD_UNKNOWN; /* nobody is there: no answer that could have taught us something */
+            status = BD_UNKNOWN; /* no answer that could have taught us something */
+        else if ((answer->http_status / 100 == 3 || answer->http_status == 404)
+                 && status == BD_RETRY && exchange->signed_era == operation->s3->era)
+            status = BD_INVALID;
+    } else if (!xml_parse_listing(answer->body, answer->body_bytes, &listing, why, sizeof why)) {
+        operation_explain(operation,
+                          "%s answers, but not as S3 does (%s); check --baseURL, and what is on "
+                          "the way",
+                          exchange->request.host, why);
+        status = BD_INVALID;
     }
     call_end(exchange);
     operation_complete(operation, status);

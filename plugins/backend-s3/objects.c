@@ -35,7 +35,7 @@ on_get(struct exchange *exchange)
     if (!exchange->has_failed && answer->http_status == 416 && answer->has_total_bytes) {
         io->len = 0;
         io->object_bytes = answer->total_bytes;
-    } else if (!call_succeeded(exchange)) {
+    } else if (!call_succeeded(exchange) || !call_is_of_store(exchange)) {
         call_fail(exchange, true);
         return;
     } else {
@@ -79,10 +79,9 @@ send_get(struct operation *operation)
     return call_go(exchange);
 }
 
-/* A 404 to a HEAD has no body to say what is missing, nor that it is the store who says so: absent is what a GET's
- * answer calls so. */
+/* The answer to a GET of the same key, which has a body to say what is missing or wrong. */
 static void
-on_missing(struct exchange *exchange)
+on_reason(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
 
@@ -91,15 +90,16 @@ on_missing(struct exchange *exchange)
         call_fail(exchange, false);
         return;
     }
-    operation_explain(operation, "HEAD %s: 404, but GET finds it", exchange->request.path);
+    operation_explain(operation, "HEAD %s: refused, but GET finds it", exchange->request.path);
     call_end(exchange);
     operation_complete(operation, BD_RETRY);
 }
 
+/* A little of the object `name`: its headers, or what is wrong with it. */
 static bool
-send_missing(struct operation *operation)
+send_little(struct operation *operation, void (*done)(struct exchange *exchange))
 {
-    struct exchange *exchange = call_begin(operation, "GET", operation->io->name, on_missing);
+    struct exchange *exchange = call_begin(operation, "GET", operation->io->name, done);
 
     if (exchange == NULL)
         return false;
@@ -107,24 +107,27 @@ send_missing(struct operation *operation)
     return call_go(exchange);
 }
 
+/* A failed HEAD says neither what is missing or wrong, nor that it is the store who says so: absent is what the
+ * answer to a GET calls so. */
 static void
 on_head(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     struct bd_io *io = operation->io;
+    const struct answer *answer = &exchange->answer;
 
-    if (!exchange->has_failed && exchange->answer.http_status == 404) {
+    if (!exchange->has_failed && answer->http_status / 100 == 4 && answer->region[0] == '\0') {
         call_end(exchange);
-        if (!send_missing(operation))
+        if (!send_little(operation, on_reason))
             operation_complete(operation, operation->status);
         return;
     }
-    if (!call_succeeded(exchange)) {
+    if (!call_succeeded(exchange) || !call_is_of_store(exchange)) {
         call_fail(exchange, false);
         return;
     }
-    io->object_bytes = exchange->answer.content_bytes;
-    give_properties(operation, &exchange->answer);
+    io->object_bytes = answer->content_bytes;
+    give_properties(operation, answer);
     call_end(exchange);
     operation_complete(operation, BD_OK);
 }
@@ -140,34 +143,40 @@ send_head(struct operation *operation)
 /* ---- PUT */
 
 /* The tag that we hold against the one that is stored: equal means that this store compares
- * them with the quotes, which we sent. */
+ * them with the quotes, which we sent.  Until a put without them has succeeded, that is a guess. */
 static void
 on_tag(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     struct s3 *s3 = operation->s3;
-    bool is_there = call_succeeded(exchange);
+    enum bd_status status = BD_CONDITION;
 
-    if (!is_there && (exchange->has_failed || exchange->answer.http_status != 404)) {
-        call_fail(exchange,
-                  false); /* which of the two it was is still open, but nothing has been written */
-        return;
-    }
-    s3->etag_bare = is_there && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
-    s3->is_etag_style_known = s3->etag_bare;
+    if (!call_succeeded(exchange))
+        status = call_failure(exchange, false);
+    else if (strcmp(exchange->answer.etag, operation->io->if_match) == 0)
+        s3->etag_bare = true;
     call_end(exchange);
+    /* Which of the two it was may still be open, but nothing has been written. */
     if (!s3->etag_bare)
-        operation_complete(operation, BD_CONDITION);
+        operation_complete(operation, status == BD_ABSENT ? BD_CONDITION : status);
     else if (!send_put(operation))
         operation_complete(operation, operation->status);
 }
 
-static bool
-send_tag(struct operation *operation)
+/* The condition of a put did not hold. */
+static void
+condition_failed(struct operation *operation)
 {
-    struct exchange *exchange = call_begin(operation, "HEAD", operation->io->name, on_tag);
+    struct s3 *s3 = operation->s3;
 
-    return exchange != NULL && call_go(exchange);
+    if (operation->io->if_match == NULL || s3->is_etag_style_known) {
+        operation_complete(operation, BD_CONDITION);
+    } else if (s3->etag_bare) {
+        s3->etag_bare = false; /* guessed wrong */
+        operation_complete(operation, BD_CONDITION);
+    } else if (!send_little(operation, on_tag)) {
+        operation_complete(operation, operation->status);
+    }
 }
 
 static void
@@ -179,7 +188,7 @@ on_put(struct exchange *exchange)
     bool has_condition = io->if_match != NULL || io->if_none_match != NULL;
     enum bd_status status;
 
-    if (call_succeeded(exchange)) {
+    if (call_succeeded(exchange) && call_is_of_store(exchange)) {
         if (io->if_match != NULL)
             s3->is_etag_style_known = true;
         if (exchange->answer.etag[0] != '\0')
@@ -190,14 +199,12 @@ on_put(struct exchange *exchange)
     }
     status = call_failure(exchange, has_condition);
     call_end(exchange);
-    if (status == BD_CONDITION && io->if_match != NULL && !s3->is_etag_style_known) {
-        if (!send_tag(operation))
-            operation_complete(operation, operation->status);
-        return;
-    }
     if (status == BD_ABSENT) /* of a PUT: what If-Match names is not there */
         status = io->if_match != NULL ? BD_CONDITION : BD_RETRY;
-    operation_complete(operation, status);
+    if (status == BD_CONDITION)
+        condition_failed(operation);
+    else
+        operation_complete(operation, status);
 }
 
 static void
@@ -221,8 +228,14 @@ add_put_headers(struct s3 *s3, struct headers *headers, const struct bd_io *io)
         headers_add(headers, "x-amz-server-side-encryption-aws-kms-key-id", options->sse_key_id);
     for (uint32_t i = 0; i < io->attr_count; i++) {
         const struct bd_attr *attr = bd_io_attr(io, i);
+        const char *value = attr->value;
         char name[128];
 
+        /* A header would lose what stands at its ends. */
+        if (attr->value_bytes > 0
+            && (strchr(" \t", value[0]) != NULL
+                || strchr(" \t", value[attr->value_bytes - 1]) != NULL))
+            headers->is_overfull = true;
         snprintf(name, sizeof name, "x-amz-meta-%s", attr->name);
         headers_add_bytes(headers, name, attr->value, attr->value_bytes);
     }
@@ -256,8 +269,7 @@ on_delete(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     bool has_condition = operation->io->if_match != NULL;
-    enum bd_status status =
-        call_succeeded(exchange) ? BD_OK : call_failure(exchange, has_condition);
+    enum bd_status status = call_deleted(exchange) ? BD_OK : call_failure(exchange, has_condition);
 
     call_end(exchange);
     if (status == BD_ABSENT)

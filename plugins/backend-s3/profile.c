@@ -15,7 +15,7 @@
 static const struct s3_profile profiles[] = {
     { .name = "generic", .if_put = true, .idle_s = 20 },
     { .name = "amazon", .hosts = { ".amazonaws.com", ".amazonaws.com.cn" },
-      .is_vhost = true, .if_put = true, .if_delete = true, .idle_s = 15 },
+      .region_in_host = true, .is_vhost = true, .if_put = true, .if_delete = true, .idle_s = 15 },
     { .name = "backblaze", .hosts = { ".backblazeb2.com" }, .region_in_host = true, .idle_s = 20 },
     { .name = "ceph", .if_put = true, .etag_bare = true, .idle_s = 60 },
     { .name = "cloudflare", .hosts = { ".r2.cloudflarestorage.com" }, .region = "auto",
@@ -76,7 +76,8 @@ profile_region(const struct s3_profile *profile, const char *host, char *region,
         return;
     while (begin > host && begin[-1] != '.')
         begin--;
-    if (end == begin || (size_t)(end - begin) >= region_bytes)
+    if (end == begin || (size_t)(end - begin) >= region_bytes || strncasecmp(begin, "s3.", 3) == 0
+        || strncasecmp(begin, "s3-", 3) == 0)
         return;
     memcpy(region, begin, (size_t)(end - begin));
     region[end - begin] = '\0';

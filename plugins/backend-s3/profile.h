@@ -9,25 +9,20 @@
 
 #include <stdbool.h>
 
-enum s3_digest {
-    DIGEST_MD5, /* Content-MD5, the one that every store knows */
-    DIGEST_SHA256,
-};
-
 struct s3_profile {
-    const char *name;             /* of --s3-store */
-    const char *hosts[4];         /* ends of host names that mean this store */
-    const char *region;           /* if the user names none; NULL: "us-east-1" */
-    bool region_in_host;          /* the label in front of the end is the region */
-    bool is_vhost;                /* bucket in the host name, if its name allows that */
-    bool if_put;                  /* worth asking for: conditions on PUT */
-    bool if_delete;               /* conditions on DELETE are honoured */
-    bool etag_bare;               /* If-Match wants the tag without quotes */
-    bool is_eventual;             /* may show for a while what was there before */
-    bool list_v1;                 /* ListObjectsV2 is not there */
-    bool delete_single;           /* DeleteObjects is not there, or slower than single ones */
-    enum s3_digest delete_digest; /* that DeleteObjects demands */
-    unsigned idle_s;              /* how long it keeps an idle connection, if it does not say */
+    const char *name;     /* of --s3-store */
+    const char *hosts[4]; /* ends of host names that mean this store */
+    const char *region;   /* if the user names none; NULL: "us-east-1" */
+    bool
+        region_in_host; /* the label in front of the end is the region, unless it is "s3" or "s3-..." */
+    bool is_vhost;      /* bucket in the host name, if its name allows that */
+    bool if_put;        /* worth asking for: conditions on PUT */
+    bool if_delete;     /* conditions on DELETE are honoured */
+    bool etag_bare;     /* If-Match wants the tag without quotes */
+    bool is_eventual;   /* may show for a while what was there before */
+    bool list_v1;       /* ListObjectsV2 is not there */
+    bool delete_single; /* DeleteObjects is not there, or slower than single ones */
+    unsigned idle_s;    /* how long it keeps an idle connection, if it does not say */
 };
 
 /* NULL-terminated, "auto" first: for the option's choices. */

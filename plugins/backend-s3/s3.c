@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REGION_DEFAULT "us-east-1"
 #define FIELD(member) BD_FIELD(struct s3_options, member)
 
 static const char *const auth_versions[] = { "aws4", "aws2", NULL };
@@ -110,6 +111,9 @@ s3_check(const void *options, char *why, size_t why_bytes)
         wrong = "--sse-key-id needs --sse=aws:kms";
     else if (opts->access_key != NULL && opts->access_key_env != NULL)
         wrong = "--accessKey and --accessKeyEnv contradict each other";
+    else if (!opts->imds_v2)
+        wrong = "version 2 of the metadata service is always tried first; --s3-imds-v1 allows "
+                "version 1, too";
     else if (opts->cacert != NULL && opts->insecure)
         wrong = "--cacert and --insecure contradict each other";
     if (wrong == NULL)
@@ -166,58 +170,69 @@ base_url_of(const struct s3_options *options)
     return url != NULL && url[0] != '\0' ? url : NULL;
 }
 
+/* The same bucket by any of its URLs is the same store; the names of Amazon's buckets are unique in each of its
+ * partitions. */
+static void
+name_it(struct s3 *s3)
+{
+    const char *place = s3->endpoint.server, *path = s3->endpoint.path;
+
+    if (strcmp(profile_of(0, place)->name, "amazon") == 0) {
+        place = strstr(place, ".com.cn") != NULL ? "amazon-cn" : "amazon";
+        path = "/";
+    }
+    snprintf(s3->identity, sizeof s3->identity, "s3:%s%s%s/%s", place, path, s3->bucket,
+             s3->prefix);
+    snprintf(s3->display, sizeof s3->display, "s3://%s/%s", s3->bucket, s3->prefix);
+    s3->display[strlen(s3->display) - 1] = '\0';
+}
+
+/* What the user says, what the store's host name or kind says, what the environment says. */
+static void
+choose_region(struct s3 *s3, const char *of_environment)
+{
+    char of_store[sizeof s3->region] = "";
+
+    profile_region(s3->profile, s3->endpoint.server, of_store, sizeof of_store);
+    if (of_store[0] == '\0' && s3->profile->region != NULL)
+        strcpy(of_store, s3->profile->region);
+    snprintf(s3->region, sizeof s3->region, "%s",
+             s3->options->region != NULL ? s3->options->region
+             : of_store[0] != '\0'       ? of_store
+             : of_environment != NULL    ? of_environment
+                                         : REGION_DEFAULT);
+}
+
 /* Region and profile depend on each other through the host name. */
 static enum bd_status
 find_endpoint(struct s3 *s3)
 {
     const struct s3_options *options = s3->options;
+    char *of_environment = credentials_region(options->profile);
     struct endpoint_config config = {
         .base_url = base_url_of(options),
-        .region = "us-east-1",
+        .region = options->region != NULL  ? options->region
+                  : of_environment != NULL ? of_environment
+                                           : REGION_DEFAULT,
         .bucket = s3->bucket,
         .is_tls = options->ssl,
         .must_vhost = options->vhost,
     };
-    char *region = NULL;
     char why[512];
+    bool is_made = endpoint_server(&config, &s3->endpoint, why, sizeof why);
 
-    if (options->region == NULL)
-        region = credentials_region(options->profile);
-    snprintf(s3->region, sizeof s3->region, "%s",
-             options->region != NULL ? options->region
-             : region != NULL        ? region
-                                     : "");
-    free(region);
-    if (config.base_url == NULL && s3->region[0] != '\0')
+    if (is_made) {
+        s3->profile = profile_of(options->store, s3->endpoint.server);
+        name_it(s3);
+        choose_region(s3, of_environment);
         config.region = s3->region;
-    if (!endpoint_server(&config, &s3->endpoint, why, sizeof why))
-        goto invalid;
-    s3->profile = profile_of(options->store, s3->endpoint.server);
-    if (options->region == NULL)
-        profile_region(s3->profile, s3->endpoint.server, s3->region, sizeof s3->region);
-    if (s3->region[0] == '\0')
-        strcpy(s3->region, s3->profile->region != NULL ? s3->profile->region : "us-east-1");
-    config.region = s3->region;
-    config.wants_vhost = options->vhost || (s3->profile->is_vhost && !options->no_vhost);
-    if (!endpoint_make(&config, &s3->endpoint, why, sizeof why))
-        goto invalid;
-    return BD_OK;
-
-invalid:
-    s3->host->log(s3->host, BD_ERROR, "%s", why);
-    return BD_INVALID;
-}
-
-/* The same bucket by any of its URLs is the same store; Amazon's bucket names are unique. */
-static void
-name_it(struct s3 *s3)
-{
-    bool is_amazon = strcmp(s3->profile->name, "amazon") == 0;
-
-    snprintf(s3->identity, sizeof s3->identity, "s3:%s/%s/%s",
-             is_amazon ? "amazon" : s3->endpoint.server, s3->bucket, s3->prefix);
-    snprintf(s3->display, sizeof s3->display, "s3://%s/%s", s3->bucket, s3->prefix);
-    s3->display[strlen(s3->display) - 1] = '\0';
+        config.wants_vhost = options->vhost || (s3->profile->is_vhost && !options->no_vhost);
+        is_made = endpoint_make(&config, &s3->endpoint, why, sizeof why);
+    }
+    free(of_environment);
+    if (!is_made)
+        s3->host->log(s3->host, BD_ERROR, "%s", why);
+    return is_made ? BD_OK : BD_INVALID;
 }
 
 static enum bd_status
@@ -275,7 +290,6 @@ s3_open(const struct bd_host *host, const void *options, const struct bd_lower *
         status = find_endpoint(s3);
     if (status != BD_OK)
         goto failed;
-    name_it(s3);
     s3->etag_bare = s3->is_etag_style_known = s3->profile->etag_bare;
     s3->list_v1 = s3->profile->list_v1;
     s3->delete_single = s3->profile->delete_single;

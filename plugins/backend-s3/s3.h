@@ -35,7 +35,7 @@ struct s3 {
     const struct s3_options *options;
     char bucket[BUCKET_BYTES_MAX + 1];
     char prefix[BD_NAME_BYTES_MAX + 1]; /* of all keys; "" or ends in '/' */
-    char identity[2048];
+    char identity[3072];
     char display[1400];
     const struct s3_profile *profile;
     bool signs_payload;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#define NOT_S3 "it does not look like an answer of S3; check --baseURL, and what is on the way"
 #define NOT_ALLOWED                                                                                \
     "the credentials must allow s3:GetObject, s3:PutObject, s3:DeleteObject, and "                 \
     "s3:ListBucket, without which a missing object looks forbidden"
@@ -67,13 +68,14 @@ static const struct {
     unsigned first, last;
     struct s3_verdict verdict;
 } statuses[] = {
-    { 301, 303, { BD_RETRY, REMEDY_REGION, "check --region and --baseURL" } },
+    /* S3 says why it fails.  What does not is a proxy's page or a wrong path's: neither proof that an object
+     * is absent, nor a reason to give up at once. */
+    { 200, 303, { BD_RETRY, REMEDY_NONE, NOT_S3 } },
     { 304, 304, { BD_CONDITION, REMEDY_NONE, "" } },
-    { 307, 308, { BD_RETRY, REMEDY_REGION, "check --region and --baseURL" } },
+    { 307, 308, { BD_RETRY, REMEDY_NONE, NOT_S3 } },
+    { 400, 400, { BD_RETRY, REMEDY_NONE, NOT_S3 } },
     { 401, 401, { BD_DENIED, REMEDY_NONE, "check the credentials" } },
-    { 403, 403, { BD_DENIED, REMEDY_NONE, NOT_ALLOWED } },
-    /* S3 says which: this 404 is a proxy's or a wrong path's, and no proof that an object is absent. */
-    { 404, 404, { BD_RETRY, REMEDY_NONE, "it does not look like an answer of S3; check --baseURL" } },
+    { 403, 404, { BD_RETRY, REMEDY_NONE, NOT_S3 } },
     { 405, 405, { BD_UNSUPPORTED, REMEDY_NONE, "" } },
     { 407, 407, { BD_DENIED, REMEDY_NONE, "the proxy wants a password: see http_proxy, https_proxy" } },
     { 408, 409, { BD_RETRY, REMEDY_NONE, "" } },
@@ -100,6 +102,11 @@ look_up(const struct answer *answer, const struct s3_error *error)
         if (strcmp(codes[i].code, error->code) == 0)
             return codes[i].verdict;
     }
+    /* A code that we do not know is the store's word all the same. */
+    if (error->code[0] != '\0' && answer->http_status == 403)
+        return (struct s3_verdict){ BD_DENIED, REMEDY_NONE, NOT_ALLOWED };
+    if (error->code[0] != '\0' && answer->http_status == 400)
+        return (struct s3_verdict){ BD_INVALID, REMEDY_NONE, "" };
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         if (answer->http_status >= statuses[i].first && answer->http_status <= statuses[i].last)
             return statuses[i].verdict;
@@ -119,13 +126,19 @@ status_of(const struct answer *answer, const struct s3_error *error, bool is_wri
             || strcmp(error->code, "InvalidArgument") == 0))
         verdict.status = BD_UNSUPPORTED;
     /* Without a body there is no code (HEAD), but there may be a region. */
-    if (error->code[0] == '\0' && answer->http_status == 400 && answer->region[0] != '\0')
+    if (error->code[0] == '\0' && answer->region[0] != '\0'
+        && (answer->http_status == 400 || answer->http_status / 100 == 3)
+        && answer->http_status != 304)
         verdict = (struct s3_verdict){ BD_RETRY, REMEDY_REGION, "check --region" };
+    /* Somebody took the request, and who knows what for. */
+    if (is_write && error->code[0] == '\0' && answer->http_status / 100 == 2)
+        verdict.status = BD_UNKNOWN;
     if (!is_write && verdict.status == BD_UNKNOWN)
         verdict.status = BD_RETRY;
     /* What failed inside may have been done: then its own repetition would find the condition broken, which
      * must be read as "mine". */
-    if (is_write && has_condition && verdict.status == BD_RETRY && answer->http_status >= 500)
+    if (is_write && has_condition && answer->http_status >= 500
+        && (verdict.status == BD_RETRY || verdict.status == BD_BUSY))
         verdict.status = BD_UNKNOWN;
     return verdict;
 }

@@ -14,8 +14,8 @@
  * Nothing was sent: not done.  Less of the body was handed to the kernel than Content-Length
  * says: the server cannot act on it: not done.  Else, for a write: unknown.  libcurl repeats a request by itself when
  * a kept-alive connection turns out dead before the first byte of an answer; that is right for
- * reads, and at no cost to anybody's budget, but of a write the first sending may have
- * arrived: it is stopped at the second on_send, and its outcome is unknown. */
+ * reads, and for a write of which a part only went out, and costs nobody's budget.  Of another write the first
+ * sending may have arrived: it is stopped at the second on_send, and its outcome is unknown. */
 #include "transfer.h"
 
 #include "debug.h"
@@ -57,7 +57,7 @@ struct transfers {
     /* The loop's thread only. */
     uint64_t timer_ns; /* when libcurl wants to be called; 0: never */
     unsigned idle_s;
-    struct exchange *active, *unused;
+    struct exchange *active, *unsent, *unused;
 };
 
 /* ---- one exchange */
@@ -197,13 +197,29 @@ on_data(char *data, size_t size, size_t count, void *arg)
                : 0;
 }
 
+/* Before the second sending libcurl's count is still that of the first. */
+static bool
+may_have_arrived(const struct exchange *exchange)
+{
+    curl_off_t uploaded = 0;
+
+    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    return (uint64_t)uploaded >= exchange->request.body_bytes;
+}
+
 static int
 on_send(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
     struct exchange *exchange = arg;
 
     (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
-    return ++exchange->sends > 1 && exchange->is_write ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+    if (exchange->sends++ == 0 || !exchange->is_write)
+        return CURL_PREREQFUNC_OK;
+    if (!may_have_arrived(exchange)) {
+        exchange->sends = 1; /* the first one does not count */
+        return CURL_PREREQFUNC_OK;
+    }
+    return CURL_PREREQFUNC_ABORT;
 }
 
 static unsigned
@@ -216,13 +232,17 @@ remaining_ms(const struct exchange *exchange)
                : 1;
 }
 
-/* What was sent and is not acknowledged for as long as one attempt may take will not be. */
+/* What was sent and is not acknowledged for as long as one attempt may take will not be.  Later attempts use
+ * this connection, too, so one that is late itself does not set the time. */
 static int
 on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
     const struct exchange *exchange = arg;
+    uint64_t progress_ms = exchange->transfers->config.progress_ms;
     unsigned timeout_ms = remaining_ms(exchange);
 
+    if (timeout_ms < progress_ms)
+        timeout_ms = (unsigned)progress_ms;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     return CURL_SOCKOPT_OK;
@@ -252,6 +272,8 @@ easy_new(struct exchange *exchange)
         return NULL;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* Else giving up waits for a resolver's thread, and with it this one, for as long as the name server takes. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
@@ -366,8 +388,9 @@ set_method(struct exchange *exchange)
     }
 }
 
-void
-exchange_send(struct exchange *exchange, const char *scheme)
+/* NULL, or why it cannot be sent. */
+static const char *
+send_now(struct exchange *exchange, const char *scheme)
 {
     struct transfers *transfers = exchange->transfers;
     const struct http_request *request = &exchange->request;
@@ -375,22 +398,41 @@ exchange_send(struct exchange *exchange, const char *scheme)
     int bytes = snprintf(url, sizeof url, "%s://%s%s%s%s", scheme, request->host, request->path,
                          request->query[0] != '\0' ? "?" : "", request->query);
 
-    answer_reset(&exchange->answer);
+    /* A write that leaves after its time may meet a successor of ours. */
+    if (transfers->host->now_ns() >= exchange->deadline_ns)
+        return "there was no time left to send the request";
     if (exchange->easy == NULL)
         exchange->easy = easy_new(exchange);
-    link_active(exchange);
-    if (exchange->easy == NULL || bytes < 0 || (size_t)bytes >= sizeof url || !set_headers(exchange)
-        || curl_easy_setopt(exchange->easy, CURLOPT_URL, url) != CURLE_OK) {
-        exchange->deadline_ns = 1; /* the next sweep ends it */
-        snprintf(exchange->why, sizeof exchange->why, "the request is too large, or out of memory");
-        return;
-    }
+    if (exchange->easy == NULL)
+        return "out of memory";
+    if (bytes < 0 || (size_t)bytes >= sizeof url || !set_headers(exchange))
+        return "the request is too large";
     set_method(exchange);
+    if (curl_easy_setopt(exchange->easy, CURLOPT_URL, url) != CURLE_OK)
+        return "out of memory";
     curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)remaining_ms(exchange));
     curl_easy_setopt(exchange->easy, CURLOPT_MAXAGE_CONN, (long)transfers->idle_s);
-    transfers->host->counter_add(transfers->requests, 1);
     if (curl_multi_add_handle(transfers->multi, exchange->easy) != CURLM_OK)
-        exchange->deadline_ns = 1;
+        return "out of memory";
+    return NULL;
+}
+
+void
+exchange_send(struct exchange *exchange, const char *scheme)
+{
+    struct transfers *transfers = exchange->transfers;
+    const char *why;
+
+    answer_reset(&exchange->answer);
+    why = send_now(exchange, scheme);
+    if (why == NULL) {
+        transfers->host->counter_add(transfers->requests, 1);
+        link_active(exchange);
+        return;
+    }
+    snprintf(exchange->why, sizeof exchange->why, "%s", why);
+    exchange->next = transfers->unsent;
+    transfers->unsent = exchange;
 }
 
 /* ---- the end of an exchange */
@@ -400,11 +442,9 @@ ended(struct exchange *exchange, CURLcode code)
 {
     struct transfers *transfers = exchange->transfers;
     const struct answer *answer = &exchange->answer;
-    curl_off_t uploaded = 0;
     long connects = 0;
 
     unlink_active(exchange);
-    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     curl_easy_getinfo(exchange->easy, CURLINFO_NUM_CONNECTS, &connects);
     curl_multi_remove_handle(transfers->multi, exchange->easy);
     transfers->host->counter_add(transfers->connections, connects);
@@ -419,8 +459,7 @@ ended(struct exchange *exchange, CURLcode code)
     exchange->is_unreachable = exchange->sends == 0;
     exchange->may_be_done =
         exchange->is_write
-        && (exchange->sends > 1
-            || (exchange->sends == 1 && (uint64_t)uploaded >= exchange->request.body_bytes));
+        && (exchange->sends > 1 || (exchange->sends == 1 && may_have_arrived(exchange)));
     if (exchange->sends > 1 && exchange->is_write)
         snprintf(exchange->why, sizeof exchange->why,
                  "the connection was closed when the request was sent");
@@ -433,20 +472,29 @@ static void
 sweep(struct transfers *transfers)
 {
     uint64_t now = transfers->host->now_ns();
-    struct exchange *exchange, *next;
+    struct exchange *exchange = transfers->active;
 
-    for (exchange = transfers->active; exchange != NULL; exchange = next) {
-        next = exchange->next;
-        if (now < exchange->deadline_ns + SWEEP_GRACE_NS)
+    while (exchange != NULL) {
+        if (now < exchange->deadline_ns + SWEEP_GRACE_NS) {
+            exchange = exchange->next;
             continue;
-        if (exchange->easy != NULL) {
-            ended(exchange, CURLE_OPERATION_TIMEDOUT);
-        } else {
-            unlink_active(exchange);
-            exchange->is_unreachable = true;
-            finish(exchange, "out of memory");
         }
-        next = transfers->active; /* done may have changed the list */
+        ended(exchange, CURLE_OPERATION_TIMEDOUT);
+        exchange = transfers->active; /* done may have changed the list */
+    }
+}
+
+/* What could not be sent at all. */
+static void
+reject(struct transfers *transfers)
+{
+    struct exchange *exchange;
+
+    while ((exchange = transfers->unsent) != NULL) {
+        transfers->unsent = exchange->next;
+        exchange->next = NULL;
+        exchange->has_failed = exchange->is_unreachable = true;
+        exchange->done(exchange);
     }
 }
 
@@ -546,6 +594,8 @@ wait_ms(const struct transfers *transfers)
 {
     uint64_t now, wait;
 
+    if (transfers->unsent != NULL)
+        return 0;
     if (transfers->timer_ns == 0)
         return transfers->active != NULL ? SWEEP_MS : -1;
     now = transfers->host->now_ns();
@@ -601,6 +651,7 @@ loop(void *arg)
             curl_multi_socket_action(transfers->multi, CURL_SOCKET_TIMEOUT, 0, &running);
         }
         reap(transfers);
+        reject(transfers);
         if (now >= swept_ns + SWEEP_MS * NS_PER_MS) {
             swept_ns = now;
             sweep(transfers);

@@ -57,7 +57,7 @@ def _temporary_directory():
 
 
 TMP = _temporary_directory()
-SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "LeakSanitizer has encountered", "WARNING: ThreadSanitizer",
                    "ERROR: ThreadSanitizer", "FATAL: ThreadSanitizer", "runtime error:", "Assertion `")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -379,6 +379,8 @@ def environment(story):
     return {**os.environ, "LC_ALL": "C", "no_proxy": "127.0.0.1,localhost",
             "ASAN_OPTIONS": f"{log}:exitcode=99:detect_leaks=1:quarantine_size_mb=16:{os.environ.get('ASAN_OPTIONS', '')}",
             "UBSAN_OPTIONS": f"{log}:print_stacktrace=1:{os.environ.get('UBSAN_OPTIONS', '')}",
+            # Its tracer crashes now and then in the thread-local memory of the libraries that a plugin brings (gcc 12).
+            "LSAN_OPTIONS": f"use_tls=0:{os.environ.get('LSAN_OPTIONS', '')}",
             "TSAN_OPTIONS": f"{log}:exitcode=99:second_deadlock_stack=1:{os.environ.get('TSAN_OPTIONS', '')}"}
 
 

@@ -111,9 +111,11 @@ TEST(profile, the_choices_are_the_profiles_in_order)
 TEST(profile, host_names_tell_whose_store_it_is)
 {
     static const char *const hosts[][3] = {
-        { "s3.eu-west-1.amazonaws.com", "amazon", "" },
-        { "s3.cn-north-1.amazonaws.com.cn", "amazon", "" },
+        { "s3.eu-west-1.amazonaws.com", "amazon", "eu-west-1" },
+        { "s3.cn-north-1.amazonaws.com.cn", "amazon", "cn-north-1" },
         { "S3.amazonaws.com:443", "amazon", "" },
+        { "s3-accelerate.amazonaws.com", "amazon", "" },
+        { "s3.wasabisys.com", "wasabi", "" },
         { "s3.amazonaws.com.evil.example", "generic", "" },
         { "s3.us-west-004.backblazeb2.com", "backblaze", "us-west-004" },
         { "fra1.digitaloceanspaces.com", "digitalocean", "fra1" },

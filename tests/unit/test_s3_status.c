@@ -21,6 +21,13 @@ static const struct {
     /* A proxy's 404 must never become a block of zeros. */
     { 404, "", READ, BD_RETRY, REMEDY_NONE },
     { 404, "NotFound", READ, BD_RETRY, REMEDY_NONE },
+    { 404, "", WRITE, BD_RETRY, REMEDY_NONE },
+    /* Nor its other pages a reason to give up, or to believe that something was written. */
+    { 400, "", WRITE, BD_RETRY, REMEDY_NONE },
+    { 403, "", WRITE, BD_RETRY, REMEDY_NONE },
+    { 302, "", WRITE, BD_RETRY, REMEDY_NONE },
+    { 200, "", READ, BD_RETRY, REMEDY_NONE },
+    { 200, "", WRITE, BD_UNKNOWN, REMEDY_NONE },
     { 304, "", READ, BD_CONDITION, REMEDY_NONE },
     { 412, "PreconditionFailed", CONDITIONAL, BD_CONDITION, REMEDY_NONE },
     { 409, "ConditionalRequestConflict", CONDITIONAL, BD_RETRY, REMEDY_NONE },
@@ -36,6 +43,7 @@ static const struct {
     { 500, "InternalError", WRITE, BD_RETRY, REMEDY_NONE },
     /* Its own repetition would break the condition. */
     { 500, "InternalError", CONDITIONAL, BD_UNKNOWN, REMEDY_NONE },
+    { 503, "SlowDown", CONDITIONAL, BD_UNKNOWN, REMEDY_NONE },
     { 502, "", WRITE, BD_UNKNOWN, REMEDY_NONE },
     { 504, "", WRITE, BD_UNKNOWN, REMEDY_NONE },
     { 522, "", WRITE, BD_UNKNOWN, REMEDY_NONE },
@@ -44,16 +52,17 @@ static const struct {
     { 400, "BadDigest", WRITE, BD_RETRY, REMEDY_NONE },
     { 403, "AccessDenied", READ, BD_DENIED, REMEDY_NONE },
     { 403, "SignatureDoesNotMatch", READ, BD_DENIED, REMEDY_NONE },
-    { 403, "", READ, BD_DENIED, REMEDY_NONE },
+    { 403, "", READ, BD_RETRY, REMEDY_NONE },
+    { 401, "", READ, BD_DENIED, REMEDY_NONE },
     { 403, "ExpiredToken", READ, BD_RETRY, REMEDY_CREDENTIALS },
     { 400, "ExpiredToken", WRITE, BD_RETRY, REMEDY_CREDENTIALS },
     { 403, "RequestTimeTooSkewed", READ, BD_RETRY, REMEDY_CLOCK },
     { 301, "PermanentRedirect", READ, BD_RETRY, REMEDY_REGION },
     { 307, "TemporaryRedirect", WRITE, BD_RETRY, REMEDY_REGION },
     { 400, "AuthorizationHeaderMalformed", READ, BD_RETRY, REMEDY_REGION },
-    { 301, "", READ, BD_RETRY, REMEDY_REGION },
+    { 301, "", READ, BD_RETRY, REMEDY_NONE },
     { 405, "", READ, BD_UNSUPPORTED, REMEDY_NONE },
-    { 400, "", READ, BD_INVALID, REMEDY_NONE },
+    { 400, "", READ, BD_RETRY, REMEDY_NONE },
     { 418, "", READ, BD_INVALID, REMEDY_NONE },
     { 507, "", WRITE, BD_FULL, REMEDY_NONE },
     { 403, "QuotaExceeded", WRITE, BD_FULL, REMEDY_NONE },
@@ -83,7 +92,10 @@ TEST(status, a_400_without_a_body_may_name_the_region)
     const struct answer answer = { .http_status = 400, .region = "eu-west-1" };
     const struct s3_error error = { 0 };
 
+    const struct answer redirect = { .http_status = 301, .region = "eu-west-1" };
+
     assert_int_equal(status_of(&answer, &error, false, false).remedy, REMEDY_REGION);
+    assert_int_equal(status_of(&redirect, &error, true, false).remedy, REMEDY_REGION);
 }
 
 TEST(status, nothing_but_a_missing_key_is_absent)
