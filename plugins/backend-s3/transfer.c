@@ -14,8 +14,8 @@
  * Nothing was sent: not done.  Less of the body was handed to the kernel than Content-Length
  * says: the server cannot act on it: not done.  Else, for a write: unknown.  libcurl repeats a request by itself when
  * a kept-alive connection turns out dead before the first byte of an answer; that is right for
- * reads, and for a write of which a part only went out, and costs nobody's budget.  Of another write the first
- * sending may have arrived: it is stopped at the second on_send, and its outcome is unknown. */
+ * reads, and costs nobody's budget, but of a write the first sending may have arrived: it is stopped at the second
+ * on_send, and its outcome is unknown. */
 #include "transfer.h"
 
 #include "debug.h"
@@ -197,29 +197,14 @@ on_data(char *data, size_t size, size_t count, void *arg)
                : 0;
 }
 
-/* Before the second sending libcurl's count is still that of the first. */
-static bool
-may_have_arrived(const struct exchange *exchange)
-{
-    curl_off_t uploaded = 0;
-
-    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    return (uint64_t)uploaded >= exchange->request.body_bytes;
-}
-
+/* How much of an earlier sending went out cannot be asked here: libcurl has begun to count anew. */
 static int
 on_send(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
     struct exchange *exchange = arg;
 
     (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
-    if (exchange->sends++ == 0 || !exchange->is_write)
-        return CURL_PREREQFUNC_OK;
-    if (!may_have_arrived(exchange)) {
-        exchange->sends = 1; /* the first one does not count */
-        return CURL_PREREQFUNC_OK;
-    }
-    return CURL_PREREQFUNC_ABORT;
+    return ++exchange->sends > 1 && exchange->is_write ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static unsigned
@@ -442,9 +427,11 @@ ended(struct exchange *exchange, CURLcode code)
 {
     struct transfers *transfers = exchange->transfers;
     const struct answer *answer = &exchange->answer;
+    curl_off_t uploaded = 0;
     long connects = 0;
 
     unlink_active(exchange);
+    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     curl_easy_getinfo(exchange->easy, CURLINFO_NUM_CONNECTS, &connects);
     curl_multi_remove_handle(transfers->multi, exchange->easy);
     transfers->host->counter_add(transfers->connections, connects);
@@ -459,7 +446,8 @@ ended(struct exchange *exchange, CURLcode code)
     exchange->is_unreachable = exchange->sends == 0;
     exchange->may_be_done =
         exchange->is_write
-        && (exchange->sends > 1 || (exchange->sends == 1 && may_have_arrived(exchange)));
+        && (exchange->sends > 1
+            || (exchange->sends == 1 && (uint64_t)uploaded >= exchange->request.body_bytes));
     if (exchange->sends > 1 && exchange->is_write)
         snprintf(exchange->why, sizeof exchange->why,
                  "the connection was closed when the request was sent");
