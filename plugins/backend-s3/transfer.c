@@ -47,6 +47,7 @@ struct transfers {
     CURLM *multi;
     int epoll_fd, wake_fd;
     void *thread;
+    bool has_proxy;
     atomic_bool is_stopping;
     void *requests, *connections, *unanswered; /* counters */
 
@@ -276,6 +277,8 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, exchange->transfers);
     curl_easy_setopt(easy, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)config->upload_bytes_s);
     curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)config->download_bytes_s);
+    if (!exchange->transfers->has_proxy)
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* else it looks for one for each request */
     if (config->ca_file != NULL)
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
     if (config->is_insecure) {
@@ -333,8 +336,7 @@ set_headers(struct exchange *exchange)
     /* Not signed: proxies rewrite them.  Whatever encoding a body has is ours, and stays.  As lines, not as options,
      * which libcurl formats twice, and that byte by byte. */
     is_done = is_done && line_add(&writer, "accept-encoding", ": ", "identity")
-              && line_add(&writer, "user-agent", ": ", "bucketdisk")
-              && line_add(&writer, "accept", ":", "");
+              && line_add(&writer, "user-agent", ": ", "bucketdisk");
     /* What libcurl would add to a body; its idea of a POST is a form. */
     if (is_done && exchange->request.body != NULL) {
         is_done = line_add(&writer, "expect", ":", "");
@@ -608,6 +610,20 @@ loop(void *arg)
 
 /* ---- life */
 
+/* May libcurl find a proxy in the environment? */
+static bool
+has_proxy(void)
+{
+    static const char *const names[] = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                         "ALL_PROXY" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (getenv(names[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool
 multi_init(struct transfers *transfers)
 {
@@ -637,6 +653,7 @@ transfers_new(const struct bd_host *host, const struct transfers_config *config)
     transfers->host = host;
     transfers->config = *config;
     transfers->idle_s = config->idle_s;
+    transfers->has_proxy = has_proxy();
     transfers->inbox_last = &transfers->inbox;
     pthread_mutex_init(&transfers->lock, NULL);
     transfers->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
