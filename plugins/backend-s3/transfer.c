@@ -35,6 +35,8 @@
 
 #define NS_PER_MS 1000000ull
 #define EVENTS_MAX 64
+#define SOCKETS_KNOWN 65536 /* by their numbers; of those above we ask the kernel more often */
+#define SOCKET_OURS 0x80u   /* beside CURL_POLL_…: libcurl closes it through us */
 #define CONNECTIONS_KEPT 1024L
 #define SWEEP_MS 1000
 #define SWEEP_GRACE_NS (500 * NS_PER_MS) /* libcurl's own timer comes first */
@@ -58,6 +60,7 @@ struct transfers {
     uint64_t timer_ns; /* when libcurl wants to be called; 0: never */
     unsigned idle_s;
     struct exchange *active, *unused;
+    uint8_t sockets[SOCKETS_KNOWN]; /* SOCKET_OURS, and what epoll watches it for */
 };
 
 /* ---- one exchange */
@@ -223,6 +226,8 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     const struct exchange *exchange = arg;
     unsigned timeout_ms = remaining_ms(exchange);
 
+    if (fd < SOCKETS_KNOWN)
+        exchange->transfers->sockets[fd] = SOCKET_OURS;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     return CURL_SOCKOPT_OK;
@@ -234,6 +239,8 @@ on_close(void *arg, curl_socket_t fd)
 {
     struct transfers *transfers = arg;
 
+    if (fd < SOCKETS_KNOWN)
+        transfers->sockets[fd] = 0;
     epoll_ctl(transfers->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     return close(fd);
 }
@@ -474,16 +481,20 @@ on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct transfers *transfers = arg;
     struct epoll_event event = { .data.fd = fd };
+    uint8_t none = 0, *socket = fd < SOCKETS_KNOWN ? &transfers->sockets[fd] : &none;
 
     (void)easy, (void)known;
-    if (what == CURL_POLL_REMOVE)
-        return 0; /* a connection is mostly used again at once; if not, see socket_event */
+    /* A connection is mostly used again at once; if not, see socket_event. */
+    if (what == CURL_POLL_REMOVE || *socket == (SOCKET_OURS | (unsigned)what))
+        return 0;
     if (what & CURL_POLL_IN)
         event.events |= EPOLLIN;
     if (what & CURL_POLL_OUT)
         event.events |= EPOLLOUT;
     if (epoll_ctl(transfers->epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0)
         epoll_ctl(transfers->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    if (*socket & SOCKET_OURS)
+        *socket = (uint8_t)(SOCKET_OURS | (unsigned)what);
     return 0;
 }
 
@@ -563,6 +574,8 @@ socket_event(struct transfers *transfers, const struct epoll_event *event)
 
     if (!is_watched(transfers, event->data.fd)) {
         epoll_ctl(transfers->epoll_fd, EPOLL_CTL_DEL, event->data.fd, NULL);
+        if (event->data.fd < SOCKETS_KNOWN)
+            transfers->sockets[event->data.fd] &= SOCKET_OURS;
         return;
     }
     if (event->events & EPOLLIN)
