@@ -106,6 +106,7 @@ static const char *const status_names[] = {
     [BD_UNSUPPORTED] = "not supported",
     [BD_FATAL] = "failed for good",
     [BD_DECLINED] = "declined",
+    [BD_BUSY] = "not done, the store asks for fewer requests at once",
 };
 
 const char *
@@ -121,7 +122,7 @@ status_name(enum bd_status status)
 static bool
 status_is_a_backends(uint32_t status)
 {
-    return status < BD_DECLINED;
+    return status <= BD_BUSY && status != BD_DECLINED;
 }
 
 static const char *
@@ -566,6 +567,7 @@ errno_of(enum bd_status status)
     case BD_UNSUPPORTED:
         return -EOPNOTSUPP;
     case BD_RETRY:
+    case BD_BUSY:
         return -EAGAIN;
     default:
         return -EIO;

@@ -11,6 +11,7 @@ enum exit_status {
 
 int cmd_mount(int argc, char **argv);
 int cmd_plugins(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 
 #endif

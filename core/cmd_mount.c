@@ -515,7 +515,8 @@ help(struct mount *mount, int word_count, char **words)
         printf(
             "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
             "       bucketdisk umount MOUNTPOINT\n"
-            "       bucketdisk plugins [options] [NAME ...]\n\n"
+            "       bucketdisk plugins [options] [NAME ...]\n"
+            "       bucketdisk probe [options] LOCATION\n\n"
             "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
             "what\n"
             "the backend calls the place: a bucket, a directory.  Names of options compare "

@@ -11,6 +11,7 @@ static const struct {
     { "mount", cmd_mount },
     { "umount", cmd_umount },
     { "plugins", cmd_plugins },
+    { "probe", cmd_probe },
 };
 
 int

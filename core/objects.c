@@ -4,8 +4,18 @@
  * Life of a request; everything after the first line runs on pool workers:
  *
  *   submit -> [PUT: encode] -> wait for a place -> attempt -> answer -> done
- *                                                     ^          |
- *                                                     +- pause <-+  RETRY, UNKNOWN, a bad body (twice)
+ *                                     ^                          |
+ *                                     +---------- pause <--------+  RETRY, BUSY, UNKNOWN, a bad body (twice)
+ *
+ * Places.  At most `limit` requests are in flight.  A request that pauses gives its place back: a store that
+ * refuses some is still asked for the others.  Whoever waits for a place stands in the order in which the
+ * requests came first, so one that comes back from a pause goes ahead of all that were never sent, and none
+ * starves.  (All of these were sent after it, so it finds its place in the line by passing only others that
+ * come back, too.)
+ *
+ * The limit is `in_flight_max` until the store answers BUSY, which halves it; each `limit` requests that end
+ * well raise it by one again.  What was sent before the last halving halves it no more: the store said so
+ * of the crowd as it was then.  `era` counts the halvings and is noted on each attempt.
  *
  * Sending the same bytes again is harmless whatever became of the attempt before, so a PUT or DELETE of
  * unknown outcome is simply repeated; that there was one is told upwards, where a different version of
@@ -36,7 +46,8 @@ struct objects {
     struct pool *pool;
     unsigned delete_max;
     unsigned list_max;
-    struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *unknown, *corrupt, *failed;
+    struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *busy, *unknown, *corrupt;
+    struct counter *failed;
     struct counter *bytes_read, *bytes_written;
 
     atomic_bool is_stalled; /* the user has been told */
@@ -45,7 +56,10 @@ struct objects {
 
     pthread_mutex_t lock; /* guards the rest */
     unsigned in_flight, in_flight_peak;
-    struct attempt *waiting, **waiting_last;
+    unsigned limit;           /* of in_flight, 1 to config.in_flight_max */
+    unsigned limit_successes; /* since the limit changed */
+    uint64_t era, next_age;
+    struct attempt *waiting, *waiting_last; /* by age */
 };
 
 /* All that one request needs below. */
@@ -60,8 +74,10 @@ struct attempt {
     } run;
     uint64_t started_ns;
     uint64_t pause_ns;
+    uint64_t age; /* the lower, the earlier it came for a place first; 0: did not yet */
+    uint64_t era; /* when it was sent */
+    bool has_place;
     unsigned bad_bodies;
-    bool has_seen_answer;
 
     object_name name;
     struct encoded encoded;
@@ -87,7 +103,7 @@ is_write(const struct object_req *req)
 
 /* ---- the end of a request */
 
-static void place_put(struct objects *objects);
+static void place_put(struct attempt *attempt, bool is_success);
 
 static void
 attempt_free(struct attempt *attempt)
@@ -111,8 +127,9 @@ finish(struct attempt *attempt, int rc)
 
     if (rc != 0)
         counter_add(objects->failed, 1);
+    if (attempt->has_place)
+        place_put(attempt, rc == 0);
     attempt_free(attempt);
-    place_put(objects);
     req->rc = rc;
     req->done(req);
 }
@@ -149,11 +166,12 @@ fail(struct attempt *attempt, int rc, const char *reason)
 /* ---- retrying */
 
 static void attempt_send(struct attempt *attempt);
+static void place_get(struct attempt *attempt);
 
 static void
 pause_over(struct task *task)
 {
-    attempt_send(container_of(task, struct attempt, run.task));
+    place_get(container_of(task, struct attempt, run.task));
 }
 
 /* Half of the pause is by chance, so that requests that failed together do not come back together. */
@@ -198,6 +216,7 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     else
         log_line(BD_DEBUG, "%s of %s: %s; again in %" PRIu64 " ms", op_words[attempt->req->op],
                  attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
+    place_put(attempt, false);
     counter_add(objects->retries, 1);
     if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
         attempt->pause_ns *=
@@ -213,6 +232,33 @@ settle(struct objects *objects)
 {
     if (atomic_load(&objects->is_stalled) && atomic_exchange(&objects->is_stalled, false))
         log_line(BD_INFO, "the store answers again");
+}
+
+/* Will it come right by asking again? */
+static bool
+is_passing(uint32_t status)
+{
+    return status == BD_RETRY || status == BD_BUSY || status == BD_UNKNOWN;
+}
+
+/* The store asks for fewer requests at once. */
+static void
+limit_lower(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    unsigned limit = 0;
+
+    counter_add(objects->busy, 1);
+    pthread_mutex_lock(&objects->lock);
+    if (attempt->era == objects->era) {
+        objects->era++;
+        objects->limit_successes = 0;
+        if (objects->limit > 1)
+            limit = objects->limit /= 2;
+    }
+    pthread_mutex_unlock(&objects->lock);
+    if (limit != 0)
+        log_line(BD_DEBUG, "the store is busy: at most %u requests at once now", limit);
 }
 
 /* ---- answers */
@@ -281,6 +327,7 @@ deleted_many(struct attempt *attempt)
     struct bd_io *io = &attempt->io->io;
     uint32_t left = 0;
     uint32_t worst = BD_OK;
+    bool is_busy = false;
 
     for (uint32_t i = 0; i < io->name_count; i++) {
         uint32_t status = attempt->statuses[i];
@@ -291,15 +338,18 @@ deleted_many(struct attempt *attempt)
         attempt->name_pointers[left++] = attempt->name_pointers[i];
         if (status == BD_UNKNOWN)
             attempt->req->unsettled_ns = clock_now_ns();
-        if (worst == BD_OK || worst == BD_RETRY || worst == BD_UNKNOWN)
+        is_busy = is_busy || status == BD_BUSY;
+        if (worst == BD_OK || is_passing(worst))
             worst = status;
     }
+    if (is_busy)
+        limit_lower(attempt);
     counter_add(objects->deletes, io->name_count - left);
     io->name_count = left;
     if (left == 0) {
         settle(objects);
         finish(attempt, 0);
-    } else if (worst == BD_RETRY || worst == BD_UNKNOWN) {
+    } else if (is_passing(worst)) {
         retry(attempt, io->retry_after_ms, "some objects were not deleted", -EIO);
     } else {
         fail(attempt, status_errno((enum bd_status)worst), status_name((enum bd_status)worst));
@@ -374,6 +424,10 @@ answered(struct backend_io *io, void *arg)
         counter_add(objects->unknown, 1);
         if (is_write(req))
             req->unsettled_ns = clock_now_ns();
+        retry(attempt, io->io.retry_after_ms, reason, -EIO);
+        return;
+    case BD_BUSY:
+        limit_lower(attempt);
         retry(attempt, io->io.retry_after_ms, reason, -EIO);
         return;
     case BD_RETRY:
@@ -459,46 +513,86 @@ attempt_send(struct attempt *attempt)
     backend_submit(attempt->io, answered, attempt);
 }
 
-/* Ends one request's stay among those in flight: the oldest one that waits takes its place. */
-static void
-place_put(struct objects *objects)
-{
-    struct attempt *next;
+/* ---- places in flight */
 
-    pthread_mutex_lock(&objects->lock);
-    next = objects->waiting;
-    if (next != NULL) {
-        objects->waiting = next->next;
-        if (objects->waiting == NULL)
-            objects->waiting_last = &objects->waiting;
-    } else {
-        objects->in_flight--;
+/* Give free places to those that wait.  Returns them, linked, for attempts_send without the lock. */
+static struct attempt *
+places_fill_locked(struct objects *objects)
+{
+    struct attempt *first = objects->waiting, *last = NULL;
+
+    while (objects->waiting != NULL && objects->in_flight < objects->limit) {
+        last = objects->waiting;
+        last->has_place = true;
+        last->era = objects->era;
+        objects->waiting = last->next;
+        objects->in_flight++;
     }
-    pthread_mutex_unlock(&objects->lock);
-    if (next != NULL)
-        attempt_send(next);
+    if (last == NULL)
+        return NULL;
+    last->next = NULL;
+    if (objects->in_flight > objects->in_flight_peak)
+        objects->in_flight_peak = objects->in_flight;
+    return first;
 }
 
+static void
+attempts_send(struct attempt *first)
+{
+    while (first != NULL) {
+        struct attempt *next = first->next; /* once sent, it may be gone */
+
+        attempt_send(first);
+        first = next;
+    }
+}
+
+static void
+place_put(struct attempt *attempt, bool is_success)
+{
+    struct objects *objects = attempt->objects;
+    struct attempt *next;
+
+    assert(attempt->has_place);
+    attempt->has_place = false;
+    pthread_mutex_lock(&objects->lock);
+    objects->in_flight--;
+    if (is_success && objects->limit < objects->config.in_flight_max
+        && ++objects->limit_successes >= objects->limit) {
+        objects->limit++;
+        objects->limit_successes = 0;
+    }
+    next = places_fill_locked(objects);
+    pthread_mutex_unlock(&objects->lock);
+    attempts_send(next);
+}
+
+/* Sends it, at once or when it is its turn. */
 static void
 place_get(struct attempt *attempt)
 {
     struct objects *objects = attempt->objects;
-    bool is_free;
+    struct attempt *before = NULL, *next;
 
     pthread_mutex_lock(&objects->lock);
-    is_free = objects->in_flight < objects->config.in_flight_max;
-    if (is_free) {
-        objects->in_flight++;
-        if (objects->in_flight > objects->in_flight_peak)
-            objects->in_flight_peak = objects->in_flight;
+    if (attempt->age == 0)
+        attempt->age = ++objects->next_age;
+    if (objects->waiting != NULL && objects->waiting_last->age < attempt->age) {
+        before = objects->waiting_last;
     } else {
-        attempt->next = NULL;
-        *objects->waiting_last = attempt;
-        objects->waiting_last = &attempt->next;
+        for (next = objects->waiting; next != NULL && next->age < attempt->age; next = next->next)
+            before = next;
     }
+    attempt->next = before != NULL ? before->next : objects->waiting;
+    if (before != NULL)
+        before->next = attempt;
+    else
+        objects->waiting = attempt;
+    if (attempt->next == NULL)
+        objects->waiting_last = attempt;
+    next = places_fill_locked(objects);
     pthread_mutex_unlock(&objects->lock);
-    if (is_free)
-        attempt_send(attempt);
+    attempts_send(next);
 }
 
 /* ---- making a request ready */
@@ -658,6 +752,18 @@ in_flight_max(void *arg)
     return value;
 }
 
+static uint64_t
+in_flight_limit(void *arg)
+{
+    struct objects *objects = arg;
+    uint64_t value;
+
+    pthread_mutex_lock(&objects->lock);
+    value = objects->limit;
+    pthread_mutex_unlock(&objects->lock);
+    return value;
+}
+
 unsigned
 objects_delete_max(const struct objects *objects)
 {
@@ -685,7 +791,7 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     objects->pool = pool;
     objects->delete_max = info->capabilities & BD_CAP_DELETE_MANY ? info->delete_many_max : 1;
     objects->list_max = info->list_max;
-    objects->waiting_last = &objects->waiting;
+    objects->limit = config->in_flight_max;
     atomic_init(&objects->jitter, (unsigned)clock_now_ns());
     pthread_mutex_init(&objects->lock, NULL);
     objects->gets = stats_counter(stats, "object_gets", "objects fetched");
@@ -696,6 +802,7 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     objects->bytes_read = stats_counter(stats, "object_bytes_read", "bytes of bodies fetched");
     objects->bytes_written = stats_counter(stats, "object_bytes_written", "bytes of bodies stored");
     objects->retries = stats_counter(stats, "object_retries", "attempts after the first");
+    objects->busy = stats_counter(stats, "object_busy", "answers that asked for fewer requests");
     objects->unknown =
         stats_counter(stats, "object_unknown_outcomes",
                       "attempts of which nobody knows whether they were carried out");
@@ -704,6 +811,8 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     stats_gauge(stats, "requests_in_flight", "requests at the backend now", in_flight_now, objects);
     stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", in_flight_max,
                 objects);
+    stats_gauge(stats, "requests_in_flight_limit", "as many at once are allowed now",
+                in_flight_limit, objects);
     *out = objects;
     return 0;
 }
@@ -713,7 +822,7 @@ objects_free(struct objects *objects)
 {
     if (objects == NULL)
         return;
-    assert(objects->in_flight == 0);
+    assert(objects->in_flight == 0 && objects->waiting == NULL);
     pthread_mutex_destroy(&objects->lock);
     free(objects);
 }

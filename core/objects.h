@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bottom layer: blocks to named, encoded objects and back; the only place that retries.
  *
- * At most so many requests are in flight at the backend; the rest wait in order of arrival.  Keeps no order
+ * At most so many requests are in flight at the backend, fewer while it asks for that; the rest wait in order
+ * of arrival.  Keeps no order
  * between requests otherwise: two for one block must not meet here (consistency sees to it).
  * Any thread; `done` runs on a pool worker. */
 #ifndef CORE_OBJECTS_H
@@ -19,7 +20,7 @@ struct objects_config {
     uint64_t retry_pause_ns;     /* the first pause; doubles */
     uint64_t stall_read_ns;      /* then a read fails; UINT64_MAX: never */
     uint64_t stall_write_ns;     /* then a write or delete fails */
-    unsigned in_flight_max;
+    unsigned in_flight_max;      /* at least 1 */
 };
 
 int objects_new(const struct objects_config *config, struct backend *backend, struct chain *chain,

@@ -23,6 +23,9 @@
 #define TRY_FOR_NS (30 * NS_PER_S)
 #define ATTEMPT_NS (30 * NS_PER_S)
 #define PAUSE_FIRST_NS (200 * NS_PER_MS)
+#define PAUSE_MAX_NS (10 * NS_PER_S)
+#define TAKE_TRIES 3
+#define READ_BACK_AFTER_S 1
 
 /* Submit and wait, again while the store asks for it.  Sets *was_unknown when some attempt's outcome is not
  * known. */
@@ -38,8 +41,13 @@ ask(struct backend_io *io, bool *was_unknown)
         backend_submit_wait(io);
         if (io->status == BD_UNKNOWN && was_unknown != NULL)
             *was_unknown = true;
-        if ((io->status != BD_RETRY && io->status != BD_UNKNOWN) || clock_now_ns() >= until)
+        if ((io->status != BD_RETRY && io->status != BD_BUSY && io->status != BD_UNKNOWN)
+            || clock_now_ns() >= until)
             return io->status;
+        if (pause_ns < io->io.retry_after_ms * NS_PER_MS)
+            pause_ns = io->io.retry_after_ms * NS_PER_MS;
+        if (pause_ns > PAUSE_MAX_NS)
+            pause_ns = PAUSE_MAX_NS;
         pause = (struct timespec){ (time_t)(pause_ns / NS_PER_S), (long)(pause_ns % NS_PER_S) };
         nanosleep(&pause, NULL);
         pause_ns *= 2;
@@ -47,12 +55,17 @@ ask(struct backend_io *io, bool *was_unknown)
 }
 
 static int
+rc_of(enum bd_status status)
+{
+    return status == BD_DENIED ? -EACCES : status == BD_FULL ? -ENOSPC : -EIO;
+}
+
+static int
 failed(const struct backend_io *io, const char *what, struct error *why)
 {
     const char *reason = io->why.text[0] != '\0' ? io->why.text : status_name(io->status);
-    int rc = io->status == BD_DENIED ? -EACCES : io->status == BD_FULL ? -ENOSPC : -EIO;
 
-    return error_set(why, rc, "cannot %s: %s", what, reason);
+    return error_set(why, rc_of(io->status), "cannot %s: %s", what, reason);
 }
 
 static uint64_t
@@ -419,71 +432,236 @@ random_token(void)
     return value;
 }
 
-/* `old`: what is to be replaced; not there: only if there is still none. */
-static int
-token_put(struct backend *backend, const struct layout *layout, const struct stored_token *old,
-          const struct volume_token *token, struct error *why)
+static bool
+is_ours(const struct stored_token *stored, const struct volume_token *token)
 {
-    struct backend_io *io = backend_io_new(backend);
-    bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
-    bool was_unknown = false;
-    struct attrs attrs = { 0 };
-    char body[160] = "-", value[16], when[32] = "";
-    object_name name;
+    return stored->is_there && stored->value == token->value
+           && strcmp(stored->owner, token->owner) == 0;
+}
+
+static bool
+is_same(const struct stored_token *a, const struct stored_token *b)
+{
+    return a->is_there == b->is_there && a->value == b->value && strcmp(a->owner, b->owner) == 0
+           && strcmp(a->tag, b->tag) == 0;
+}
+
+static void
+pause_s(unsigned seconds)
+{
+    struct timespec rest = { (time_t)seconds, 0 };
+
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
+        ;
+}
+
+/* The taking of a token: each of its puts sends the same bytes. */
+struct taking {
+    struct backend *backend;
+    const struct layout *layout;
+    struct volume_token *token;
+    struct stored_token old; /* what was there before */
+    bool is_forced;
+    char body[160];
+    char tag[BD_TAG_BYTES_MAX + 1]; /* of the last put that was done; "" when none came */
+};
+
+/* s3backer's two lines, which nobody parses, and the token, so that the bodies of no two tokens are alike: some
+ * stores make their tags of the body alone. */
+static void
+taking_body(struct taking *taking)
+{
+    char host[100] = "-", when[32] = "";
     time_t now = time(NULL);
     struct tm utc;
-    int rc;
 
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    gethostname(body, 100);
-    body[99] = '\0';
-    strftime(when, sizeof when, "\n%Y%m%dT%H%M%SZ\n", gmtime_r(&now, &utc));
-    strcat(body, when);
-    snprintf(value, sizeof value, "%08x", token->value);
-    rc = attrs_add(&attrs, ATTR_TOKEN, value, strlen(value));
-    if (rc == 0)
-        rc = attrs_add(&attrs, ATTR_OWNER, token->owner, strlen(token->owner));
-    if (rc != 0) {
-        error_set(why, rc, "cannot make the mount token");
+    gethostname(host, sizeof host - 1);
+    host[sizeof host - 1] = '\0';
+    strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc));
+    snprintf(taking->body, sizeof taking->body, "%s\n%s\n%08x\n", host, when, taking->token->value);
+}
+
+/* Put our token; *was_unknown as ask() does.  Fills `why` unless the answer is BD_OK. */
+static enum bd_status
+token_put(struct taking *taking, const char *if_match, const char *if_none_match, bool *was_unknown,
+          struct error *why)
+{
+    struct backend_io *io = backend_io_new(taking->backend);
+    enum bd_status status = BD_FATAL;
+    struct attrs attrs = { 0 };
+    char value[16];
+    object_name name;
+
+    snprintf(value, sizeof value, "%08x", taking->token->value);
+    if (io == NULL || attrs_add(&attrs, ATTR_TOKEN, value, strlen(value)) != 0
+        || attrs_add(&attrs, ATTR_OWNER, taking->token->owner, strlen(taking->token->owner)) != 0) {
+        error_set(why, -ENOMEM, "out of memory");
         goto free_io;
     }
-    layout_control_name(layout, TOKEN_OBJECT, name);
+    layout_control_name(taking->layout, TOKEN_OBJECT, name);
     io->io.op = BD_PUT;
     io->io.name = name;
-    io->io.body = body;
-    io->io.body_bytes = strlen(body);
+    io->io.body = taking->body;
+    io->io.body_bytes = strlen(taking->body);
     io->io.media_type = "text/plain";
     io->io.attrs = attrs.list;
     io->io.attr_count = attrs.count;
     io->io.attr_stride = sizeof *attrs.list;
-    if (has_conditions && old->is_there && old->tag[0] != '\0')
-        io->io.if_match = old->tag;
-    else if (has_conditions && !old->is_there)
-        io->io.if_none_match = "*";
-    switch (ask(io, &was_unknown)) {
-    case BD_OK:
-        break;
-    case BD_CONDITION:
-        /* Somebody else was first, or an attempt of ours whose answer was lost. */
-        if (was_unknown) {
-            struct stored_token now_there;
-
-            rc = token_read(backend, layout, &now_there, why);
-            if (rc == 0 && now_there.is_there && now_there.value == token->value
-                && strcmp(now_there.owner, token->owner) == 0)
-                break;
-        }
-        if (rc == 0)
-            rc = error_set(why, -EBUSY, "another mount of the same volume was faster");
-        break;
-    default:
-        rc = failed(io, "write the mount token", why);
-        break;
-    }
+    io->io.if_match = if_match;
+    io->io.if_none_match = if_none_match;
+    status = ask(io, was_unknown);
+    if (status == BD_OK)
+        snprintf(taking->tag, sizeof taking->tag, "%s", io->tag != NULL ? io->tag : "");
+    else
+        failed(io, "write the mount token", why);
 free_io:
     attrs_clear(&attrs);
     backend_io_free(io);
+    return status;
+}
+
+/* Our token in the place of `old`, on the condition that nothing has changed there.
+ * 0: done.  -EOPNOTSUPP: the store cannot say.  -EBUSY: somebody was faster. */
+static int
+take_on_condition(struct taking *taking, struct error *why)
+{
+    const struct stored_token *old = &taking->old;
+    struct stored_token now;
+    int rc;
+
+    if (old->is_there && old->tag[0] == '\0')
+        return -EOPNOTSUPP;
+    for (unsigned i = 0; i < TAKE_TRIES; i++) {
+        enum bd_status status = token_put(taking, old->is_there ? old->tag : NULL,
+                                          old->is_there ? NULL : "*", NULL, why);
+
+        if (status == BD_OK)
+            return 0;
+        if (status != BD_CONDITION)
+            return status == BD_UNSUPPORTED ? -EOPNOTSUPP : rc_of(status);
+        /* Ours: an attempt whose answer was lost.  Another: it was first.  As before: that makes no sense,
+         * unless the store shows us something old; so look again before a judgement. */
+        rc = token_read(taking->backend, taking->layout, &now, why);
+        if (rc != 0)
+            return rc;
+        if (is_ours(&now, taking->token)) {
+            memcpy(taking->tag, now.tag, sizeof taking->tag);
+            return 0;
+        }
+        if (!is_same(old, &now))
+            return error_set(why, -EBUSY, "another mount of the same volume was faster");
+        pause_s(1);
+    }
+    /* The old token has been judged, and it is still the same: it may go.  But where none is seen, there may be
+     * one that must not go. */
+    if (old->is_there || taking->is_forced)
+        return -EOPNOTSUPP;
+    return error_set(why, -EIO,
+                     "the store refuses to write the mount token as if there were one, and shows "
+                     "none; try again later (--force takes the volume all the same)");
+}
+
+/* May a put that must be refused be believed?  By what the store makes of ones that only write our own token
+ * over itself, now that it is there.  In a store that honours conditions none of them touches a token that has
+ * become another's; in one that does not, what is read back at the end counts.
+ *
+ * Sets token->has_if_absent, has_if_match. */
+static int
+prove(struct taking *taking, struct error *why)
+{
+    struct volume_token *token = taking->token;
+    struct stored_token now;
+    char wrong[BD_TAG_BYTES_MAX + 1];
+    enum bd_status status;
+    bool was_unknown = false;
+    char *digit;
+    int rc;
+
+    status = token_put(taking, NULL, "*", NULL, why);
+    token->has_if_absent = status == BD_CONDITION;
+    if (status == BD_OK || status == BD_UNSUPPORTED)
+        return 0;
+    if (status != BD_CONDITION)
+        return rc_of(status);
+    if (taking->tag[0] == '\0') {
+        rc = token_read(taking->backend, taking->layout, &now, why);
+        if (rc != 0 || now.tag[0] == '\0')
+            return rc;
+        memcpy(taking->tag, now.tag, sizeof taking->tag);
+    }
+    /* A tag of the right form that no object has. */
+    memcpy(wrong, taking->tag, sizeof wrong);
+    digit = strpbrk(wrong, "0123456789abcdefABCDEF");
+    if (digit == NULL)
+        digit = wrong;
+    *digit = *digit == '0' ? '1' : '0';
+    status = token_put(taking, wrong, NULL, NULL, why);
+    if (status == BD_OK || status == BD_UNSUPPORTED)
+        return 0;
+    if (status != BD_CONDITION)
+        return rc_of(status);
+    status = token_put(taking, taking->tag, NULL, &was_unknown, why);
+    token->has_if_match = status == BD_OK || (status == BD_CONDITION && was_unknown);
+    return status == BD_OK || status == BD_CONDITION || status == BD_UNSUPPORTED ? 0
+                                                                                 : rc_of(status);
+}
+
+/* Whose token is there now?  Without attributes nobody can tell. */
+static int
+read_back(struct taking *taking, struct error *why)
+{
+    struct stored_token now;
+    int rc;
+
+    if (!(backend_info(taking->backend)->capabilities & BD_CAP_ATTRS))
+        return 0;
+    rc = token_read(taking->backend, taking->layout, &now, why);
+    if (rc != 0)
+        return rc;
+    if (!now.is_there)
+        log_line(BD_WARNING, "the mount token was written, and is not there: the store forgets, or "
+                             "shows what is old; nothing keeps another mount off the volume");
+    else if (!is_ours(&now, taking->token))
+        return error_set(why, -EBUSY, "another mount of the same volume was faster");
+    return 0;
+}
+
+/* By conditional puts where the store honours them, which is tried and not taken on trust: some stores ignore
+ * conditions, some refuse them.
+ *
+ * Where they are worth nothing, s3backer's way is left: look, put, and after a while look whose token is there.
+ * Of machines that put within that while, the last one has the volume and the others see it.  It does not help
+ * against a put that takes longer than the while, or that the store carries out late: then two may have it. */
+static int
+token_take(struct taking *taking, bool is_claimed, struct error *why)
+{
+    struct volume_token *token = taking->token;
+    struct error ignored;
+    int rc = is_claimed ? take_on_condition(taking, why) : -EOPNOTSUPP;
+    bool is_proven;
+
+    if (rc == -EOPNOTSUPP) {
+        enum bd_status status = token_put(taking, NULL, NULL, NULL, why);
+
+        if (status != BD_OK)
+            return rc_of(status);
+        rc = 0;
+    } else if (rc != 0) {
+        return rc;
+    } else {
+        rc = prove(taking, why);
+    }
+    is_proven = taking->old.is_there ? token->has_if_match : token->has_if_absent;
+    if (rc == 0 && !is_proven) {
+        log_line(BD_WARNING,
+                 "the store %s: of two machines that mount the volume at the same instant, both "
+                 "may succeed",
+                 is_claimed ? "does not honour conditions of writes" : "has no conditional writes");
+        pause_s(READ_BACK_AFTER_S);
+    }
+    if (rc == 0)
+        return read_back(taking, why);
+    volume_token_drop(taking->backend, taking->layout, token, &ignored);
     return rc;
 }
 
@@ -491,23 +669,23 @@ int
 volume_token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
                   bool is_forced, struct volume_token *token, struct error *why)
 {
-    struct stored_token old;
+    struct taking taking = {
+        .backend = backend, .layout = layout, .token = token, .is_forced = is_forced
+    };
+    const struct stored_token *old = &taking.old;
     int rc;
 
-    if (!(backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT))
-        log_line(BD_WARNING,
-                 "the store has no conditional writes: of two machines that mount the volume "
-                 "at the same instant, both may succeed");
-    token->was_taken_over = false;
+    memset(token, 0, sizeof *token);
     token->value = random_token();
     owner_format(lock_id, token->owner, sizeof token->owner);
-    rc = token_read(backend, layout, &old, why);
+    taking_body(&taking);
+    rc = token_read(backend, layout, &taking.old, why);
     if (rc != 0)
         return rc;
-    if (old.is_there && !is_forced) {
-        const char *host = strrchr(old.owner, ' ');
+    if (old->is_there && !is_forced) {
+        const char *host = strrchr(old->owner, ' ');
 
-        if (!is_dead_neighbour(old.owner, token->owner))
+        if (!is_dead_neighbour(old->owner, token->owner))
             return error_set(why, -EBUSY,
                              "the volume is in use%s%s, says its mount token; if that is "
                              "not so any more, clear it with --reset-mounted-flag",
@@ -516,10 +694,13 @@ volume_token_take(struct backend *backend, const struct layout *layout, const ch
         log_line(BD_INFO,
                  "a daemon on this machine ended without giving the volume back; taking it "
                  "over");
-    } else if (old.is_there) {
+    } else if (old->is_there) {
         log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
     }
-    return token_put(backend, layout, &old, token, why);
+    rc = token_take(&taking, backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT, why);
+    if (rc == 0)
+        why->text[0] = '\0'; /* what was refused as it should be is nobody's concern */
+    return rc;
 }
 
 static int
@@ -540,6 +721,10 @@ token_delete(struct backend *backend, const struct layout *layout, const char *t
         && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
         io->io.if_match = tag;
     status = ask(io, NULL);
+    if (status == BD_UNSUPPORTED && io->io.if_match != NULL) {
+        io->io.if_match = NULL;
+        status = ask(io, NULL);
+    }
     /* BD_CONDITION: it changed since it was read, so it is not ours any more. */
     if (status != BD_OK && status != BD_ABSENT && status != BD_CONDITION)
         rc = failed(io, "remove the mount token", why);
@@ -556,7 +741,7 @@ volume_token_drop(struct backend *backend, const struct layout *layout,
 
     if (rc != 0 || !stored.is_there)
         return rc;
-    if (stored.value != token->value || strcmp(stored.owner, token->owner) != 0) {
+    if (!is_ours(&stored, token)) {
         log_line(BD_WARNING, "the mount token is not ours any more; it stays");
         return 0;
     }

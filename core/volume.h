@@ -42,6 +42,8 @@ int volume_detect(struct backend *backend, const struct volume_wish *wish, struc
 struct volume_token {
     uint32_t value;
     char owner[BD_ATTR_VALUE_BYTES_MAX + 1]; /* machine, boot, lock, host name */
+    /* Seen of the store: it honours if_none_match "*" and if_match of a PUT. */
+    bool has_if_absent, has_if_match;
     bool was_taken_over; /* from a dead daemon, of which the store may still carry out writes */
 };
 

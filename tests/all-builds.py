@@ -29,9 +29,16 @@ def tests_of(preset, labels):
     top = Path(__file__).resolve().parents[1]
     directory = top / ("build" if preset == "default" else f"build-{preset}")
     shown = subprocess.run(["ctest", "--test-dir", directory, "--show-only=json-v1"], check=True, capture_output=True)
-    for test in json.loads(shown.stdout)["tests"]:
-        properties = {entry["name"]: entry["value"] for entry in test.get("properties", [])}
-        if labels and not any(re.search(labels, label) for label in properties.get("LABELS", [])):
+    tests = json.loads(shown.stdout)["tests"]
+    for test in tests:
+        test["properties"] = {entry["name"]: entry["value"] for entry in test.get("properties", [])}
+    wanted = [test for test in tests
+              if not labels or any(re.search(labels, label) for label in test["properties"].get("LABELS", []))]
+    needed = {fixture for test in wanted for fixture in test["properties"].get("FIXTURES_REQUIRED", [])}
+    for test in tests:
+        properties = test["properties"]
+        fixtures = properties.get("FIXTURES_SETUP", []) + properties.get("FIXTURES_CLEANUP", [])
+        if test not in wanted and not needed.intersection(fixtures):
             continue
         if "command" not in test:
             sys.exit(f"{preset}/{test['name']}: has no program; was it built?")

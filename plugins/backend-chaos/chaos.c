@@ -3,7 +3,7 @@
  *
  * The way of a request:
  *
- *   submit -> delay -> refused? (retry, denied, full, fatal, late, discard)
+ *   submit -> delay -> refused? (retry, busy, denied, full, fatal, late, discard)
  *                   -> passed on as a child -> damaged? (lost, corrupt, truncate) -> complete
  *
  * Its state lives in the scratch.  What happens to it is drawn from its number, which dice.c makes.
@@ -23,7 +23,7 @@
 struct chaos_options {
     uint64_t seed;
     uint64_t latency_ms, jitter_ms, late_by_ms;
-    uint32_t retry, denied, full, fatal, lost, late, corrupt, truncate, stale;
+    uint32_t retry, busy, denied, full, fatal, lost, late, corrupt, truncate, stale;
     uint64_t stale_memory_bytes;
     uint8_t discard;
     uint64_t die_at;
@@ -54,6 +54,7 @@ static const struct bd_option chaos_rows[] = {
       .def = "0",
       .help = "and by up to this more" },
     CHANCE(retry, "chance per million to fail with \"try again\", not done"),
+    CHANCE(busy, "chance per million to ask for fewer requests at once, not done"),
     CHANCE(denied, "chance per million to fail with \"no right\", not done"),
     CHANCE(full, "chance per million to fail with \"no room\", not done"),
     CHANCE(fatal, "chance per million to fail for good, not done"),
@@ -95,8 +96,8 @@ static const struct bd_option chaos_rows[] = {
 };
 
 static const char *const fault_names[FAULTS] = {
-    "retry",   "denied",   "full",  "fatal",   "lost", "late",
-    "corrupt", "truncate", "stale", "discard", "die",  "delay",
+    "retry",    "denied", "full",    "fatal", "lost",  "late", "corrupt",
+    "truncate", "stale",  "discard", "die",   "delay", "busy",
 };
 
 static const char *const op_names[OPS] = {
@@ -370,6 +371,8 @@ act(void *arg)
         chaos->host->complete(io, BD_RETRY);
     } else if (happens(op, RETRY, opts->retry)) {
         refuse(op, RETRY, BD_RETRY);
+    } else if (happens(op, BUSY, opts->busy)) {
+        refuse(op, BUSY, BD_BUSY);
     } else if (happens(op, DENIED, opts->denied)) {
         refuse(op, DENIED, BD_DENIED);
     } else if (happens(op, FULL, opts->full)) {

@@ -28,6 +28,7 @@ enum fault {
     DISCARD,
     DIE,
     DELAY,
+    BUSY,
     FAULTS
 };
 

@@ -17,16 +17,15 @@
 #include <time.h>
 
 struct credential_options {
-    const char *access_id;  /* "" asks for anonymous access; NULL: not given */
-    const char *access_key; /* the secret; NULL: not given */
-    const char
-        *access_key_env;     /* name of the environment variable that holds the secret, or NULL */
-    const char *access_file; /* lines of ID:SECRET; NULL: not given */
-    const char *profile;     /* of ~/.aws; NULL: AWS_PROFILE, or "default" */
-    const char *ec2_role;    /* NULL: not asked for; "": the instance's only one */
-    bool allow_imds_v1;      /* if version 2 is not there */
-    const char *region;      /* for STS; NULL: unknown */
-    const char *ca_file;     /* for STS; NULL: the system's */
+    const char *access_id;      /* "" asks for anonymous access; NULL: not given */
+    const char *access_key;     /* the secret; NULL: not given */
+    const char *access_key_env; /* the environment variable with the secret, or NULL */
+    const char *access_file;    /* lines of ID:SECRET; NULL: not given */
+    const char *profile;        /* of ~/.aws; NULL: AWS_PROFILE, or "default" */
+    const char *ec2_role;       /* NULL: not asked for; "": the instance's only one */
+    bool allow_imds_v1;         /* if version 2 is not there */
+    const char *region;         /* for STS; NULL: unknown */
+    const char *ca_file;        /* for STS; NULL: the system's */
 };
 
 /* Immutable, shared, in memory that is locked and not dumped.  An ID may hold colons. */

@@ -421,6 +421,8 @@ send_head(struct operation *operation)
 
 /* ---- PUT */
 
+static bool send_put(struct operation *operation);
+
 /* The tag that we hold against the one that is stored: equal means that this store compares
  * them with the quotes, which we sent. */
 static void
@@ -428,20 +430,20 @@ on_tag(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     struct s3 *s3 = operation->s3;
-    bool is_same =
-        is_success(exchange) && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
+    bool is_there = is_success(exchange);
 
-    if (exchange->has_failed) {
-        /* Which of the two it was is still open, but nothing has been written. */
-        fail(exchange, false);
+    if (!is_there && (exchange->has_failed || exchange->answer.http_status != 404)) {
+        fail(exchange,
+             false); /* which of the two it was is still open, but nothing has been written */
         return;
     }
+    s3->etag_bare = is_there && strcmp(exchange->answer.etag, operation->io->if_match) == 0;
+    s3->is_etag_style_known = s3->etag_bare;
     exchange_end(exchange);
-    s3->is_etag_style_known = true;
-    s3->etag_bare = is_same;
-    if (is_same)
-        explain(operation, "the store compares tags without their quotes");
-    complete(operation, is_same ? BD_RETRY : BD_CONDITION);
+    if (!s3->etag_bare)
+        complete(operation, BD_CONDITION);
+    else if (!send_put(operation))
+        complete(operation, operation->status);
 }
 
 static bool

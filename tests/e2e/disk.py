@@ -6,12 +6,15 @@ a loop device, a directory) is recorded by its own id before it is used.  Whatev
 killed is removed by that id: first by the test itself, and if the test itself is stuck or dead, by the guard, a process
 of its own that holds a copy of the record.  Nothing is ever found by name and killed.
 
-The store behind the disk is a class (`DirStore`); another backend brings another class and the same stories run on it.
+The store behind the disk is a class; `new_store()` makes one of the kind that BUCKETDISK_STORE names, and the same stories
+run on each.
 
 Environment:
   BUCKETDISK          the program (CMake passes the one just built)
   RANDOMOPS           the random-operation tester
   BUCKETDISK_LONG=1   the long campaigns
+  BUCKETDISK_STORE    dir (default); faulty, ceph, s3rver, nginx for S3; with -tls behind them over TLS
+  BUCKETDISK_SERVER   the directory that tests/servers/up was given, for the last three
 """
 import contextlib
 import ctypes
@@ -34,6 +37,8 @@ TOP = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("BUCKETDISK", str(TOP / "build" / "bucketdisk"))
 RANDOMOPS = os.environ.get("RANDOMOPS", str(TOP / "build" / "tests" / "e2e" / "randomops"))
 LONG = os.environ.get("BUCKETDISK_LONG") == "1"
+STORE = os.environ.get("BUCKETDISK_STORE") or "dir"
+IS_REMOTE = STORE != "dir"              # each request takes its time, and servers take some of the processor's
 SKIPPED = 77                            # ctest's SKIP_RETURN_CODE
 SEED = int(os.environ.get("BUCKETDISK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
@@ -57,9 +62,9 @@ SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-def pick(short, long):
-    """The short form's value, or the long campaign's."""
-    return long if LONG else short
+def pick(short, long, remote=None):
+    """The short form's value, or the long campaign's; `remote` is for the short form over a server."""
+    return long if LONG else remote if IS_REMOTE and remote is not None else short
 
 
 def is_sanitized():
@@ -264,7 +269,7 @@ class Story(unittest.TestCase):
     limit_seconds = 240                 # for one test; the long form multiplies it
 
     def setUp(self):
-        limit = self.limit_seconds * pick(1, 20) * (2 if is_sanitized() else 1)
+        limit = self.limit_seconds * pick(1, 20, remote=2) * (2 if is_sanitized() else 1)
         signal.signal(signal.SIGALRM, self._too_long)
         signal.alarm(int(limit))
         RECORD.tell("deadline", str(time.monotonic() + limit + 30))
@@ -273,6 +278,7 @@ class Story(unittest.TestCase):
         self.addCleanup(self._finish)
         self.logs = []                  # every daemon's log, in order
         self.children = []
+        self.stores = []                # to be emptied
         self.random = random.Random(f"{SEED} {self.id()}")
         self._number = 0
 
@@ -299,8 +305,12 @@ class Story(unittest.TestCase):
                 child.wait(5)
             if child.stdout is not None:
                 child.stdout.close()
-        if reports:
-            raise AssertionError("a daemon's sanitizer reported:\n" + "\n".join(reports))
+        try:
+            for store in self.stores:
+                store.empty()
+        finally:
+            if reports:
+                raise AssertionError("a daemon's sanitizer reported:\n" + "\n".join(reports))
 
     def sanitizer_reports(self):
         """Texts of the reports found: in the logs, and in files of their own for daemons in the background."""
@@ -366,7 +376,7 @@ class Story(unittest.TestCase):
 def environment(story):
     """The daemon's: sanitizers write to files in the story's directory, so that no report is missed."""
     log = f"log_path={story.tmp}/sanitizer"
-    return {**os.environ, "LC_ALL": "C",
+    return {**os.environ, "LC_ALL": "C", "no_proxy": "127.0.0.1,localhost",
             "ASAN_OPTIONS": f"{log}:exitcode=99:detect_leaks=1:quarantine_size_mb=16:{os.environ.get('ASAN_OPTIONS', '')}",
             "UBSAN_OPTIONS": f"{log}:print_stacktrace=1:{os.environ.get('UBSAN_OPTIONS', '')}",
             "TSAN_OPTIONS": f"{log}:exitcode=99:second_deadlock_stack=1:{os.environ.get('TSAN_OPTIONS', '')}"}
@@ -375,30 +385,48 @@ def environment(story):
 # ---------------------------------------------------------------------------------------------------------------------
 # Stores
 
-class DirStore:
-    """A directory as the store, and what a test may look at behind the daemon's back."""
+class Store:
+    """Where a disk's objects are: how to name it to the program, and what a test may look at behind the daemon's back."""
 
-    backend = "dir"
-    options = ()
-
-    def __init__(self, story, path=None):
-        self.path = path if path is not None else story.directory("store")
-        self.location = str(self.path)
+    backend = None                      # for --backend
+    options = ()                        # what else the program needs to reach it
+    location = None
 
     def objects(self):
         """Names of all objects, in order."""
-        return sorted(entry.name for entry in os.scandir(self.path)
-                      if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."))
+        raise NotImplementedError
 
     def blocks(self, prefix=""):
         """Names of the block objects."""
         return [name for name in self.objects() if name.startswith(prefix) and name != prefix + "s3backer-mounted"]
 
     def bytes_stored(self):
-        return sum((self.path / name).stat().st_size for name in self.objects())
+        raise NotImplementedError
 
     def snapshot(self):
         """Everything stored: name -> digest of the body and the attributes."""
+        raise NotImplementedError
+
+    def slow_reads(self, seconds):
+        """What to give to mount() so that every read takes so long."""
+        return {"chaos": ["only=get", f"latency={int(seconds * 1000)}ms"]}
+
+
+class DirStore(Store):
+    backend = "dir"
+
+    def __init__(self, story, path=None):
+        self.path = path if path is not None else story.directory("store")
+        self.location = str(self.path)
+
+    def objects(self):
+        return sorted(entry.name for entry in os.scandir(self.path)
+                      if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."))
+
+    def bytes_stored(self):
+        return sum((self.path / name).stat().st_size for name in self.objects())
+
+    def snapshot(self):
         stored = {}
         for name in self.objects():
             path = self.path / name
@@ -407,6 +435,30 @@ class DirStore:
                 digest.update(key.encode() + b"\0" + os.getxattr(path, key) + b"\0")
             stored[name] = digest.hexdigest()
         return stored
+
+
+def new_store(story):
+    """A new, empty store of the kind that this run is about."""
+    kind, _, tls = STORE.partition("-")
+    if kind == "dir":
+        return DirStore(story)
+    if kind == "faulty":
+        import faulty
+        return faulty.FaultyStore(faulty.FaultyServer(story, tls=tls == "tls"))
+    import s3store
+    return s3store.S3Store(story, tls == "tls")
+
+
+def missing_server():
+    """Why the server that this run is about cannot be used, or None."""
+    if STORE == "dir" or STORE.startswith("faulty"):
+        return None
+    directory = os.environ.get("BUCKETDISK_SERVER", "")
+    if not directory:
+        return f"BUCKETDISK_SERVER does not say where {STORE} is: tests/servers/up KIND DIRECTORY"
+    if not os.path.exists(os.path.join(directory, "env")):
+        return f"{STORE} is not running; the test servers/{STORE.removesuffix('-tls')}-up says why"
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -455,7 +507,7 @@ class Disk:
     def __init__(self, story, size="64M", block_size="64K", *options, store=None, filename="file"):
         self.story, self.size, self.block_size = story, size, block_size
         self.options = list(options)            # given at every mount
-        self.store = store if store is not None else DirStore(story)
+        self.store = store if store is not None else new_store(story)
         self.filename = filename
         self.is_new = True
         self.daemon = self.mountpoint = self.log = None
@@ -552,8 +604,9 @@ class Disk:
             run(BINARY, "umount", mountpoint, check=False)
             self.story.fail(f"was mounted, and should have been refused: {command}")
         RECORD.drop(thing)
-        # A build for coverage complains where another user may not write its counts.
-        said = [line for line in done.stderr.splitlines(keepends=True) if not line.startswith("profiling:")]
+        # A build for coverage complains where another user may not write its counts; S3 says first whose keys it uses.
+        chatter = ("profiling:", "bucketdisk: backend-s3: credentials of ")
+        said = [line for line in done.stderr.splitlines(keepends=True) if not line.startswith(chatter)]
         return done.returncode, "".join(said)
 
     def resident_bytes(self):
@@ -669,9 +722,12 @@ def checksums(top):
     return sums
 
 
-def main():
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"):
+def main(mounts=True):
+    if mounts and (os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control")):
         print("skipped: needs root, /dev/fuse and loop devices", file=sys.stderr)
+        sys.exit(SKIPPED)
+    if reason := missing_server():
+        print(f"skipped: {reason}", file=sys.stderr)
         sys.exit(SKIPPED)
     if not os.access(BINARY, os.X_OK):
         sys.exit(f"no program {BINARY}; build first, or set BUCKETDISK")

@@ -12,7 +12,8 @@ class InFlight(disk.Story):
     def test_64_reads_through_a_direct_loop(self):
         volume = disk.Disk(self, "8M", "4K").mount()
         disk.write_at(volume.file, 0, self.random.randbytes(8 * disk.MIB))      # every block is an object
-        volume.remount(chaos=["only=get", f"latency={int(LATENCY * 1000)}ms"])
+        volume.umount()
+        volume.mount(**volume.store.slow_reads(LATENCY))
         loop = disk.Loop(self, volume.file, True)
         done = disk.run("fio", "--name=reads", f"--filename={loop.device}", "--rw=randread", "--bs=4k", "--direct=1",
                         "--ioengine=libaio", f"--iodepth={DEPTH}", f"--io_size={READS * 4}k", "--size=8m",

@@ -7,7 +7,7 @@ import time
 import disk
 import writing
 
-ROUNDS = disk.pick(5, 50)
+ROUNDS = disk.pick(5, 50, remote=3)
 
 
 class Kill9(disk.Story):

@@ -58,7 +58,7 @@ class Overtake(disk.Story):
         return found
 
     def test_held_until_settled(self):
-        self.assertEqual(self.after_late_writes(disk.pick(9, 60), 1, "--settle-time=2s"), [])
+        self.assertEqual(self.after_late_writes(disk.pick(9, 60, remote=6), 1, "--settle-time=2s"), [])
 
     def test_without_settling_the_old_write_wins(self):
         self.assertNotEqual(self.after_late_writes(6, 4, "--settle-time=0"), [],

@@ -10,7 +10,7 @@ class RandomOperations(disk.Story):
     limit_seconds = 400
 
     def compare(self, block_size, size, *options, count=None, threads=1, chaos=None, max_bytes=4 * disk.MIB):
-        count = count or disk.pick(5000, 100000)
+        count = count or disk.pick(5000, 100000, remote=1000)
         seed = self.random.randrange(1 << 32)
         volume = disk.Disk(self, size, block_size, *options)
         model = self.path("model")
@@ -36,11 +36,11 @@ class RandomOperations(disk.Story):
 
     def test_neighbours_in_one_block(self):
         """Threads whose ranges meet inside blocks: a lost update of a partial write would show."""
-        self.compare("64K", "4M", "--directIO", count=disk.pick(1500, 30000), threads=8, max_bytes=300000)
+        self.compare("64K", "4M", "--directIO", count=disk.pick(1500, 30000, remote=500), threads=8, max_bytes=300000)
 
     def test_latency_and_retries(self):
         """Replies out of order, and each twentieth request refused once."""
-        self.compare("4K", "1M", count=disk.pick(800, 20000), threads=4, max_bytes=64 * disk.KIB,
+        self.compare("4K", "1M", count=disk.pick(800, 20000, remote=300), threads=4, max_bytes=64 * disk.KIB,
                      chaos=["latency=1ms", "jitter=4ms", "retry=50000", f"seed={disk.SEED}"])
 
 

@@ -103,7 +103,7 @@ class File(disk.Story):
         self.fill(40)
         self.assertGreaterEqual(stored(), 39 * BLOCK)
         self.assertLessEqual(stored(), 42 * BLOCK)
-        self.volume.remount()
+        self.volume.remount("--listBlocks")     # a matter of course only where it costs nothing
         self.assertGreaterEqual(disk.wait_until("the survey", lambda: stored() >= 39 * BLOCK and stored()), 39 * BLOCK)
         with disk.opened(self.volume.file) as file:
             disk.fallocate(file, PUNCH, 0, 16 * disk.MIB)
@@ -230,16 +230,16 @@ class File(disk.Story):
         self.volume.umount()
 
     def test_fsync_reaches_the_store(self):
-        """What fsync returned for is in the directory, whatever happens to the daemon after it."""
+        """What fsync returned for is in the store, whatever happens to the daemon after it."""
         self.volume.mount()
         model = self.fill(32)
         self.volume.kill9()
-        self.volume.mount()
+        self.volume.mount("--settle-time=1s")
         self.assertEqual(disk.read_at(self.volume.file, 0, len(model)), model)
         self.volume.umount()
 
     def test_other_prefixes_are_other_volumes(self):
-        store = disk.DirStore(self)
+        store = disk.new_store(self)
         one = disk.Disk(self, "1M", "4K", "--prefix=one-", store=store).mount()
         two = disk.Disk(self, "2M", "64K", "--prefix=two-", store=store).mount()
         disk.write_at(one.file, 0, b"one")

@@ -19,14 +19,14 @@ class TwoMachines(disk.Story):
         log = self.path("other").with_suffix(".log")
         inside = ["unshare", "-m", "sh", "-c", "mkdir -p /run/bucketdisk && mount -t tmpfs -o mode=755 none /run/bucketdisk && exec \"$@\"", "-"]
         with log.open("w") as stderr:
-            process = self.start(*inside, disk.BINARY, "-f", *options, store.location, self.directory("theirs"),
+            process = self.start(*inside, disk.BINARY, "-f", *store.options, *options, store.location, self.directory("theirs"),
                                  stderr=stderr, env=disk.environment(self))
         return process, log
 
     def test_what_was_found_before_the_token_is_found_again_under_it(self):
         """A slow machine sees an empty place.  While it goes on, a fast one makes the volume, writes, and leaves."""
         volume = disk.Disk(self, "16M", "64K")
-        slow, log = self.other(volume.store, "--backend=chaos,dir", "--chaos-latency=1500ms", "--chaos-only=head,list,put",
+        slow, log = self.other(volume.store, f"--backend=chaos,{volume.store.backend}", "--chaos-latency=1500ms", "--chaos-only=head,list,put",
                                "--size=16M", "--blockSize=64K")
         time.sleep(2.2)                         # it has found no block 0
         volume.mount()
@@ -42,7 +42,7 @@ class TwoMachines(disk.Story):
 
     def test_the_second_is_refused(self):
         volume = disk.Disk(self, "16M", "64K").mount()
-        second, log = self.other(volume.store, "--backend=dir")
+        second, log = self.other(volume.store, f"--backend={volume.store.backend}")
         self.assertEqual(self.reap(second), 1)
         self.assertIn("in use on", log.read_text())
         disk.write_at(volume.file, 0, b"still ours")
@@ -50,7 +50,7 @@ class TwoMachines(disk.Story):
 
     def test_the_token_of_a_mounted_volume_is_not_reset_on_its_own_machine(self):
         volume = disk.Disk(self, "16M", "64K").mount()
-        done = disk.run(disk.BINARY, "--backend=dir", "--reset-mounted-flag", volume.store.location, check=False)
+        done = disk.run(*volume.command("--reset-mounted-flag"), volume.store.location, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("is mounted on", done.stderr)
         self.assertIn("s3backer-mounted", volume.store.objects())

@@ -16,7 +16,7 @@ LEVELS = """
     host negotiate
     loader
     backend chain
-    objects volume
+    objects probe volume
     recent
     consistency
     whole

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -426,6 +427,20 @@ uint64_t
 rig_counter(struct rig *rig, const char *name)
 {
     return counter_value(stats_counter(rig->stats, name, ""));
+}
+
+uint64_t
+rig_gauge(struct rig *rig, const char *name)
+{
+    char *text = stats_json(rig->stats);
+    json_t *json = json_loads(text, 0, NULL);
+    uint64_t value;
+
+    assert_non_null(json_object_get(json, name));
+    value = (uint64_t)json_integer_value(json_object_get(json, name));
+    json_decref(json);
+    free(text);
+    return value;
 }
 
 static void

@@ -77,6 +77,7 @@ void rig_open(struct rig *rig, const struct rig_config *config);
 /* Everything must have been answered. */
 void rig_close(struct rig *rig);
 uint64_t rig_counter(struct rig *rig, const char *name);
+uint64_t rig_gauge(struct rig *rig, const char *name);
 /* Answer BD_RETRY, BD_UNKNOWN or a bad body has been given: wait until the pause before attempt `retries` + 1
  * counts, so that the clock can be moved on. */
 void rig_wait_retries(struct rig *rig, uint64_t retries);

@@ -75,6 +75,13 @@ declined(const struct bd_host *host, struct bd_io *io)
 }
 
 static void
+busy(const struct bd_host *host, struct bd_io *io)
+{
+    io->retry_after_ms = 70;
+    host->complete(io, BD_BUSY);
+}
+
+static void
 put_absent(const struct bd_host *host, struct bd_io *io)
 {
     host->complete(io, BD_ABSENT);
@@ -96,6 +103,21 @@ TEST(backend, a_status_that_is_none_is_fatal_and_blamed)
     behave = put_absent;
     assert_int_equal(put_text(&store, "x", "1"), BD_FATAL);
     assert_int_equal(put_if(&store, "x", "1", 1, "tag", NULL, NULL), BD_CONDITION);
+    store_close(&store);
+}
+
+TEST(backend, a_busy_store_is_heard)
+{
+    struct store store;
+    struct backend_io *io;
+
+    fresh(&store, busy);
+    io = request(&store, BD_HEAD_OBJECT, "x");
+    backend_submit_wait(io);
+    assert_int_equal(io->status, BD_BUSY);
+    assert_int_equal(io->io.retry_after_ms, 70);
+    assert_non_null(strstr(status_name(BD_BUSY), "fewer requests"));
+    backend_io_free(io);
     store_close(&store);
 }
 
@@ -418,6 +440,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(backend, a_status_that_is_none_is_fatal_and_blamed),
+        RUN(backend, a_busy_store_is_heard),
         RUN(backend, a_wrong_length_is_fatal),
         RUN(backend, results_over_the_limits_are_damage),
         RUN(backend, a_forgotten_status_of_delete_many_is_not_ok),

@@ -29,7 +29,8 @@ TEST(chaos, a_refused_request_is_not_done)
         const char *option;
         enum bd_status status;
     } kinds[] = {
-        { "retry", BD_RETRY }, { "denied", BD_DENIED }, { "full", BD_FULL }, { "fatal", BD_FATAL }
+        { "retry", BD_RETRY }, { "busy", BD_BUSY },   { "denied", BD_DENIED },
+        { "full", BD_FULL },   { "fatal", BD_FATAL },
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

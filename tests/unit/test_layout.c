@@ -60,10 +60,23 @@ parses(const struct layout *layout, const char *name)
 TEST(layout, foreign_names_are_refused)
 {
     static const char *const foreign[] = {
-        "",           "v/",         "v/0000000",          "v/000000001",         "v/0000000A",
-        "v/0000000g", "00000001",   "V/00000001",         "v/00000001/",         "v/ 0000001",
-        "v/+0000001", "v/0x000001", "v/s3backer-mounted", "v/d211cad9-00000001", "x/00000001",
+        "",
+        "v/",
+        "v/0000000",
+        "v/000000001",
+        "v/0000000A",
+        "v/0000000g",
+        "00000001",
+        "V/00000001",
+        "v/00000001/",
+        "v/ 0000001",
+        "v/+0000001",
+        "v/0x000001",
+        "v/s3backer-mounted",
+        "v/d211cad9-00000001",
+        "x/00000001",
         "v/00000064",
+        "v/bucketdisk-probe-00000000ffffffff-00000001",
     };
     const struct layout layout = { .prefix = "v/", .block_count = 100 };
 
@@ -78,9 +91,17 @@ TEST(layout, foreign_names_are_refused)
 TEST(layout, foreign_hashed_names_are_refused)
 {
     static const char *const foreign[] = {
-        "00000001",           "d211cad9",          "d211cad9-",         "d211cad9-0000001",
-        "d211cad8-00000001",  "D211cad9-00000001", "d211cad9_00000001", "d211cad9-000000010",
-        "d211cad9-00000001-", "93021f19-00000009",
+        "00000001",
+        "d211cad9",
+        "d211cad9-",
+        "d211cad9-0000001",
+        "d211cad8-00000001",
+        "D211cad9-00000001",
+        "d211cad9_00000001",
+        "d211cad9-000000010",
+        "d211cad9-00000001-",
+        "93021f19-00000009",
+        "bucketdisk-probe-00000000ffffffff-00000001",
     };
     const struct layout layout = { .prefix = "", .is_hashed = true, .block_count = 9 };
 

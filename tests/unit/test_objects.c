@@ -170,6 +170,9 @@ TEST(objects, each_status_has_its_own_end)
         { BD_RETRY, OBJECT_GET, 0, 0 },
         { BD_RETRY, OBJECT_PUT, 0, 0 },
         { BD_RETRY, OBJECT_DELETE, 0, 0 },
+        { BD_BUSY, OBJECT_GET, 0, 0 },
+        { BD_BUSY, OBJECT_PUT, 0, 0 },
+        { BD_BUSY, OBJECT_DELETE, 0, 0 },
         { BD_UNKNOWN, OBJECT_GET, 0, 0 },
         { BD_UNKNOWN, OBJECT_PUT, 0, 0 },
         { BD_UNKNOWN, OBJECT_DELETE, 0, 0 },
@@ -299,6 +302,18 @@ refuse(struct rig *rig, enum bd_status status, uint32_t retry_after_ms)
     rig_wait_retries(rig, retries + 1);
 }
 
+/* The next request is for this block; the store is busy, and names a pause. */
+static void
+refuse_in_turn(struct rig *rig, uint64_t block, uint32_t retry_after_ms)
+{
+    uint64_t retries = rig_counter(rig, "object_retries");
+    struct fake_request *request = fake_expect_block(&rig->fake, BD_GET, block);
+
+    request->io->retry_after_ms = retry_after_ms;
+    fake_answer(request, BD_BUSY);
+    rig_wait_retries(rig, retries + 1);
+}
+
 TEST(objects, the_store_names_the_pause_up_to_half_a_minute)
 {
     struct rig rig;
@@ -393,6 +408,200 @@ TEST(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next)
     rig_close(&rig);
 }
 
+/* ---- places: who is sent next, and how many at once */
+
+#define PAUSE_NS (20 * NS_PER_S) /* a pause has at least half of it */
+
+static void
+get_and_finish(struct rig *rig, uint64_t block)
+{
+    fake_answer(fake_expect_block(&rig->fake, BD_GET, block), BD_ABSENT);
+}
+
+TEST(objects, a_request_that_pauses_leaves_its_place_to_others)
+{
+    static const enum bd_status statuses[] = { BD_RETRY, BD_BUSY, BD_UNKNOWN, BD_CORRUPT };
+
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        const struct rig_config config = { .in_flight_max = 1, .retry_pause_ns = PAUSE_NS };
+        struct rig rig;
+        struct ask first, second;
+
+        rig_open(&rig, &config);
+        ask_start(&rig, &first, OBJECT_GET, 1);
+        refuse(&rig, statuses[i], 0);
+        assert_int_equal(rig_gauge(&rig, "requests_in_flight"), 0);
+        ask_start(&rig, &second, OBJECT_GET, 2);
+        get_and_finish(&rig, 2);
+        assert_int_equal(ask_end(&second), 0);
+        fake_expect_quiet(&rig.fake);
+        clock_jump(rig.pool, PAUSE_NS);
+        get_and_finish(&rig, 1);
+        assert_int_equal(ask_end(&first), 0);
+        assert_int_equal(fake_in_flight_peak(&rig.fake), 1);
+        rig_close(&rig);
+    }
+}
+
+TEST(objects, who_comes_back_from_a_pause_stands_where_its_age_says)
+{
+    const struct rig_config config = { .in_flight_max = 1, .retry_pause_ns = NS_PER_MS };
+    struct rig rig;
+    struct ask asks[6];
+    struct fake_request *request;
+
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < ARRAY_LEN(asks); i++)
+        ask_start(&rig, &asks[i], OBJECT_GET, i);
+    refuse_in_turn(&rig, 0, 10000);
+    refuse_in_turn(&rig, 1, 12000);
+    refuse_in_turn(&rig, 2, 8000);
+    /* While one has the only place, they come back: the third, the first, the second. */
+    request = fake_expect_block(&rig.fake, BD_GET, 3);
+    clock_jump(rig.pool, 9 * NS_PER_S);
+    clock_jump(rig.pool, 2 * NS_PER_S);
+    clock_jump(rig.pool, 2 * NS_PER_S);
+    fake_expect_quiet(&rig.fake);
+    fake_answer(request, BD_ABSENT);
+    for (unsigned i = 0; i < 3; i++)
+        get_and_finish(&rig, i);
+    get_and_finish(&rig, 4);
+    get_and_finish(&rig, 5);
+    for (unsigned i = 0; i < ARRAY_LEN(asks); i++)
+        assert_int_equal(ask_end(&asks[i]), 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_busy_store_halves_the_limit_once_for_all_that_were_in_flight)
+{
+    const struct rig_config config = { .in_flight_max = 8, .retry_pause_ns = PAUSE_NS };
+    struct rig rig;
+    struct ask asks[8], more[8];
+    struct fake_request *requests[8];
+
+    rig_open(&rig, &config);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 8);
+    for (unsigned i = 0; i < 8; i++)
+        ask_start(&rig, &asks[i], OBJECT_GET, i);
+    for (unsigned i = 0; i < 8; i++)
+        requests[i] = fake_expect_block(&rig.fake, BD_GET, i);
+    for (unsigned i = 0; i < 8; i++)
+        fake_answer(requests[i], BD_BUSY);
+    rig_wait_retries(&rig, 8);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 4);
+    assert_int_equal(rig_counter(&rig, "object_busy"), 8);
+
+    for (unsigned i = 0; i < 8; i++)
+        ask_start(&rig, &more[i], OBJECT_GET, 10 + i);
+    for (unsigned i = 0; i < 4; i++)
+        requests[i] = fake_expect_block(&rig.fake, BD_GET, 10 + i);
+    fake_expect_quiet(&rig.fake);
+    /* Sent after the halving, so this one counts again. */
+    fake_answer(requests[0], BD_BUSY);
+    rig_wait_retries(&rig, 9);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 2);
+    fake_expect_quiet(&rig.fake); /* three are in flight: no place is free */
+    for (unsigned i = 1; i < 4; i++)
+        fake_answer(requests[i], BD_ABSENT);
+    for (unsigned i = 4; i < 8; i++)
+        get_and_finish(&rig, 10 + i);
+    clock_jump(rig.pool, PAUSE_NS);
+    for (unsigned i = 0; i < 9; i++)
+        fake_answer(fake_next(&rig.fake), BD_ABSENT);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(ask_end(&asks[i]), 0);
+        assert_int_equal(ask_end(&more[i]), 0);
+    }
+    rig_close(&rig);
+}
+
+/* One after the other; each ends well. */
+static void
+get_some(struct rig *rig, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct ask ask;
+
+        ask_start(rig, &ask, OBJECT_GET, 5);
+        get_and_finish(rig, 5);
+        assert_int_equal(ask_end(&ask), 0);
+    }
+}
+
+TEST(objects, the_limit_falls_to_one_and_grows_back_by_one_for_each_limit_of_successes)
+{
+    const struct rig_config config = { .in_flight_max = 5 };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &ask, OBJECT_GET, 1);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), i == 0 ? 5 : i == 1 ? 2 : 1);
+        refuse(&rig, BD_BUSY, 0);
+    }
+    fake_answer(fake_next(&rig.fake), BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 2);
+    get_some(&rig, 1);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 2);
+    get_some(&rig, 1);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 3);
+    get_some(&rig, 3 + 4);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 5);
+    get_some(&rig, 12);
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 5);
+    rig_close(&rig);
+}
+
+TEST(objects, a_limit_that_grows_lets_two_go_at_once)
+{
+    const struct rig_config config = { .in_flight_max = 2, .retry_pause_ns = PAUSE_NS };
+    struct rig rig;
+    struct ask asks[4];
+    struct fake_request *request;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &asks[0], OBJECT_GET, 0);
+    refuse(&rig, BD_BUSY, 0);
+    for (unsigned i = 1; i < 4; i++)
+        ask_start(&rig, &asks[i], OBJECT_GET, i);
+    request = fake_expect_block(&rig.fake, BD_GET, 1);
+    fake_expect_quiet(&rig.fake);
+    fake_answer(request, BD_ABSENT); /* a limit of one is reached by one success */
+    request = fake_expect_block(&rig.fake, BD_GET, 2);
+    get_and_finish(&rig, 3);
+    fake_answer(request, BD_ABSENT);
+    clock_jump(rig.pool, PAUSE_NS);
+    get_and_finish(&rig, 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(ask_end(&asks[i]), 0);
+    rig_close(&rig);
+}
+
+TEST(objects, a_store_that_stays_busy_stalls_a_request_like_any_other)
+{
+    const struct rig_config config = { .retry_pause_ns = 100 * NS_PER_S,
+                                       .stall_read_ns = 50 * NS_PER_S,
+                                       .in_flight_max = 1 };
+    struct rig rig;
+    struct ask first, second;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &first, OBJECT_GET, 1);
+    ask_start(&rig, &second, OBJECT_GET, 2);
+    for (unsigned at_s = 0; at_s < 50; at_s += at_s == 0 ? 30 : 20) {
+        refuse_in_turn(&rig, 1, 0);
+        refuse_in_turn(&rig, 2, 0);
+        clock_jump(rig.pool, (at_s == 0 ? 30 : 20) * NS_PER_S);
+    }
+    fake_answer(fake_next(&rig.fake), BD_BUSY);
+    fake_answer(fake_next(&rig.fake), BD_BUSY);
+    assert_int_equal(ask_end(&first), -EIO);
+    assert_int_equal(ask_end(&second), -EIO);
+    rig_close(&rig);
+}
+
 /* ---- deleting many, listing */
 
 TEST(objects, of_a_batch_only_what_is_left_is_deleted_again)
@@ -411,6 +620,9 @@ TEST(objects, of_a_batch_only_what_is_left_is_deleted_again)
     assert_int_equal(many->name_count, 1);
     fake_answer_some(many, "00000005", BD_UNKNOWN);
     many = fake_expect(&rig.fake, BD_DELETE_MANY, "00000005");
+    fake_answer_some(many, "00000005", BD_BUSY);
+    many = fake_expect(&rig.fake, BD_DELETE_MANY, "00000005");
+    assert_int_equal(rig_gauge(&rig, "requests_in_flight_limit"), 8);
     fake_answer_some(many, "00000005", BD_ABSENT);
     assert_int_equal(ask_end(&ask), 0);
     assert_true(ask.req.unsettled_ns != 0);
@@ -517,6 +729,12 @@ main(void)
         RUN(objects, a_request_that_stalls_fails_after_one_last_attempt_at_the_limit),
         RUN(objects, a_store_that_is_away_for_hours_is_asked_with_pauses_all_the_time),
         RUN(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next),
+        RUN(objects, a_request_that_pauses_leaves_its_place_to_others),
+        RUN(objects, who_comes_back_from_a_pause_stands_where_its_age_says),
+        RUN(objects, a_busy_store_halves_the_limit_once_for_all_that_were_in_flight),
+        RUN(objects, the_limit_falls_to_one_and_grows_back_by_one_for_each_limit_of_successes),
+        RUN(objects, a_limit_that_grows_lets_two_go_at_once),
+        RUN(objects, a_store_that_stays_busy_stalls_a_request_like_any_other),
         RUN(objects, of_a_batch_only_what_is_left_is_deleted_again),
         RUN(objects, a_batch_fails_when_one_of_it_cannot_be_deleted),
         RUN(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one),

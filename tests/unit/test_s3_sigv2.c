@@ -144,6 +144,12 @@ TEST(sigv2, an_x_amz_date_takes_the_place_of_the_date)
     assert_true(sigv2_sign(&request, &example, 784111777));
     assert_null(headers_get(&request.headers, "date"));
     expect_signed(&request, "GET\n\n\n\nx-amz-date:Tue, 27 Mar 2007 21:20:26 +0000\n/b/k");
+
+    headers_init(&request.headers);
+    headers_add(&request.headers, "date", "Tue, 27 Mar 2007 21:20:27 +0000");
+    headers_add(&request.headers, "x-amz-date", "Tue, 27 Mar 2007 21:20:26 +0000");
+    assert_true(sigv2_sign(&request, &example, 784111777));
+    expect_signed(&request, "GET\n\n\n\nx-amz-date:Tue, 27 Mar 2007 21:20:26 +0000\n/b/k");
 }
 
 TEST(sigv2, only_sub_resources_are_signed_of_the_query_their_values_decoded)
@@ -157,6 +163,7 @@ TEST(sigv2, only_sub_resources_are_signed_of_the_query_their_values_decoded)
         { "a=b&uploads&zone=1", "/b/?uploads" },
         { "partNumber=2&uploadId=x%2By%20z", "/b/?partNumber=2&uploadId=x+y z" },
         { "location&versioning", "/b/?location&versioning" },
+        { "versionId=a+b", "/b/?versionId=a+b" },
         { "response-content-type=a%2Fb&x=", "/b/?response-content-type=a/b" },
     };
 

@@ -2,9 +2,9 @@
 /* backend-s3/sigv4.c: AWS's published signatures, and what happens at the limits.
  *
  * The tables are from "Authenticating Requests: Using the Authorization Header" of the S3 API
- * reference, and from the aws-sig-v4-test-suite that AWS publishes under Apache-2.0; of that,
- * the cases whose path is not to be normalized, which S3 does not do.  A query is given sorted,
- * as struct http_request wants it. */
+ * reference, and from the AWS Signature Version 4 Test Suite (copyright Amazon.com, Inc. or its
+ * affiliates, Apache-2.0): of that, the cases whose path is not to be normalized, which S3 does
+ * not do.  A query is given sorted, as struct http_request wants it. */
 #include "test.h"
 
 #include "base/util.h"
@@ -478,7 +478,7 @@ TEST(sigv4, a_request_with_all_names_at_their_longest_is_signed)
 
 TEST(sigv4, times_that_have_no_year_of_four_digits_are_refused)
 {
-    const time_t times[] = { (time_t)1 << 40, (time_t)1 << 62, -((time_t)1 << 40) };
+    const time_t times[] = { (time_t)1 << 40, (time_t)1 << 62, -((time_t)1 << 40), -77945671440 };
 
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         struct http_request request = request_of("GET", "/", "");

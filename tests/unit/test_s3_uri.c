@@ -204,6 +204,7 @@ TEST(text, is_never_half_added_and_stays_overfull)
     text_init(&text, buffer, sizeof buffer);
     text_add(&text, "abcdef");
     assert_true(text.is_overfull);
+    text_add(&text, "a");
     assert_string_equal(text.start, "");
 }
 

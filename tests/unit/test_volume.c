@@ -211,8 +211,10 @@ static int
 take(struct store *store, const char *lock_id, bool is_forced, struct volume_token *token)
 {
     struct error why = { "" };
+    int rc = volume_token_take(store->backend, &layout, lock_id, is_forced, token, &why);
 
-    return volume_token_take(store->backend, &layout, lock_id, is_forced, token, &why);
+    assert_int_equal(why.text[0] == '\0', rc == 0);
+    return rc;
 }
 
 static bool
@@ -321,6 +323,268 @@ TEST(volume, a_token_that_is_not_ours_any_more_stays)
     store_close(&store);
 }
 
+/* ---- stores of which conditions are worth more or less */
+
+/* How a layer over the memory treats a condition. */
+enum treatment { HONOURS, IGNORES, REFUSES, NEVER_HOLDS };
+
+static struct {
+    enum treatment if_absent, if_match, delete_if_match;
+    /* Before or after this put, counted from 1, somebody else puts a token, whatever is there; 0: never. */
+    unsigned rival_before, rival_after;
+    unsigned puts;
+    const struct bd_host *host;
+    const struct bd_lower *lower;
+} variant;
+
+struct variant_op {
+    struct bd_io *io, *child;
+    enum bd_status status;
+    unsigned number;
+};
+
+static const char rival_owner[] = "other-machine other-boot 7:7 rival";
+
+static void
+rival_puts(struct variant_op *op, bd_io_done *done)
+{
+    static const struct bd_attr attrs[] = {
+        { "s3backer-mount-token", "00000077", 8 },
+        { "bucketdisk-owner", rival_owner, sizeof rival_owner - 1 },
+    };
+    struct bd_io *child = variant.host->child_new(variant.host, variant.lower, NULL);
+
+    child->op = BD_PUT;
+    child->name = TOKEN;
+    child->deadline_ns = op->io->deadline_ns;
+    child->body = "rival";
+    child->body_bytes = 5;
+    child->attrs = attrs;
+    child->attr_count = 2;
+    child->attr_stride = sizeof attrs[0];
+    variant.host->child_submit(child, done, op);
+}
+
+static void
+variant_rival_done(struct bd_io *child, enum bd_status status, void *arg)
+{
+    struct variant_op *op = arg;
+
+    assert_int_equal(status, BD_OK);
+    variant.host->child_free(child);
+    variant.host->complete(op->io, op->status);
+}
+
+static void
+variant_passed(struct bd_io *child, enum bd_status status, void *arg)
+{
+    struct variant_op *op = arg;
+
+    variant.host->child_result(child, op->io);
+    variant.host->child_free(child);
+    op->status = status;
+    if (op->number > 0 && op->number == variant.rival_after)
+        rival_puts(op, variant_rival_done);
+    else
+        variant.host->complete(op->io, status);
+}
+
+static void
+variant_pass(struct variant_op *op)
+{
+    const struct bd_io *io = op->io;
+    enum treatment treatment = HONOURS;
+
+    if (io->if_match != NULL)
+        treatment = io->op == BD_DELETE ? variant.delete_if_match : variant.if_match;
+    else if (io->if_none_match != NULL)
+        treatment = variant.if_absent;
+    if (treatment == REFUSES || treatment == NEVER_HOLDS) {
+        variant.host->complete(op->io, treatment == REFUSES ? BD_UNSUPPORTED : BD_CONDITION);
+        return;
+    }
+    op->child = variant.host->child_new(variant.host, variant.lower, op->io);
+    if (treatment == IGNORES)
+        op->child->if_match = op->child->if_none_match = NULL;
+    variant.host->child_submit(op->child, variant_passed, op);
+}
+
+static void
+variant_rival_first(struct bd_io *child, enum bd_status status, void *arg)
+{
+    assert_int_equal(status, BD_OK);
+    variant.host->child_free(child);
+    variant_pass(arg);
+}
+
+static void
+variant_submit(void *handle, struct bd_io *io)
+{
+    struct variant_op *op = io->scratch;
+
+    (void)handle;
+    op->io = io;
+    if (io->op == BD_PUT)
+        op->number = ++variant.puts;
+    if (op->number > 0 && op->number == variant.rival_before)
+        rival_puts(op, variant_rival_first);
+    else
+        variant_pass(op);
+}
+
+static enum bd_status
+variant_open(const struct bd_host *host, const void *options, const struct bd_lower *lower,
+             void **handle)
+{
+    (void)options, (void)handle;
+    variant.host = host;
+    variant.lower = lower;
+    return BD_OK;
+}
+
+static void
+variant_info(void *handle, struct bd_backend_info *out)
+{
+    (void)handle;
+    out->capabilities = variant.lower->info->capabilities;
+}
+
+static void
+variant_close(void *handle)
+{
+    (void)handle;
+}
+
+static const struct bd_backend variant_table = {
+    .head = BD_HEAD(BACKEND, struct bd_backend),
+    .traits = BD_BACKEND_STACKS,
+    .scratch_bytes = sizeof(struct variant_op),
+    .open = variant_open,
+    .info = variant_info,
+    .submit = variant_submit,
+    .close = variant_close,
+};
+
+static void
+fresh_variant(struct store *store)
+{
+    memset(&variant, 0, sizeof variant);
+    store_init(store);
+    store->layers[0] = (struct backend_layer){ "backend-variant", &variant_table, NULL };
+    store_layer(store, 1, "backend-memory", NULL);
+    assert_int_equal(store_open(store, 2), 0);
+}
+
+/* Pauses are counted, not made. */
+static unsigned pauses_s;
+
+int
+nanosleep(const struct timespec *time, struct timespec *rest)
+{
+    (void)rest;
+    pauses_s += (unsigned)time->tv_sec;
+    return 0;
+}
+
+static void
+expect_owner(struct store *store, const char *owner)
+{
+    struct backend_io *io = request(store, BD_HEAD_OBJECT, TOKEN);
+    const char *found;
+
+    backend_submit_wait(io);
+    assert_int_equal(io->status, BD_OK);
+    found = backend_io_attr(io, "bucketdisk-owner", NULL);
+    assert_non_null(found);
+    assert_string_equal(found, owner);
+    backend_io_free(io);
+}
+
+TEST(volume, a_stores_conditions_are_tried_and_not_taken_on_trust)
+{
+    /* clang-format off */
+    static const struct {
+        enum treatment if_absent, if_match;
+        bool is_takeover, is_forced;
+        unsigned rival_before, rival_after;
+        int rc;
+        bool has_if_absent, has_if_match;
+        unsigned puts, pauses_s;
+    } cases[] = {
+        /* it is there; it may not be written; it may not be written over another; it may be over itself */
+        { HONOURS, HONOURS, false, false, 0, 0, 0, true, true, 4, 0 },
+        { HONOURS, IGNORES, false, false, 0, 0, 0, true, false, 3, 0 },
+        { HONOURS, REFUSES, false, false, 0, 0, 0, true, false, 3, 0 },
+        { HONOURS, NEVER_HOLDS, false, false, 0, 0, 0, true, false, 4, 0 },
+        { IGNORES, HONOURS, false, false, 0, 0, 0, false, false, 2, 1 },
+        { IGNORES, IGNORES, false, false, 0, 0, 0, false, false, 2, 1 },
+        { REFUSES, HONOURS, false, false, 0, 0, 0, false, false, 2, 1 },
+        { NEVER_HOLDS, HONOURS, false, false, 0, 0, -EIO, false, false, 3, 3 },
+        { NEVER_HOLDS, HONOURS, false, true, 0, 0, 0, false, false, 4, 4 },
+        /* somebody else is first, or comes while we try */
+        { HONOURS, HONOURS, false, false, 1, 0, -EBUSY, false, false, 1, 0 },
+        { HONOURS, HONOURS, false, false, 0, 1, -EBUSY, true, false, 4, 0 },
+        { HONOURS, HONOURS, false, false, 0, 4, -EBUSY, true, true, 4, 0 },
+        { IGNORES, IGNORES, false, false, 0, 2, -EBUSY, false, false, 2, 1 },
+        { REFUSES, REFUSES, false, false, 0, 2, -EBUSY, false, false, 2, 1 },
+        /* a dead neighbour's token is replaced */
+        { HONOURS, HONOURS, true, false, 0, 0, 0, true, true, 4, 0 },
+        { HONOURS, IGNORES, true, false, 0, 0, 0, true, false, 3, 1 },
+        { IGNORES, IGNORES, true, false, 0, 0, 0, false, false, 2, 1 },
+        { REFUSES, REFUSES, true, false, 0, 0, 0, false, false, 2, 1 },
+        { HONOURS, NEVER_HOLDS, true, false, 0, 0, 0, false, false, 4, 4 },
+        { HONOURS, HONOURS, true, false, 1, 0, -EBUSY, false, false, 1, 0 },
+        { IGNORES, IGNORES, true, false, 0, 2, -EBUSY, false, false, 2, 1 },
+    };
+    /* clang-format on */
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct volume_token token, dead;
+        struct error why = { "" };
+        struct store store;
+
+        fresh_variant(&store);
+        if (cases[i].is_takeover)
+            assert_int_equal(take(&store, "1:2", false, &dead), 0);
+        variant.if_absent = cases[i].if_absent;
+        variant.if_match = cases[i].if_match;
+        variant.rival_before = cases[i].rival_before;
+        variant.rival_after = cases[i].rival_after;
+        variant.puts = pauses_s = 0;
+        if (take(&store, "1:2", cases[i].is_forced, &token) != cases[i].rc)
+            fail_msg("case %zu", i);
+        if (variant.puts != cases[i].puts || pauses_s != cases[i].pauses_s)
+            fail_msg("case %zu: %u puts, %u s", i, variant.puts, pauses_s);
+        assert_int_equal(token.has_if_absent, cases[i].has_if_absent);
+        assert_int_equal(token.has_if_match, cases[i].has_if_match);
+        assert_int_equal(token.was_taken_over, cases[i].is_takeover);
+        if (cases[i].rc == -EBUSY)
+            expect_owner(&store, rival_owner);
+        else if (cases[i].rc == 0)
+            expect_owner(&store, token.owner);
+        else
+            assert_false(is_mounted(&store));
+        if (cases[i].rc == 0)
+            assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
+        assert_int_equal(is_mounted(&store), cases[i].rc == -EBUSY);
+        store_close(&store);
+    }
+}
+
+TEST(volume, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without)
+{
+    struct error why = { "" };
+    struct volume_token token;
+    struct store store;
+
+    fresh_variant(&store);
+    variant.delete_if_match = REFUSES;
+    assert_int_equal(take(&store, "1:2", false, &token), 0);
+    assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
+    assert_false(is_mounted(&store));
+    store_close(&store);
+}
+
 TEST(volume, a_token_whose_answer_was_lost_is_found_to_be_ours)
 {
     const char *const options[] = { "lost", "1000000", "only", "put", NULL };
@@ -330,6 +594,7 @@ TEST(volume, a_token_whose_answer_was_lost_is_found_to_be_ours)
 
     fresh_chaos(&store, options);
     assert_int_equal(take(&store, "1:2", false, &token), 0);
+    assert_true(token.has_if_absent && token.has_if_match);
     assert_int_equal(volume_token_drop(store.backend, &layout, &token, &why), 0);
     assert_false(is_mounted(&store));
     store_close(&store);
@@ -381,6 +646,8 @@ main(void)
         RUN(volume, only_a_token_whose_daemon_is_surely_dead_is_taken_over),
         RUN(volume, a_token_of_s3backer_is_refused_unless_forced_or_reset),
         RUN(volume, a_token_that_is_not_ours_any_more_stays),
+        RUN(volume, a_stores_conditions_are_tried_and_not_taken_on_trust),
+        RUN(volume, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(volume, a_token_whose_answer_was_lost_is_found_to_be_ours),
         RUN(volume, of_two_who_take_the_token_at_once_one_gets_it),
     };

@@ -198,7 +198,7 @@ struct bd_io {
     size_t len;
     uint64_t object_bytes;
     uint32_t more;
-    uint32_t retry_after_ms; /* with BD_RETRY, if the store named a time; else 0 */
+    uint32_t retry_after_ms; /* with BD_RETRY, BD_BUSY: the time that the store named, or 0 */
 };
 
 /* ------------------------------------------------------------------ the host */

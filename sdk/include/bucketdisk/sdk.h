@@ -11,7 +11,8 @@ extern "C" {
 
 /* A backend written as plain blocking functions.  Each is called on one of the adapter's threads with
  * a request of its op, fills the request's results as plugin.h says, and returns the status; it does not
- * call complete.  A NULL function makes its op BD_UNSUPPORTED, but for delete_many, which then is a
+ * call complete.  BD_BUSY is for stores that say so: the adapter's own threads being busy is not it.
+ * A NULL function makes its op BD_UNSUPPORTED, but for delete_many, which then is a
  * loop over delete_object. */
 struct bd_blocking_ops {
     enum bd_status (*get)(void *self, struct bd_io *io);

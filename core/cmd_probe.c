@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk probe LOCATION: what a store really does, beside what its plugin claims. */
+#include "cmd.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "probe.h"
+#include "stack.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static volatile sig_atomic_t is_stopped;
+
+static void
+stop(int number)
+{
+    (void)number;
+    is_stopped = 1;
+}
+
+/* The first one stops and tidies up, the second one kills. */
+static void
+catch_signals(void)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaction(numbers[i], &action, NULL);
+}
+
+/* This command's own words, which the mount does not have, are taken out of the command line. */
+static bool
+take_word(int *argc, char **argv, const char *word)
+{
+    bool is_there = false;
+    int kept = 1;
+
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], word) == 0)
+            is_there = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return is_there;
+}
+
+static const char *
+claim(const struct bd_backend_info *info, const struct probe_row *row)
+{
+    return row->capability == 0 ? "-" : info->capabilities & row->capability ? "yes" : "no";
+}
+
+static const char *const verdicts[] = {
+    [PROBE_NOT_ASKED] = "-",
+    [PROBE_GOOD] = "ok",
+    [PROBE_WEAK] = "weak",
+    [PROBE_BAD] = "BAD",
+};
+
+static unsigned
+count(const struct probe *probe, enum probe_verdict verdict)
+{
+    unsigned found = 0;
+
+    for (unsigned i = 0; i < probe_row_count(probe); i++)
+        found += probe_row(probe, i)->verdict == verdict;
+    return found;
+}
+
+static void
+summary(const struct probe *probe, bool is_complete, char *out, size_t out_bytes)
+{
+    unsigned bad = count(probe, PROBE_BAD), weak = count(probe, PROBE_WEAK);
+
+    if (!is_complete)
+        snprintf(out, out_bytes, "Not everything was asked.");
+    else if (bad > 0)
+        snprintf(out, out_bytes, "Not fit for a disk: %u of %u answers are bad.", bad,
+                 probe_row_count(probe));
+    else if (weak > 0)
+        snprintf(out, out_bytes, "Fit for a disk, with %u weak point%s.", weak,
+                 weak == 1 ? "" : "s");
+    else
+        snprintf(out, out_bytes, "Fit for a disk.");
+}
+
+static void
+print_table(const struct bd_backend_info *info, const struct probe *probe, const char *sum)
+{
+    printf("%s\n\n%-5s %-34s %-8s %s\n", info->display, "", "what", "claimed",
+           "what the store does");
+    for (unsigned i = 0; i < probe_row_count(probe); i++) {
+        const struct probe_row *row = probe_row(probe, i);
+
+        printf("%-5s %-34s %-8s %s\n", verdicts[row->verdict], row->what, claim(info, row),
+               row->found);
+        if (row->consequence[0] != '\0')
+            printf("%15s%s\n", "", row->consequence);
+    }
+    printf("\n%s\n", sum);
+}
+
+static void
+print_json(const struct bd_backend_info *info, const struct probe *probe, bool is_usable,
+           const char *sum)
+{
+    json_t *rows = json_array(), *all;
+
+    for (unsigned i = 0; i < probe_row_count(probe); i++) {
+        const struct probe_row *row = probe_row(probe, i);
+
+        json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", row->id,
+                                              "what", row->what, "claimed", claim(info, row),
+                                              "verdict", verdicts[row->verdict], "found",
+                                              row->found, "consequence", row->consequence));
+    }
+    all = json_pack("{s:s, s:b, s:s, s:s, s:o}", "store", info->display, "usable", is_usable,
+                    "summary", sum, "left_behind", probe_left_behind(probe), "rows", rows);
+    json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    printf("\n");
+    json_decref(all);
+}
+
+static int
+probe_and_print(struct stack *stack, const char *location, bool is_json, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    const struct probe_config config = {
+        .prefix = settings->prefix,
+        .attempt_ns = settings->timeout_ms * NS_PER_MS,
+        .is_stopped = &is_stopped,
+    };
+    struct probe *probe = NULL;
+    bool is_usable = false;
+    char sum[120];
+    int rc;
+
+    if (strlen(settings->prefix) > PROBE_PREFIX_BYTES_MAX)
+        return error_set(why, -EINVAL, "--prefix is longer than %u bytes", PROBE_PREFIX_BYTES_MAX);
+    rc = stack_open(stack, location, why);
+    if (rc != 0)
+        return rc;
+    catch_signals();
+    rc = probe_run(stack->backend, &config, &probe, why);
+    if (probe != NULL) {
+        const struct bd_backend_info *info = backend_info(stack->backend);
+
+        is_usable = rc == 0 && count(probe, PROBE_BAD) == 0;
+        summary(probe, rc == 0, sum, sizeof sum);
+        if (is_json)
+            print_json(info, probe, is_usable, sum);
+        else
+            print_table(info, probe, sum);
+        fflush(stdout);
+        if (probe_left_behind(probe)[0] != '\0')
+            log_line(BD_WARNING, "%s", probe_left_behind(probe));
+    }
+    probe_free(probe);
+    return rc != 0 ? rc : is_usable ? 0 : -EIO;
+}
+
+static void
+help(const struct stack *stack)
+{
+    printf(
+        "usage: bucketdisk probe [--json] [options] LOCATION\n\n"
+        "Finds out what a store really does, beside what its plugin claims, and what follows for "
+        "a\n"
+        "disk in it.  Works under names of its own, PREFIXbucketdisk-probe-..., which it removes;\n"
+        "volumes are not touched.  Exit 0 when the store is fit for a disk, 1 when it is not.\n\n"
+        "--json prints one JSON object.  All other options are those of the mount; what counts is\n"
+        "--backend and its options, --prefix, --timeout.  See bucketdisk --help");
+    for (unsigned i = 0; i < stack->plugins.count; i++) {
+        if (stack->plugins.all[i].why.text[0] == '\0' && stack->plugins.all[i].desc.backend != NULL)
+            printf(", bucketdisk --help %s", plugin_owner(&stack->plugins.all[i]));
+    }
+    printf(".\n");
+}
+
+int
+cmd_probe(int argc, char **argv)
+{
+    bool is_json = take_word(&argc, argv, "--json");
+    struct stack stack = { 0 };
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    struct error why = { "" };
+    int word_count = 0;
+    int rc;
+
+    if (words == NULL)
+        return EXIT_FAILED;
+    rc = stack_parse(&stack, argc, argv, words, &word_count, &why);
+    if (rc == 0 && stack.settings.help) {
+        help(&stack);
+    } else if (rc == 0) {
+        log_level_max(stack.settings.debug ? BD_DEBUG : BD_WARNING);
+        if (word_count != 1)
+            rc = error_set(&why, -EINVAL,
+                           "where is the store? usage: bucketdisk probe [options] LOCATION");
+        else
+            rc = probe_and_print(&stack, words[0], is_json, &why);
+    }
+    if (why.text[0] != '\0')
+        log_line(BD_ERROR, "%s", why.text);
+    stack_close(&stack);
+    free(words);
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+}
