@@ -23,9 +23,9 @@ answer_reset(struct answer *answer)
         body = NULL;
         body_room = 0;
     }
-    memset(answer, 0, offsetof(struct answer, attrs));
-    answer->attr_count = 0;
-    answer->text_bytes = 0;
+    memset(answer, 0, offsetof(struct answer, etag));
+    answer->etag[0] = answer->encoding[0] = answer->request_id[0] = '\0';
+    answer->region[0] = answer->location[0] = answer->date[0] = '\0';
     answer->body = body;
     answer->body_room = body_room;
     answer->body_bytes = 0;

@@ -14,25 +14,26 @@
 #define ANSWER_TEXT_BYTES (4u * BD_ATTRS_BYTES_MAX)
 
 struct answer {
-    unsigned http_status;                     /* 0: there was none */
-    char etag[BD_TAG_BYTES_MAX + 1];          /* without quotes; "" for none */
-    char encoding[BD_ENCODING_BYTES_MAX + 1]; /* as core wants it; "" for none */
-    bool is_encoding_cut;                     /* it was longer than that */
-    char request_id[128];
-    char region[64];    /* x-amz-bucket-region */
-    char location[256]; /* of a redirect */
+    unsigned http_status; /* 0: there was none */
+    bool is_encoding_cut; /* it was longer than there is room for */
     bool has_content_bytes, has_total_bytes;
     uint64_t content_bytes; /* Content-Length */
     uint64_t total_bytes;   /* of Content-Range: the whole object's */
     uint64_t range_start;   /* likewise: where the body begins in it */
     uint32_t retry_after_ms;
-    char date[64];         /* as it came; "" for none */
     unsigned keep_alive_s; /* how long it keeps an idle connection; 0: not said */
-
-    struct bd_attr attrs[ANSWER_ATTRS_MAX]; /* x-amz-meta-*, those that can be ours */
     unsigned attr_count;
-    char text[ANSWER_TEXT_BYTES]; /* of attrs */
     size_t text_bytes;
+
+    /* From here on only what is in use is touched. */
+    char etag[BD_TAG_BYTES_MAX + 1];          /* without quotes; "" for none */
+    char encoding[BD_ENCODING_BYTES_MAX + 1]; /* as core wants it; "" for none */
+    char request_id[128];
+    char region[64];                        /* x-amz-bucket-region */
+    char location[256];                     /* of a redirect */
+    char date[64];                          /* as it came; "" for none */
+    struct bd_attr attrs[ANSWER_ATTRS_MAX]; /* x-amz-meta-*, those that can be ours */
+    char text[ANSWER_TEXT_BYTES];           /* of attrs */
 
     char *body; /* with a NUL behind it, or NULL */
     size_t body_bytes, body_room;

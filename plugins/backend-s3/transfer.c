@@ -35,6 +35,8 @@
 
 #define NS_PER_MS 1000000ull
 #define EVENTS_MAX 64
+#define SOCKETS_KNOWN 65536 /* by their numbers; of those above we ask the kernel more often */
+#define SOCKET_OURS 0x80u   /* beside CURL_POLL_…: libcurl closes it through us */
 #define CONNECTIONS_KEPT 1024L
 #define SWEEP_MS 1000
 #define SWEEP_GRACE_NS (500 * NS_PER_MS) /* libcurl's own timer comes first */
@@ -48,6 +50,7 @@ struct transfers {
     CURLM *multi;
     int epoll_fd, wake_fd;
     void *thread;
+    bool has_proxy;
     atomic_bool is_stopping;
     void *requests, *connections, *unanswered; /* counters */
 
@@ -58,6 +61,7 @@ struct transfers {
     uint64_t timer_ns; /* when libcurl wants to be called; 0: never */
     unsigned idle_s;
     struct exchange *active, *unsent, *unused;
+    uint8_t sockets[SOCKETS_KNOWN]; /* SOCKET_OURS, and what epoll watches it for */
 };
 
 /* ---- one exchange */
@@ -228,6 +232,8 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 
     if (timeout_ms < progress_ms)
         timeout_ms = (unsigned)progress_ms;
+    if (fd < SOCKETS_KNOWN)
+        exchange->transfers->sockets[fd] = SOCKET_OURS;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     return CURL_SOCKOPT_OK;
@@ -239,6 +245,8 @@ on_close(void *arg, curl_socket_t fd)
 {
     struct transfers *transfers = arg;
 
+    if (fd < SOCKETS_KNOWN)
+        transfers->sockets[fd] = 0;
     epoll_ctl(transfers->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     return close(fd);
 }
@@ -285,6 +293,8 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, exchange->transfers);
     curl_easy_setopt(easy, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)config->upload_bytes_s);
     curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)config->download_bytes_s);
+    if (!exchange->transfers->has_proxy)
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* else it looks for one for each request */
     if (config->ca_file != NULL)
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
     if (config->is_insecure) {
@@ -342,8 +352,7 @@ set_headers(struct exchange *exchange)
     /* Not signed: proxies rewrite them.  Whatever encoding a body has is ours, and stays.  As lines, not as options,
      * which libcurl formats twice, and that byte by byte. */
     is_done = is_done && line_add(&writer, "accept-encoding", ": ", "identity")
-              && line_add(&writer, "user-agent", ": ", "bucketdisk")
-              && line_add(&writer, "accept", ":", "");
+              && line_add(&writer, "user-agent", ": ", "bucketdisk");
     /* What libcurl would add to a body; its idea of a POST is a form. */
     if (is_done && exchange->request.body != NULL) {
         is_done = line_add(&writer, "expect", ":", "");
@@ -510,16 +519,20 @@ on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct transfers *transfers = arg;
     struct epoll_event event = { .data.fd = fd };
+    uint8_t none = 0, *socket = fd < SOCKETS_KNOWN ? &transfers->sockets[fd] : &none;
 
     (void)easy, (void)known;
-    if (what == CURL_POLL_REMOVE)
-        return 0; /* a connection is mostly used again at once; if not, see socket_event */
+    /* A connection is mostly used again at once; if not, see socket_event. */
+    if (what == CURL_POLL_REMOVE || *socket == (SOCKET_OURS | (unsigned)what))
+        return 0;
     if (what & CURL_POLL_IN)
         event.events |= EPOLLIN;
     if (what & CURL_POLL_OUT)
         event.events |= EPOLLOUT;
     if (epoll_ctl(transfers->epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0)
         epoll_ctl(transfers->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    if (*socket & SOCKET_OURS)
+        *socket = (uint8_t)(SOCKET_OURS | (unsigned)what);
     return 0;
 }
 
@@ -601,6 +614,8 @@ socket_event(struct transfers *transfers, const struct epoll_event *event)
 
     if (!is_watched(transfers, event->data.fd)) {
         epoll_ctl(transfers->epoll_fd, EPOLL_CTL_DEL, event->data.fd, NULL);
+        if (event->data.fd < SOCKETS_KNOWN)
+            transfers->sockets[event->data.fd] &= SOCKET_OURS;
         return;
     }
     if (event->events & EPOLLIN)
@@ -649,6 +664,20 @@ loop(void *arg)
 
 /* ---- life */
 
+/* May libcurl find a proxy in the environment? */
+static bool
+has_proxy(void)
+{
+    static const char *const names[] = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                         "ALL_PROXY" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (getenv(names[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool
 multi_init(struct transfers *transfers)
 {
@@ -678,6 +707,7 @@ transfers_new(const struct bd_host *host, const struct transfers_config *config)
     transfers->host = host;
     transfers->config = *config;
     transfers->idle_s = config->idle_s;
+    transfers->has_proxy = has_proxy();
     transfers->inbox_last = &transfers->inbox;
     pthread_mutex_init(&transfers->lock, NULL);
     transfers->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

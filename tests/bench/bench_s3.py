@@ -126,10 +126,11 @@ def s3backer_ms(at, cpus):
         mountpoint = pathlib.Path(directory, "mount")
         mountpoint.mkdir()
         words = ["s3backer", "-f", "--quiet", "--directIO", "--readAhead=0", "--blockCacheSize=0", "--md5CacheSize=0",
-                 "--blockSize=4k", "--size=4m", "--prefix=s3backer-", f"--accessFile={passwords}", f"--region={at['REGION']}",
+                 "--md5CacheTime=0", "--minWriteDelay=0", "--blockSize=4k", "--size=4m", "--prefix=s3backer-",
+                 f"--accessFile={passwords}",
                  f"--baseURL={at['ENDPOINT'].rstrip('/')}/", at["BUCKET"], str(mountpoint)]
         try:
-            process = subprocess.Popen(["taskset", "-c", ",".join(map(str, cpus)), *words], stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(["taskset", "-c", ",".join(map(str, cpus)), *words], stderr=subprocess.DEVNULL)
         except FileNotFoundError:
             return None
         try:
@@ -149,7 +150,10 @@ def s3backer_ms(at, cpus):
             os.close(fd)
             return statistics.median(times)
         finally:
-            subprocess.run(["umount", mountpoint], check=False)
+            if os.path.ismount(mountpoint):
+                subprocess.run(["umount", mountpoint], check=True)
+            else:
+                process.terminate()
             process.wait(30)
 
 
