@@ -50,8 +50,8 @@ owner_format(const char *lock_id, char *out, size_t out_bytes)
 
 /* Was this token left by a daemon of this machine that is dead for sure?
  *
- * Same machine and host name, and: this boot and the same lock directory, whose lock we hold (containers share
- * a boot, but not the directory); or another boot, so that all of that time is gone, where the machine has an
+ * Same machine and host name, and: this boot and the very lock that we hold (containers share a boot, but not the
+ * directory of locks; who named the volume otherwise has another lock, and may live); or another boot, so that all of that time is gone, where the machine has an
  * id by which to know it (a container or a fresh system may have none). */
 static bool
 is_dead_neighbour(const char *theirs, const char *ours)

@@ -66,6 +66,8 @@ TEST(token, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
         { -1, NULL, true },          /* same boot, same lock, which we hold */
         { 1, "another-boot", true }, /* the machine has been restarted */
         { 2, "9:9", false },         /* another container, say */
+        { 2, "1:3", false },         /* another lock: of the volume by another name, say */
+        { 2, "1", false },           /* of a version that said less about its lock */
         { 0, "another-machine", false },
         { 3, "another-host", false },
         { 0, "-", false },
