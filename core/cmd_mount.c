@@ -301,15 +301,18 @@ start_frontend(struct mount *mount, struct error *why)
     return rc;
 }
 
-/* Volumes of one store differ in their prefixes. */
+/* Volumes of one store differ in their prefixes.  Where the identity is itself what names begin with, "b/a" is one
+ * volume with "b" and --prefix=a/. */
 static int
 name_volume(struct mount *mount, struct error *why)
 {
     const struct bd_backend_info *info = backend_info(mount->stack.backend);
     const char *prefix = mount->stack.settings.prefix;
     const char *between = prefix[0] != '\0' ? ":" : "";
+    size_t bytes = strlen(info->identity);
+    bool is_begun = bytes > 0 && info->identity[bytes - 1] == '/';
 
-    if (asprintf(&mount->identity, "%s%s%s", info->identity, between, prefix) == -1)
+    if (asprintf(&mount->identity, "%s%s%s", info->identity, is_begun ? "" : between, prefix) == -1)
         mount->identity = NULL;
     if (asprintf(&mount->volume, "%s%s%s", info->display, between, prefix) == -1)
         mount->volume = NULL;

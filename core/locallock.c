@@ -23,6 +23,7 @@ struct locallock {
     int fd;
     char *path;
     struct stat dir;
+    uint64_t hash; /* of the identity */
     char mountpoint[PATH_MAX];
     char device[32];
 };
@@ -55,17 +56,25 @@ lock_directory(char *out, size_t out_bytes)
         snprintf(out, out_bytes, "/tmp/bucketdisk-%lu", (unsigned long)geteuid());
 }
 
-/* Readable, and different for different volumes: their text with what file names cannot have replaced, and
- * a hash (FNV-1a) of the whole of it. */
-static void
-lock_name(const char *identity, char *out, size_t out_bytes)
+/* FNV-1a */
+static uint64_t
+hash_of(const char *text)
 {
     uint64_t hash = 0xcbf29ce484222325u;
+
+    for (const char *c = text; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    return hash;
+}
+
+/* Readable, and different for different volumes: their text with what file names cannot have replaced, and
+ * a hash of the whole of it. */
+static void
+lock_name(const char *identity, uint64_t hash, char *out, size_t out_bytes)
+{
     char readable[96];
     size_t i = 0;
 
-    for (const char *c = identity; *c != '\0'; c++)
-        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
     for (; identity[i] != '\0' && i < sizeof readable - 1; i++)
         readable[i] =
             strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:", identity[i])
@@ -176,7 +185,8 @@ locallock_take(const char *identity, const char *volume, struct error *why, stru
     if (lock == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     lock_directory(dir, sizeof dir);
-    lock_name(identity, name, sizeof name);
+    lock->hash = hash_of(identity);
+    lock_name(identity, lock->hash, name, sizeof name);
     if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) != 0 && errno != EEXIST) {
         rc = error_set(why, -errno, "cannot make the directory %s for locks: %s", dir,
                        strerror(errno));
@@ -235,8 +245,8 @@ locallock_release(struct locallock *lock)
 void
 locallock_id(const struct locallock *lock, char *out, size_t out_bytes)
 {
-    snprintf(out, out_bytes, "%llx:%llx", (unsigned long long)lock->dir.st_dev,
-             (unsigned long long)lock->dir.st_ino);
+    snprintf(out, out_bytes, "%llx:%llx:%016" PRIx64, (unsigned long long)lock->dir.st_dev,
+             (unsigned long long)lock->dir.st_ino, lock->hash);
 }
 
 int

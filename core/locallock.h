@@ -33,7 +33,9 @@ void locallock_state(struct locallock *lock, enum lock_state state, const char *
                      const char *device, const char *result);
 void locallock_release(struct locallock *lock);
 
-/* Tells lock directories apart: two daemons with the same id on the same boot exclude each other. */
+/* Tells lock files apart, by their directory and the identity: two daemons with the same id on the same boot
+ * exclude each other.  One volume may have several identities, for it may be named in ways of which nobody can
+ * tell that they are one, such as two host names of a server.  A word of at most 50 bytes. */
 void locallock_id(const struct locallock *lock, char *out, size_t out_bytes);
 
 /* For `bucketdisk umount`: the lock file of the daemon that serves this mount; -1 if there is none. */

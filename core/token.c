@@ -50,8 +50,8 @@ owner_format(const char *lock_id, char *out, size_t out_bytes)
 
 /* Was this token left by a daemon of this machine that is dead for sure?
  *
- * Same machine and host name, and: this boot and the same lock directory, whose lock we hold (containers share
- * a boot, but not the directory); or another boot, so that all of that time is gone, where the machine has an
+ * Same machine and host name, and: this boot and the very lock that we hold (containers share a boot, but not the
+ * directory of locks; who named the volume otherwise has another lock, and may live); or another boot, so that all of that time is gone, where the machine has an
  * id by which to know it (a container or a fresh system may have none). */
 static bool
 is_dead_neighbour(const char *theirs, const char *ours)
@@ -135,6 +135,47 @@ is_same(const struct stored_token *a, const struct stored_token *b)
            && strcmp(a->tag, b->tag) == 0;
 }
 
+static int
+token_delete(struct backend *backend, const struct layout *layout, const char *tag,
+             struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    enum bd_status status;
+    object_name name;
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    io->io.op = BD_DELETE;
+    io->io.name = name;
+    if (tag != NULL && tag[0] != '\0'
+        && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
+        io->io.if_match = tag;
+    status = ask(io, NULL);
+    if (status == BD_UNSUPPORTED && io->io.if_match != NULL) {
+        io->io.if_match = NULL;
+        status = ask(io, NULL);
+    }
+    /* BD_CONDITION: it changed since it was read, so it is not ours any more. */
+    if (status != BD_OK && status != BD_ABSENT && status != BD_CONDITION)
+        rc = ask_failed(io, "remove the mount token", why);
+    backend_io_free(io);
+    return rc;
+}
+
+/* Remove the token if it is ours, or not there; *was_ours is false for another's. */
+static int
+remove_ours(struct backend *backend, const struct layout *layout, const struct token *token,
+            bool *was_ours, struct error *why)
+{
+    struct stored_token stored;
+    int rc = token_read(backend, layout, &stored, why);
+
+    *was_ours = rc == 0 && (!stored.is_there || is_ours(&stored, token));
+    return *was_ours && stored.is_there ? token_delete(backend, layout, stored.tag, why) : rc;
+}
+
 static void
 pause_s(unsigned seconds)
 {
@@ -153,6 +194,7 @@ struct taking {
     bool is_forced;
     char body[160];
     char tag[BD_TAG_BYTES_MAX + 1]; /* of the last put that was done; "" when none came */
+    bool may_be_there;              /* a put was done, or may have been */
 };
 
 /* s3backer's two lines, which nobody parses, and the token, so that the bodies of no two tokens are alike: some
@@ -170,7 +212,7 @@ taking_body(struct taking *taking)
     snprintf(taking->body, sizeof taking->body, "%s\n%s\n%08x\n", host, when, taking->token->value);
 }
 
-/* Put our token; *was_unknown as ask() does.  Fills `why` unless the answer is BD_OK. */
+/* Put our token.  *was_unknown (NULL: nobody wants to know): as of ask().  Fills `why` unless the answer is BD_OK. */
 static enum bd_status
 token_put(struct taking *taking, const char *if_match, const char *if_none_match, bool *was_unknown,
           struct error *why)
@@ -178,6 +220,7 @@ token_put(struct taking *taking, const char *if_match, const char *if_none_match
     struct backend_io *io = backend_io_new(taking->backend);
     enum bd_status status = BD_FATAL;
     struct attrs attrs = { 0 };
+    bool is_unknown = false;
     char value[16];
     object_name name;
 
@@ -198,7 +241,10 @@ token_put(struct taking *taking, const char *if_match, const char *if_none_match
     io->io.attr_stride = sizeof *attrs.list;
     io->io.if_match = if_match;
     io->io.if_none_match = if_none_match;
-    status = ask(io, was_unknown);
+    status = ask(io, &is_unknown);
+    if (was_unknown != NULL)
+        *was_unknown = is_unknown;
+    taking->may_be_there = taking->may_be_there || is_unknown || status == BD_OK;
     if (status == BD_OK)
         snprintf(taking->tag, sizeof taking->tag, "%s", io->tag != NULL ? io->tag : "");
     else
@@ -322,18 +368,14 @@ take(struct taking *taking, bool is_claimed, struct error *why)
     struct token *token = taking->token;
     struct error ignored;
     int rc = is_claimed ? take_on_condition(taking, why) : -EOPNOTSUPP;
-    bool is_proven;
+    bool is_proven, was_ours;
 
-    if (rc == -EOPNOTSUPP) {
+    if (rc == 0) {
+        rc = prove(taking, why);
+    } else if (rc == -EOPNOTSUPP) {
         enum bd_status status = token_put(taking, NULL, NULL, NULL, why);
 
-        if (status != BD_OK)
-            return status_errno(status);
-        rc = 0;
-    } else if (rc != 0) {
-        return rc;
-    } else {
-        rc = prove(taking, why);
+        rc = status == BD_OK ? 0 : status_errno(status);
     }
     is_proven = taking->old.is_there ? token->has_if_match : token->has_if_absent;
     if (rc == 0 && !is_proven) {
@@ -344,8 +386,10 @@ take(struct taking *taking, bool is_claimed, struct error *why)
         pause_s(READ_BACK_AFTER_S);
     }
     if (rc == 0)
-        return read_back(taking, why);
-    token_drop(taking->backend, taking->layout, token, &ignored);
+        rc = read_back(taking, why);
+    /* What was put must not lock others out.  (A put that the store carries out after this still does.) */
+    if (rc != 0 && rc != -EBUSY && taking->may_be_there)
+        remove_ours(taking->backend, taking->layout, token, &was_ours, &ignored);
     return rc;
 }
 
@@ -387,49 +431,16 @@ token_take(struct backend *backend, const struct layout *layout, const char *loc
     return rc;
 }
 
-static int
-token_delete(struct backend *backend, const struct layout *layout, const char *tag,
-             struct error *why)
-{
-    struct backend_io *io = backend_io_new(backend);
-    enum bd_status status;
-    object_name name;
-    int rc = 0;
-
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    layout_control_name(layout, TOKEN_OBJECT, name);
-    io->io.op = BD_DELETE;
-    io->io.name = name;
-    if (tag != NULL && tag[0] != '\0'
-        && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
-        io->io.if_match = tag;
-    status = ask(io, NULL);
-    if (status == BD_UNSUPPORTED && io->io.if_match != NULL) {
-        io->io.if_match = NULL;
-        status = ask(io, NULL);
-    }
-    /* BD_CONDITION: it changed since it was read, so it is not ours any more. */
-    if (status != BD_OK && status != BD_ABSENT && status != BD_CONDITION)
-        rc = ask_failed(io, "remove the mount token", why);
-    backend_io_free(io);
-    return rc;
-}
-
 int
 token_drop(struct backend *backend, const struct layout *layout, const struct token *token,
            struct error *why)
 {
-    struct stored_token stored;
-    int rc = token_read(backend, layout, &stored, why);
+    bool was_ours;
+    int rc = remove_ours(backend, layout, token, &was_ours, why);
 
-    if (rc != 0 || !stored.is_there)
-        return rc;
-    if (!is_ours(&stored, token)) {
+    if (rc == 0 && !was_ours)
         log_line(BD_WARNING, "the mount token is not ours any more; it stays");
-        return 0;
-    }
-    return token_delete(backend, layout, stored.tag, why);
+    return rc;
 }
 
 int

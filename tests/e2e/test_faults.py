@@ -727,6 +727,47 @@ class Conditions(S3Story):
                 self.assertEqual(volume.store.snapshot(), before)
 
 
+class Names(S3Story):
+    """One volume, one machine, and more than one way to name it."""
+
+    def named(self, volume, location, *options, host="127.0.0.1"):
+        """The volume again, by another name."""
+        store = self.store()
+        store.location = location
+        store.options = tuple(option.replace("127.0.0.1", host) for option in store.options)
+        again = disk.Disk(self, volume.size, volume.block_size, *QUICK, *options, store=store)
+        again.is_new = False
+        return again
+
+    def test_while_it_is_mounted_it_is_refused_by_every_name(self):
+        volume = self.volume("v")
+        for again, reason in ((self.named(volume, "testbucket/v", host="localhost"), "in use on"),
+                              (self.named(volume, "testbucket", "--prefix=v/"), "is mounted on"),
+                              (self.named(volume, "testbucket", "--prefix=v/", host="localhost"), "in use on")):
+            status, said = again.refused()
+            self.assertEqual(status, 1, said)
+            self.assertIn(reason, said)
+        self.write(volume, 3)
+        self.check(volume)
+
+    def test_a_prefix_is_the_same_in_the_location_and_as_an_option(self):
+        """So that a daemon that died under the one name is succeeded under the other."""
+        volume = self.volume("v")
+        volume.kill9()
+        again = self.named(volume, "testbucket", "--prefix=v/").mount()
+        self.assertIn("taking it over", again.log_text())
+        again.umount()
+
+    def test_a_daemon_that_died_is_not_known_by_another_host_name(self):
+        volume = self.volume("v")
+        volume.kill9()
+        status, said = self.named(volume, "testbucket/v", host="localhost").refused()
+        self.assertEqual(status, 1, said)
+        self.assertIn("--reset-mounted-flag", said)
+        volume.mount()
+        self.check(volume)
+
+
 class Outage(S3Story):
     def test_ridden_out(self):
         """20 seconds without a store: writes and reads wait, then succeed; the log says so."""

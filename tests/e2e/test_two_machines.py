@@ -56,6 +56,21 @@ class TwoMachines(disk.Story):
         self.assertIn("s3backer-mounted", volume.store.objects())
         volume.umount()
 
+    def test_one_machine_and_two_ways_to_name_the_volume(self):
+        """A directory of a store, and its name as a prefix: the locks of the machine differ, the token is one."""
+        store = disk.DirStore(self)
+        (store.path / "v").mkdir()
+        outer = disk.Disk(self, "16M", "64K", "--prefix=v/", store=store)
+        inner = disk.Disk(self, "16M", "64K", store=disk.DirStore(self, store.path / "v"))
+        for first, second in ((outer, inner), (inner, outer)):
+            first.mount()
+            status, said = second.refused()
+            self.assertEqual(status, 1)
+            self.assertIn("in use on", said)
+            disk.write_at(first.file, 0, b"still ours")
+            first.umount()
+            second.is_new = False
+
 
 if __name__ == "__main__":
     disk.main()

@@ -88,7 +88,7 @@ TEST(locallock, who_starts_or_serves_is_not_disturbed)
     locallock_release(take());
 }
 
-TEST(locallock, different_volumes_have_different_locks_in_one_directory)
+TEST(locallock, different_volumes_have_different_locks_and_ids)
 {
     struct locallock *lock = take(), *other = NULL;
     char ids[2][64];
@@ -99,10 +99,24 @@ TEST(locallock, different_volumes_have_different_locks_in_one_directory)
     identity[0] ^= 1;
     locallock_id(lock, ids[0], sizeof ids[0]);
     locallock_id(other, ids[1], sizeof ids[1]);
-    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[0], ids[1]);
     assert_null(strchr(ids[0], ' '));
     locallock_release(lock);
     locallock_release(other);
+}
+
+/* It is a word of the mount token, by which the next daemon knows that this one is dead. */
+TEST(locallock, whoever_takes_a_lock_again_has_its_id_again)
+{
+    char ids[2][64];
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct locallock *lock = take();
+
+        locallock_id(lock, ids[i], sizeof ids[i]);
+        locallock_release(lock);
+    }
+    assert_string_equal(ids[0], ids[1]);
 }
 
 static void *
@@ -271,7 +285,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(locallock, who_starts_or_serves_is_not_disturbed),
-        RUN(locallock, different_volumes_have_different_locks_in_one_directory),
+        RUN(locallock, different_volumes_have_different_locks_and_ids),
+        RUN(locallock, whoever_takes_a_lock_again_has_its_id_again),
         RUN(locallock, who_stores_the_rest_is_waited_for),
         RUN(locallock, a_dead_holder_holds_nothing),
         RUN(locallock, what_a_dead_daemon_left_is_nobodys_whoever_has_its_number),

@@ -66,6 +66,8 @@ TEST(token, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
         { -1, NULL, true },          /* same boot, same lock, which we hold */
         { 1, "another-boot", true }, /* the machine has been restarted */
         { 2, "9:9", false },         /* another container, say */
+        { 2, "1:3", false },         /* another lock: of the volume by another name, say */
+        { 2, "1", false },           /* of a version that said less about its lock */
         { 0, "another-machine", false },
         { 3, "another-host", false },
         { 0, "-", false },
@@ -137,7 +139,9 @@ static struct {
     enum treatment if_absent, if_match, delete_if_match;
     /* Before or after this put, counted from 1, somebody else puts a token, whatever is there; 0: never. */
     unsigned rival_before, rival_after;
-    unsigned puts;
+    /* This put is carried out, and its answer lost; those behind it are denied.  And this HEAD is denied. */
+    unsigned lost_put, denied_head;
+    unsigned puts, heads;
     const struct bd_host *host;
     const struct bd_lower *lower;
 } variant;
@@ -188,10 +192,12 @@ variant_passed(struct bd_io *child, enum bd_status status, void *arg)
     variant.host->child_result(child, op->io);
     variant.host->child_free(child);
     op->status = status;
+    if (op->number > 0 && op->number == variant.lost_put)
+        op->status = BD_UNKNOWN;
     if (op->number > 0 && op->number == variant.rival_after)
         rival_puts(op, variant_rival_done);
     else
-        variant.host->complete(op->io, status);
+        variant.host->complete(op->io, op->status);
 }
 
 static void
@@ -231,7 +237,10 @@ variant_submit(void *handle, struct bd_io *io)
     op->io = io;
     if (io->op == BD_PUT)
         op->number = ++variant.puts;
-    if (op->number > 0 && op->number == variant.rival_before)
+    if ((variant.lost_put > 0 && op->number > variant.lost_put)
+        || (io->op == BD_HEAD_OBJECT && ++variant.heads == variant.denied_head))
+        variant.host->complete(io, BD_DENIED);
+    else if (op->number > 0 && op->number == variant.rival_before)
         rival_puts(op, variant_rival_first);
     else
         variant_pass(op);
@@ -405,6 +414,35 @@ TEST(token, a_token_whose_answer_was_lost_is_found_to_be_ours)
     store_close(&store);
 }
 
+TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
+{
+    static const struct {
+        enum treatment if_absent;
+        bool is_takeover;
+        unsigned lost_put, denied_head;
+    } cases[] = {
+        { HONOURS, false, 1, 0 }, { REFUSES, false, 2, 0 }, { HONOURS, true, 1, 0 },
+        { HONOURS, false, 0, 2 }, { IGNORES, false, 0, 2 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct token token, dead;
+        struct store store;
+
+        variant_fresh(&store);
+        if (cases[i].is_takeover)
+            assert_int_equal(take(&store, "1:2", false, &dead), 0);
+        variant.puts = variant.heads = 0;
+        variant.if_absent = cases[i].if_absent;
+        variant.lost_put = cases[i].lost_put;
+        variant.denied_head = cases[i].denied_head;
+        assert_int_equal(take(&store, "1:2", false, &token), -EACCES);
+        if (is_mounted(&store))
+            fail_msg("case %zu", i);
+        store_close(&store);
+    }
+}
+
 struct taker {
     struct store *store;
     const char *lock_id;
@@ -452,6 +490,7 @@ main(void)
         RUN(token, a_stores_conditions_are_tried_and_not_taken_on_trust),
         RUN(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(token, a_token_whose_answer_was_lost_is_found_to_be_ours),
+        RUN(token, a_start_that_fails_leaves_no_token_that_may_have_been_written),
         RUN(token, of_two_who_take_the_token_at_once_one_gets_it),
     };
 
