@@ -254,7 +254,9 @@ call_deleted(const struct exchange *exchange)
 bool
 call_is_of_store(const struct exchange *exchange)
 {
-    return exchange->answer.etag[0] != '\0' || exchange->answer.request_id[0] != '\0';
+    const struct answer *answer = &exchange->answer;
+
+    return answer->etag[0] != '\0' || (answer->request_id[0] != '\0' && answer->body_bytes == 0);
 }
 
 void

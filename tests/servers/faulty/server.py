@@ -119,7 +119,7 @@ class Server:
         if answer.get("Date") is None:
             answer.set("Date", http_date(self.s3.now))
         answer.set("Server", "faulty")
-        if settings.request_ids:
+        if settings.request_ids and answer.note not in ("html", "empty"):      # those are not the store's
             answer.set("x-amz-request-id", f"{self.served:016X}")
             answer.set("x-amz-id-2", "faulty")
         if settings.keep_alive_header and settings.idle_seconds:
