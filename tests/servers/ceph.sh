@@ -56,7 +56,8 @@ mon_initial_members = a
 [osd]
 osd_data = $DATA/osd
 osd_objectstore = memstore
-memstore_device_bytes = $((4 << 30))
+# It counts more than it holds; the memory used is what is stored.
+memstore_device_bytes = $((1 << 40))
 osd_memory_target = 1073741824
 osd_class_update_on_start = false
 
@@ -68,6 +69,8 @@ debug_rgw = 0/0
 rgw_enable_usage_log = false
 rgw_enable_ops_log = false
 rgw_run_sync_thread = false
+rgw_gc_obj_min_wait = 10
+rgw_gc_processor_period = 10
 CONF
 ceph_step() {
     timeout 100 "$@" >>"$DIRECTORY/log/setup.log" 2>&1 || {
