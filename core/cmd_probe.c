@@ -232,7 +232,7 @@ cmd_probe(int argc, char **argv)
     if (rc == 0 && stack.settings.help) {
         help(&stack);
     } else if (rc == 0) {
-        log_level_max(stack.settings.debug ? BD_DEBUG : BD_WARNING);
+        log_level_max(stack.settings.debug ? BD_DEBUG : BD_INFO);
         if (word_count != 1)
             rc = error_set(&why, -EINVAL,
                            "where is the store? usage: bucketdisk probe [options] LOCATION");

@@ -336,11 +336,19 @@ prove(struct taking *taking, struct error *why)
                : status_errno(status);
 }
 
+/* What we put last, without its attributes.  No two tokens have the same body, so a tag tells them apart. */
+static bool
+is_bare(const struct stored_token *now, const struct taking *taking)
+{
+    return now->owner[0] == '\0' && now->tag[0] != '\0' && strcmp(now->tag, taking->tag) == 0;
+}
+
 /* Whose token is there now?  Without attributes nobody can tell. */
 static int
 read_back(struct taking *taking, struct error *why)
 {
     struct stored_token now;
+    struct error ignored;
     int rc;
 
     if (!(backend_info(taking->backend)->capabilities & BD_CAP_ATTRS))
@@ -348,12 +356,21 @@ read_back(struct taking *taking, struct error *why)
     rc = token_read(taking->backend, taking->layout, &now, why);
     if (rc != 0)
         return rc;
-    if (!now.is_there)
+    if (is_ours(&now, taking->token))
+        return 0;
+    if (!now.is_there) {
         log_line(BD_WARNING, "the mount token was written, and is not there: the store forgets, or "
                              "shows what is old; nothing keeps another mount off the volume");
-    else if (!is_ours(&now, taking->token))
-        return error_set(why, -EBUSY, "another mount of the same volume was faster");
-    return 0;
+        return 0;
+    }
+    if (is_bare(&now, taking)) {
+        token_delete(taking->backend, taking->layout, now.tag, &ignored);
+        return error_set(
+            why, -EIO,
+            "the store does not keep the attributes of objects, in which sizes and the "
+            "mount token are stored; does a proxy remove them?");
+    }
+    return error_set(why, -EBUSY, "another mount of the same volume was faster");
 }
 
 /* By conditional puts where the store honours them, which is tried and not taken on trust: some stores ignore

@@ -206,12 +206,14 @@ fixed_keys(struct lookup *lookup, const struct profiles *profiles, const char *n
 {
     const char *access_id = profile_get(profiles, name, "aws_access_key_id");
     const char *secret = profile_get(profiles, name, "aws_secret_access_key");
+    const char *token = profile_get(profiles, name, "aws_session_token");
     const char *why;
 
     if (access_id == NULL && secret == NULL)
         return BD_ABSENT;
-    why = keys_set(&found->keys, access_id, secret,
-                   profile_get(profiles, name, "aws_session_token"), 0);
+    /* Temporary ones, which another tool wrote there: it will write the next ones there, too. */
+    found->is_renewable = token != NULL;
+    why = keys_set(&found->keys, access_id, secret, token, 0);
     return why == NULL ? BD_OK : lookup_failed(lookup, BD_INVALID, "profile %s: %s", name, why);
 }
 

@@ -1119,6 +1119,16 @@ class Refused(S3Story):
                 self.assertNotIn("bodymarker", volume.log_text())
         self.assertGreater(len(self.signatures()), 10)
 
+    def test_debug_http_of_a_probe(self):
+        store = self.store("v")
+        for options, shows in ((("--debug-http",), True), ((), False)):
+            done = disk.run(disk.BINARY, "probe", "--backend=s3", *store.options, *options, store.location,
+                            env=disk.environment(self))
+            self.said += done.stderr
+            self.assertEqual("> PUT /testbucket/v/bucketdisk-probe-" in done.stderr, shows, done.stderr[-2000:])
+            self.assertEqual(done.stderr == "", not shows)
+            self.assertIn("Fit for a disk.", done.stdout)
+
 
 class Tls(S3Story):
     tls = True

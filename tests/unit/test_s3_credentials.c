@@ -4,6 +4,8 @@
  * What is secret in a test has MARKER in it, and no line of the log ever may. */
 #include "s3_credentials.h"
 
+#include <fcntl.h>
+
 /* ------------------------------------------------------------------ options */
 
 TEST(credentials, options_give_a_fixed_pair)
@@ -492,6 +494,23 @@ TEST(credentials, a_process_gets_signals_though_we_do_not)
     expect_failure(BD_DENIED, "ended by signal 15", .region = NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     signal(SIGTERM, old_handler);
+}
+
+/* libcurl's sockets are not close-on-exec; a helper that lives on would keep them open. */
+TEST(credentials, a_process_inherits_no_descriptors)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD, 100);
+    char command[256];
+
+    assert_true(fd >= 100);
+    snprintf(command, sizeof command,
+             "[ ! -e /proc/self/fd/%d ] || exit 7; "
+             "echo '{\"Version\":1,\"AccessKeyId\":\"AKPROC\",\"SecretAccessKey\":\"MARKER-8\"}'",
+             fd);
+    process_profile(command);
+    open_with(.region = NULL);
+    expect_keys("AKPROC", "MARKER-8", NULL);
+    close(fd);
 }
 
 /* ------------------------------------------------------------------ JSON and dates */
@@ -1093,6 +1112,7 @@ main(void)
         FRESH(credentials, a_process_of_another_version_is_an_error),
         FRESH(credentials, a_process_that_writes_without_end_is_ended),
         FRESH(credentials, a_process_gets_signals_though_we_do_not),
+        FRESH(credentials, a_process_inherits_no_descriptors),
         RUN(date, what_is_a_date),
         RUN(json, what_gives_keys),
         RUN(xml, what_gives_keys),

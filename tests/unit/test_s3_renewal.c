@@ -204,6 +204,32 @@ TEST(refusal, of_old_ones_does_nothing)
     assert_false(comes("AK3", 12000)); /* longer than refusals are held back */
 }
 
+/* Other tools write them there, and write new ones before they expire, which stands nowhere. */
+TEST(refusal, reads_a_profile_with_a_session_token_again)
+{
+    static const char profile[] = "[default]\naws_access_key_id = %s\n"
+                                  "aws_secret_access_key = MARKER\naws_session_token = MARKER\n";
+    char text[256];
+
+    snprintf(text, sizeof text, profile, "FIRST");
+    home_file(".aws/credentials", text);
+    open_with(.region = NULL);
+    expect_keys("FIRST", "MARKER", "MARKER");
+    snprintf(text, sizeof text, profile, "SECOND");
+    home_file(".aws/credentials", text);
+    assert_true(credentials_refused(store, credentials));
+    assert_true(comes("SECOND", 2000));
+}
+
+TEST(refusal, of_keys_without_a_session_token_is_final)
+{
+    home_file(".aws/credentials", "[default]\naws_access_key_id = FIRST\n"
+                                  "aws_secret_access_key = MARKER\n");
+    open_with(.region = NULL);
+    expect_keys("FIRST", "MARKER", NULL);
+    assert_false(credentials_refused(store, credentials));
+}
+
 TEST(renewal, reads_a_web_identity_again)
 {
     static const char answer[] =
@@ -333,6 +359,8 @@ main(void)
         FRESH(refusal, while_renewing_fails_is_no_tight_loop),
         FRESH(refusal, asks_a_process_that_names_no_end),
         FRESH(refusal, of_old_ones_does_nothing),
+        FRESH(refusal, reads_a_profile_with_a_session_token_again),
+        FRESH(refusal, of_keys_without_a_session_token_is_final),
         FRESH(renewal, reads_a_web_identity_again),
         FRESH(close, does_not_wait_for_the_next_renewal),
         FRESH(close, does_not_wait_for_a_request_that_hangs),

@@ -141,6 +141,7 @@ static struct {
     unsigned rival_before, rival_after;
     /* This put is carried out, and its answer lost; those behind it are denied.  And this HEAD is denied. */
     unsigned lost_put, denied_head;
+    bool strips_attrs;
     unsigned puts, heads;
     const struct bd_host *host;
     const struct bd_lower *lower;
@@ -217,6 +218,8 @@ variant_pass(struct variant_op *op)
     op->child = variant.host->child_new(variant.host, variant.lower, op->io);
     if (treatment == IGNORES)
         op->child->if_match = op->child->if_none_match = NULL;
+    if (variant.strips_attrs)
+        op->child->attr_count = 0;
     variant.host->child_submit(op->child, variant_passed, op);
 }
 
@@ -420,6 +423,7 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
         enum treatment if_absent;
         bool is_takeover;
         unsigned lost_put, denied_head;
+        bool strips_attrs;
     } cases[] = {
         { HONOURS, false, 1, 0 }, { REFUSES, false, 2, 0 }, { HONOURS, true, 1, 0 },
         { HONOURS, false, 0, 2 }, { IGNORES, false, 0, 2 },
@@ -439,6 +443,25 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
         assert_int_equal(take(&store, "1:2", false, &token), -EACCES);
         if (is_mounted(&store))
             fail_msg("case %zu", i);
+        store_close(&store);
+    }
+}
+
+TEST(token, a_store_that_loses_attributes_is_no_faster_mount)
+{
+    static const enum treatment treatments[] = { HONOURS, IGNORES, REFUSES };
+
+    for (size_t i = 0; i < ARRAY_LEN(treatments); i++) {
+        struct error why = { "" };
+        struct token token;
+        struct store store;
+
+        variant_fresh(&store);
+        variant.if_absent = variant.if_match = variant.delete_if_match = treatments[i];
+        variant.strips_attrs = true;
+        assert_int_equal(token_take(store.backend, &layout, "1:2", false, &token, &why), -EIO);
+        assert_non_null(strstr(why.text, "attributes"));
+        assert_false(is_mounted(&store));
         store_close(&store);
     }
 }
@@ -491,6 +514,7 @@ main(void)
         RUN(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(token, a_token_whose_answer_was_lost_is_found_to_be_ours),
         RUN(token, a_start_that_fails_leaves_no_token_that_may_have_been_written),
+        RUN(token, a_store_that_loses_attributes_is_no_faster_mount),
         RUN(token, of_two_who_take_the_token_at_once_one_gets_it),
     };
 
