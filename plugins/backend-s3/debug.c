@@ -55,8 +55,9 @@ static int
 on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, void *arg)
 {
     (void)easy;
-    /* Of HTTP/2 libcurl tells each header once more as a text. */
-    if (type == CURLINFO_TEXT && (bytes < 6 || memcmp(data, "h2h3 [", 6) != 0))
+    /* Of HTTP/2 libcurl tells each header once more as a text, "h2h3 [NAME: VALUE]" or "[HTTP/2] [1] [NAME: VALUE]". */
+    if (type == CURLINFO_TEXT && memmem(data, bytes, "h2h3 [", 6) == NULL
+        && memmem(data, bytes, "[HTTP/", 6) == NULL)
         log_lines(arg, "*", data, bytes);
     else if (type == CURLINFO_HEADER_OUT)
         log_lines(arg, ">", data, bytes);
