@@ -17,7 +17,9 @@ class Kill9(disk.Story):
         volume = disk.Disk(self, disk.pick("256M", "4G"), "64K", "--settle-time=2s")
         volume.mount()
         loop = disk.Loop(self, volume.file, True)
-        disk.run("mkfs.ext4", "-q", loop.device)
+        # A record is a page, and must be in one block of the disk to be old or new as a whole: mkfs's own choice for a
+        # small disk is blocks of 1K.
+        disk.run("mkfs.ext4", "-q", "-b", "4096", loop.device)
         loop.detach()
         volume.umount()
         acknowledged = writing.Acknowledged()
