@@ -164,7 +164,8 @@ take_range(struct answer *answer, struct text value)
     range = trimmed(value.data + 6, (size_t)(slash - value.data - 6));
     dash = memchr(range.data, '-', range.bytes);
     first = (struct text){ range.data, dash == NULL ? 0 : (size_t)(dash - range.data) };
-    if (!is_word(range, "*") && !number_of(first, &answer->range_start))
+    answer->has_range = number_of(first, &answer->range_start);
+    if (!answer->has_range && !is_word(range, "*"))
         answer->has_total_bytes = false;
 }
 

@@ -16,7 +16,7 @@
 struct answer {
     unsigned http_status; /* 0: there was none */
     bool is_encoding_cut; /* it was longer than there is room for */
-    bool has_content_bytes, has_total_bytes;
+    bool has_content_bytes, has_total_bytes, has_range;
     uint64_t content_bytes; /* Content-Length */
     uint64_t total_bytes;   /* of Content-Range: the whole object's */
     uint64_t range_start;   /* likewise: where the body begins in it */

@@ -245,18 +245,18 @@ call_succeeded(const struct exchange *exchange)
 }
 
 bool
-call_deleted(const struct exchange *exchange)
-{
-    return call_succeeded(exchange)
-           && (exchange->answer.http_status == 204 || exchange->answer.body_bytes == 0);
-}
-
-bool
 call_is_of_store(const struct exchange *exchange)
 {
     const struct answer *answer = &exchange->answer;
 
-    return answer->etag[0] != '\0' || (answer->request_id[0] != '\0' && answer->body_bytes == 0);
+    return answer->body_bytes == 0 && (answer->etag[0] != '\0' || answer->request_id[0] != '\0');
+}
+
+bool
+call_deleted(const struct exchange *exchange)
+{
+    return call_succeeded(exchange)
+           && (exchange->answer.http_status == 204 || call_is_of_store(exchange));
 }
 
 void

@@ -24,10 +24,11 @@ bool call_go(struct exchange *exchange);
 
 /* Did it go well, as far as HTTP and an error inside a 200 tell? */
 bool call_succeeded(const struct exchange *exchange);
-/* Of a DELETE's: likewise, and without a page. */
-bool call_deleted(const struct exchange *exchange);
-/* Of an object's: does it look like S3's, and not like some page of a proxy?  Nothing else may acknowledge a write. */
+/* Does a success look like S3's, and not like some page of a proxy, which has a body?  Nothing else may acknowledge a
+ * write.  (The body of an object is not in the answer, but in exchange->data.) */
 bool call_is_of_store(const struct exchange *exchange);
+/* Of a DELETE's: is the object gone? */
+bool call_deleted(const struct exchange *exchange);
 /* A failure's class, with its sentence told, and its lesson learned.  The exchange stays. */
 enum bd_status call_failure(struct exchange *exchange, bool has_condition);
 /* The same, and with it the operation ends. */

@@ -12,15 +12,13 @@
 
 #define SINGLES_MAX 32u /* deletes at once that stand for one batch */
 
-/* ---- deleting many: in a batch, or one by one where that does not work */
-
 static void send_singles(struct operation *operation);
 
 static void
 on_single(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
-    uint32_t *status = &operation->io->statuses[exchange->offset];
+    uint32_t *status = &operation->io->statuses[exchange->index];
 
     *status = call_deleted(exchange) ? BD_OK : call_failure(exchange, false);
     if (*status == BD_ABSENT)
@@ -46,7 +44,7 @@ send_singles(struct operation *operation)
         if (exchange == NULL)
             continue;
         exchange->is_write = true;
-        exchange->offset = i;
+        exchange->index = i;
         if (call_go(exchange))
             operation->in_flight++;
     }

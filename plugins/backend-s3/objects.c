@@ -10,11 +10,16 @@
 
 /* ---- GET and HEAD */
 
-static void
+static enum bd_status
 give_properties(struct operation *operation, const struct answer *answer)
 {
     const struct bd_host *host = operation->s3->host;
 
+    if (answer->is_encoding_cut) {
+        operation_explain(operation, "the Content-Encoding of %s is longer than %u bytes",
+                          operation->io->name, BD_ENCODING_BYTES_MAX);
+        return BD_CORRUPT;
+    }
     if (answer->etag[0] != '\0')
         host->tag_set(operation->io, answer->etag);
     if (answer->encoding[0] != '\0')
@@ -22,6 +27,7 @@ give_properties(struct operation *operation, const struct answer *answer)
     for (unsigned i = 0; i < answer->attr_count; i++)
         host->attr_add(operation->io, answer->attrs[i].name, answer->attrs[i].value,
                        answer->attrs[i].value_bytes);
+    return BD_OK;
 }
 
 static void
@@ -30,7 +36,7 @@ on_get(struct exchange *exchange)
     struct operation *operation = exchange->owner;
     struct bd_io *io = operation->io;
     const struct answer *answer = &exchange->answer;
-    enum bd_status status = BD_OK;
+    enum bd_status status;
 
     if (!exchange->has_failed && answer->http_status == 416 && answer->has_total_bytes) {
         io->len = 0;
@@ -44,15 +50,9 @@ on_get(struct exchange *exchange)
                            : answer->has_content_bytes ? answer->content_bytes
                                                        : exchange->stream_bytes;
     }
-    if (answer->is_encoding_cut) {
-        operation_explain(operation, "the Content-Encoding of %s is longer than %u bytes", io->name,
-                          BD_ENCODING_BYTES_MAX);
-        status = BD_CORRUPT;
-    } else if (!bd_conditions_hold(io, answer->etag)) {
-        status = BD_CONDITION; /* a server that does not look at conditions of GET */
-    } else {
-        give_properties(operation, answer);
-    }
+    /* Some servers do not look at conditions of GET. */
+    status =
+        bd_conditions_hold(io, answer->etag) ? give_properties(operation, answer) : BD_CONDITION;
     call_end(exchange);
     operation_complete(operation, status);
 }
@@ -115,6 +115,7 @@ on_head(struct exchange *exchange)
     struct operation *operation = exchange->owner;
     struct bd_io *io = operation->io;
     const struct answer *answer = &exchange->answer;
+    enum bd_status status;
 
     if (!exchange->has_failed && answer->http_status / 100 == 4 && answer->region[0] == '\0') {
         call_end(exchange);
@@ -127,9 +128,9 @@ on_head(struct exchange *exchange)
         return;
     }
     io->object_bytes = answer->content_bytes;
-    give_properties(operation, answer);
+    status = give_properties(operation, answer);
     call_end(exchange);
-    operation_complete(operation, BD_OK);
+    operation_complete(operation, status);
 }
 
 bool

@@ -20,7 +20,6 @@ struct s3_profile {
     bool if_delete;     /* conditions on DELETE are honoured */
     bool etag_bare;     /* If-Match wants the tag without quotes */
     bool is_eventual;   /* may show for a while what was there before */
-    bool list_v1;       /* ListObjectsV2 is not there */
     bool delete_single; /* DeleteObjects is not there, or slower than single ones */
     unsigned idle_s;    /* how long it keeps an idle connection, if it does not say */
 };

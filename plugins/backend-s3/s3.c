@@ -291,7 +291,6 @@ s3_open(const struct bd_host *host, const void *options, const struct bd_lower *
     if (status != BD_OK)
         goto failed;
     s3->etag_bare = s3->is_etag_style_known = s3->profile->etag_bare;
-    s3->list_v1 = s3->profile->list_v1;
     s3->delete_single = s3->profile->delete_single;
     s3->signs_payload = opts->auth_version == AUTH_AWS4
                         && (opts->sign_payload == SIGN_PAYLOAD_YES

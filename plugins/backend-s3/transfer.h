@@ -56,17 +56,17 @@ struct exchange {
     char query[EXCHANGE_PATH_BYTES];
 
     struct answer answer;
-    size_t data_bytes;   /* in `data` */
-    bool has_failed;     /* no answer, or not the whole of it; why says more */
-    bool may_be_done;    /* then: a write that may have been carried out, or may still be */
-    bool is_unreachable; /* then: the request did not even leave */
-    CURLcode code;       /* then: what libcurl says */
+    size_t data_bytes; /* in `data` */
+    bool has_failed;   /* no answer, or not the whole of it; why says more */
+    bool may_be_done;  /* then: a write that may have been carried out, or may still be */
+    CURLcode code;     /* then: what libcurl says */
     char why[CURL_ERROR_SIZE + 64];
 
     void (*done)(struct exchange *exchange);
     void *owner;
     const void *signed_with; /* the owner's, as is the next */
     unsigned signed_era;
+    uint32_t index; /* of the name that it deletes */
 
     /* The loop's own. */
     struct transfers *transfers;

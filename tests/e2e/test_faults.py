@@ -28,7 +28,7 @@ EACH = ("get", "put", "delete")
 UNANSWERED = r"(PUT|DELETE) \S+: .*(reset|closed|send|receiv|recv)"
 
 # After these a write may still be carried out: a newer one waits.  After all others it may not.
-UNKNOWN = ("proxy's 200", "proxy's 502", "proxy's 504", "proxy's 521", "reset", "close", "done, reply lost")
+UNKNOWN = ("proxy's 200", "proxy's 200 with a tag", "proxy's 502", "proxy's 504", "proxy's 521", "reset", "close", "done, reply lost")
 
 # What is ridden out: fault, which operations it happens to, what the log says.
 RIDDEN = {
@@ -47,6 +47,8 @@ RIDDEN = {
     "proxy's 403": ({"do": "html", "status": 403}, EACH, r"%s \S+: 403.*does not look like an answer of S3"),
     # It took the request, and nobody knows what for: nothing is acknowledged by it.
     "proxy's 200": ({"do": "html", "status": 200}, EACH, r"%s \S+: 200.*does not look like an answer of S3"),
+    "proxy's 200 with a tag": ({"do": "html", "status": 200, "etag": '"page"'}, ("put", "delete"),
+                               r"%s \S+: 200.*does not look like an answer of S3"),
     "proxy's 502": ({"do": "html", "status": 502}, EACH, r"%s \S+: 502"),
     "proxy's 504": ({"do": "html", "status": 504}, EACH, r"%s \S+: 504"),
     "proxy's 521": ({"do": "html", "status": 521}, EACH, r"%s \S+: 521"),

@@ -158,7 +158,8 @@ def html(rule, _request, _s3, _log):
     """A proxy's own page."""
     status = rule.get("status", 502)
     page = f"<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1><hr>proxy</body>\r\n</html>\r\n"
-    return ready(Answer(status, [["Content-Type", "text/html"]], page.encode(), "html"))
+    tag = [["ETag", rule.get("etag")]] if rule.get("etag") else []
+    return ready(Answer(status, [["Content-Type", "text/html"], *tag], page.encode(), "html"))
 
 
 @fault(BEFORE, "empty")
