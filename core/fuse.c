@@ -354,11 +354,23 @@ static void
 read_stats(fuse_req_t req, const char *content, size_t size, uint64_t offset)
 {
     size_t len = strlen(content);
+    char *copy;
 
-    if (offset >= len)
+    if (offset >= len) {
         fuse_reply_buf(req, NULL, 0);
-    else
-        fuse_reply_buf(req, content + offset, size < len - offset ? size : len - offset);
+        return;
+    }
+    if (size > len - offset)
+        size = len - offset;
+    /* Whoever has the answer may close the file, and so free its text, before the call that sent it returns. */
+    copy = malloc(size + 1);
+    if (copy == NULL) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    memcpy(copy, content + offset, size);
+    fuse_reply_buf(req, copy, size);
+    free(copy);
 }
 
 static void

@@ -175,7 +175,9 @@ class Ridden(S3Story):
                 self.punch(volume, 9)
                 self.same(volume)
                 self.assertEqual(self.server.fired(fault["do"]) - before, 2 * len(operations))
-                self.assertEqual(volume.stats()["object_unknown_outcomes"] > 0, label in UNKNOWN)
+                # (A busy client may send on a closed connection before it sees that it is: that is unknown, too.)
+                if label != "closed afterwards":
+                    self.assertEqual(volume.stats()["object_unknown_outcomes"] > 0, label in UNKNOWN)
                 self.check(volume)
                 for method in operations:
                     self.assert_log(volume, words.replace("%s", method.upper()))
