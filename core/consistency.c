@@ -639,6 +639,12 @@ consistency_submit(struct store *store, struct store_req *req)
     }
 }
 
+static bool
+consistency_is_zero(struct store *store, uint64_t block)
+{
+    return state_now(container_of(store, struct consistency, store), block) == BLOCK_ZERO;
+}
+
 /* ---- life */
 
 void
@@ -695,6 +701,7 @@ consistency_new(const struct consistency_config *config, struct objects *objects
     if (consistency == NULL)
         return -ENOMEM;
     consistency->store.submit = consistency_submit;
+    consistency->store.is_zero = consistency_is_zero;
     consistency->config = *config;
     consistency->objects = objects;
     consistency->pool = pool;

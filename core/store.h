@@ -43,12 +43,21 @@ struct store_req {
 
 struct store {
     void (*submit)(struct store *store, struct store_req *req);
+    /* The block is known to be zeros now; only who orders the writes of the block can rely on that for longer.
+     * Prompt, calls nobody; may be called under a lock.  Whole blocks' layers have it. */
+    bool (*is_zero)(struct store *store, uint64_t block);
 };
 
 static inline void
 store_submit(struct store *store, struct store_req *req)
 {
     store->submit(store, req);
+}
+
+static inline bool
+store_is_zero(struct store *store, uint64_t block)
+{
+    return store->is_zero(store, block);
 }
 
 static inline void
