@@ -63,7 +63,7 @@ fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t
         struct entry *entry;
         uint32_t frame;
 
-        if (entry_find(cache, block) != NULL || zero_covering(cache, block, block) != NULL
+        if (entry_of(cache, block) != NULL || zero_covering(cache, block, block) != NULL
             || store_is_zero(cache->next, block))
             continue;
         if (cache->ahead_count >= cache->config.in_flight_max || cache->unread_count >= unread_max
@@ -113,7 +113,7 @@ serve_read(struct cache *cache, struct store_req *req, struct waiter *waiter)
     struct entry *entry;
 
     pthread_mutex_lock(&cache->lock);
-    entry = entry_find(cache, req->block);
+    entry = entry_of(cache, req->block);
     pthread_mutex_unlock(&cache->lock);
     copy_out(cache, entry, req, waiter);
 }
@@ -152,7 +152,7 @@ read_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         wait_in(cache, &zero->waiting, req, waiter, false, &todo);
         return;
     }
-    entry = entry_find(cache, req->block);
+    entry = entry_of(cache, req->block);
     if (entry == NULL && (zero != NULL || store_is_zero(cache->next, req->block))) {
         read_zeros(cache, req, waiter, &todo);
         return;
@@ -231,7 +231,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         wait_in(cache, &zero->waiting, req, waiter, false, &todo);
         return;
     }
-    entry = entry_find(cache, req->block);
+    entry = entry_of(cache, req->block);
     if (entry != NULL && (entry->is_changing || entry->readers > 0)) {
         wait_in(cache, &entry->waiting, req, waiter, false, &todo);
         return;

@@ -222,7 +222,7 @@ bucket_of(const struct cache *cache, uint64_t block)
 }
 
 struct entry *
-entry_find(const struct cache *cache, uint64_t block)
+entry_of(const struct cache *cache, uint64_t block)
 {
     for (uint32_t slot = *bucket_of(cache, block); slot != SLOT_NONE;
          slot = cache->entries[slot].hash_next) {

@@ -201,7 +201,7 @@ bool tears_sector(const struct cache *cache, const struct entry *entry, uint32_t
 
 uint32_t slot_of(const struct cache *cache, const struct entry *entry);
 /* NULL: not cached. */
-struct entry *entry_find(const struct cache *cache, uint64_t block);
+struct entry *entry_of(const struct cache *cache, uint64_t block);
 /* For who has a frame for it. */
 struct entry *entry_new(struct cache *cache, uint64_t block);
 void entry_drop(struct cache *cache, struct entry *entry);

@@ -65,7 +65,7 @@ entries_in(struct cache *cache, uint64_t first, uint64_t last, struct zero *zero
 {
     if (last - first < cache->slot_count) {
         for (uint64_t block = first; block <= last; block++) {
-            struct entry *entry = entry_find(cache, block);
+            struct entry *entry = entry_of(cache, block);
 
             if (entry != NULL)
                 visit(cache, zero, entry);
