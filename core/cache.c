@@ -199,7 +199,7 @@ copy_in(const struct cache *cache, char *frame, const char *old, bool is_on_zero
 /* Under the lock again: the entry has the data. */
 static void
 write_accepted(struct cache *cache, struct entry *entry, const struct store_req *req,
-               bool is_parked, struct todo *todo)
+               struct todo *todo)
 {
     uint32_t first = req->offset / SECTOR_BYTES;
     uint32_t end = (req->offset + req->bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
@@ -207,7 +207,9 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
     set_valid(cache, entry, first, end);
     if (!entry->is_dirty)
         entry_dirty(cache, entry);
-    entry->is_parked = entry->is_parked || is_parked;
+    /* Asked now: while the data was copied, the zero may have been stored. */
+    entry->is_parked =
+        cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
     entry_settle(cache, entry, todo);
     if (entry->list == LIST_FULL || cache->flushes != NULL || is_under_pressure(cache)
@@ -281,7 +283,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     if (is_on_zeros)
         set_valid(cache, entry, 0, cache->sectors);
-    write_accepted(cache, entry, req, zero != NULL, &todo);
+    write_accepted(cache, entry, req, &todo);
     pass_on(cache, waiter, &todo);
     if (cache->config.is_sync) {
         waiter = waiter_of(cache, req, waiter, &todo);
