@@ -200,9 +200,10 @@ places_new(unsigned max, void (*go)(struct place *place), struct stats *stats, s
     places->go = go;
     pthread_mutex_init(&places->lock, NULL);
     stats_gauge(stats, "requests_in_flight", "requests at the backend now", held_now, places);
-    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", held_peak, places);
-    stats_gauge(stats, "requests_in_flight_limit", "as many at once are allowed now", limit_now,
-                places);
+    stats_gauge(stats, "requests_in_flight_max", "most requests at the backend at once so far",
+                held_peak, places);
+    stats_gauge(stats, "requests_in_flight_limit",
+                "most requests that may be at the backend at once now", limit_now, places);
     stats_gauge(stats, "requests_waiting", "requests that wait for their turn to be sent",
                 waiting_now, places);
     places->waits = stats_histogram(stats, "requests_wait_seconds",
