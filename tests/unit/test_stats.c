@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,35 +194,45 @@ TEST(histogram, quantile_of_one_duration_is_that)
     assert_true(histogram_quantile_ns(&longest, 50) == UINT64_MAX);
 }
 
+#define ADDERS 32u /* many for each stripe */
+#define ADDS 200000u
+
+static pthread_barrier_t all_there;
+
 static void *
 add_to(void *arg)
 {
-    for (unsigned i = 1; i <= 10000; i++)
+    pthread_barrier_wait(&all_there);
+    for (unsigned i = 1; i <= ADDS; i++) {
         histogram_add(arg, i * 1000ull);
+        if (i % 500 == 0)
+            sched_yield(); /* so that any two of them meet */
+    }
     return NULL;
 }
 
-/* More threads than stripes. */
 TEST(histogram, threads_may_add_and_read_at_once_and_nothing_is_lost)
 {
     struct histogram *histogram = histogram_new();
     struct histogram_state seen;
-    pthread_t threads[12];
+    pthread_t threads[ADDERS];
     uint64_t before = 0;
 
-    for (unsigned i = 0; i < 12; i++)
+    assert_int_equal(pthread_barrier_init(&all_there, NULL, ADDERS), 0);
+    for (unsigned i = 0; i < ADDERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, add_to, histogram), 0);
     for (unsigned i = 0; i < 100; i++) {
         histogram_read(histogram, &seen);
         assert_true(seen.count >= before);
         before = seen.count;
     }
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; i < ADDERS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+    pthread_barrier_destroy(&all_there);
     histogram_read(histogram, &seen);
-    assert_int_equal(seen.count, 12 * 10000);
-    assert_int_equal(seen.sum_ns, 12 * 50005000ull * 1000);
-    assert_int_equal(seen.max_ns, 10000000);
+    assert_int_equal(seen.count, ADDERS * ADDS);
+    assert_int_equal(seen.sum_ns, 1000ull * ADDERS * ADDS * (ADDS + 1ull) / 2);
+    assert_int_equal(seen.max_ns, ADDS * 1000ull);
     histogram_free(histogram);
 }
 
