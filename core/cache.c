@@ -402,7 +402,7 @@ dirty_blocks(void *arg)
 }
 
 static uint64_t
-dirty_age_ms(void *arg)
+dirty_age_ns(void *arg)
 {
     struct cache *cache = arg;
     uint64_t now = clock_now_ns(), oldest = now;
@@ -417,7 +417,7 @@ dirty_age_ms(void *arg)
         }
     }
     pthread_mutex_unlock(&cache->lock);
-    return (now - oldest) / NS_PER_MS;
+    return now - oldest;
 }
 
 static uint64_t
@@ -464,8 +464,8 @@ add_statistics(struct cache *cache, struct stats *stats)
     stats_gauge(stats, "cache_blocks", "blocks in the cache", cached_blocks, cache);
     stats_gauge(stats, "dirty_blocks", "blocks that the store does not have yet", dirty_blocks,
                 cache);
-    stats_gauge(stats, "dirty_age_ms", "milliseconds since the oldest of them became dirty",
-                dirty_age_ms, cache);
+    stats_gauge_time(stats, "dirty_age_seconds", "since the oldest of them became dirty",
+                     dirty_age_ns, cache);
     stats_gauge(stats, "pending_zeros", "zeroed ranges that the store does not know of yet",
                 pending_zeros, cache);
 }

@@ -152,7 +152,7 @@ struct cache {
     struct counter *read_hits, *read_misses, *write_hits, *write_misses, *evictions,
         *partial_fetches;
     struct counter *ahead_fetched, *ahead_used, *ahead_wasted, *stored, *store_failures, *copies;
-    struct counter *slowed, *slowed_ms, *stopped_writes, *starved;
+    struct counter *slowed, *stopped_writes, *starved;
 };
 
 /* What to do when the lock is given back. */
