@@ -20,6 +20,7 @@ LEVELS = """
     probe token volume
     recent
     consistency
+    evict
     whole
     disk
     wait
