@@ -132,6 +132,21 @@ make_hot(uint64_t first, uint64_t end)
     assert_int_equal(use_all(first, end), 0);
 }
 
+/* The hot ones below 1000 go in this order. */
+static void
+expect_hot_to_go(const uint64_t *order, unsigned count)
+{
+    unsigned gone = 0;
+
+    for (uint64_t block = choose(); block != ABSENT; block = choose()) {
+        if (block < 1000) {
+            assert_true(gone < count);
+            assert_int_equal(block, order[gone++]);
+        }
+    }
+    assert_int_equal(gone, count);
+}
+
 TEST(evict, a_scan_of_ten_times_the_cache_leaves_the_hot_blocks_in_place)
 {
     fresh(100, 0);
@@ -180,31 +195,60 @@ TEST(evict, a_block_that_comes_back_soon_stays_and_one_that_comes_back_late_does
     over();
 }
 
-TEST(evict, new_blocks_go_in_the_order_of_their_coming_however_they_are_used)
+TEST(evict, new_blocks_go_in_the_order_of_their_coming_however_often_they_are_used_at_once)
 {
     fresh(4, 0);
-    use_all(0, 4);
-    use_all(0, 2);
+    for (uint64_t part = 0; part < 4 * 8; part++)
+        use(part / 8);
     for (uint64_t block = 0; block < 4; block++)
         assert_int_equal(choose(), block);
     assert_int_equal(choose(), ABSENT);
     over();
 }
 
-TEST(evict, hot_blocks_go_in_the_order_of_their_last_use)
+TEST(evict, a_new_block_that_is_used_again_after_others_came_stays)
 {
-    const uint64_t order[] = { 1, 3, 2, 0 };
-    unsigned gone = 0;
+    fresh(100, 0);
+    bring(0); /* ahead of its use */
+    bring(1);
+    release(0);
+    release(1);
+    scan(50);
+    use_all(0, 2); /* their first */
+    scan(12);
+    use(0);
+    scan(1);
+    use(1);
+    scan(500);
+    assert_false(has(0));
+    assert_true(has(1));
+    over();
+}
 
+TEST(evict, hot_blocks_are_spared_once_for_each_use_up_to_three)
+{
     fresh(8, 0);
     make_hot(0, 4);
     use(2);
-    use(0);
-    for (uint64_t block = choose(); block != ABSENT; block = choose()) {
-        if (block < 4)
-            assert_int_equal(block, order[gone++]);
-    }
-    assert_int_equal(gone, 4);
+    for (unsigned i = 0; i < 10; i++)
+        use(0);
+    use(3);
+    use(3);
+    expect_hot_to_go((const uint64_t[]){ 1, 2, 3, 0 }, 4);
+    over();
+}
+
+TEST(evict, a_choice_spares_no_more_than_32_blocks)
+{
+    uint64_t gone;
+
+    fresh(100, 0);
+    make_hot(0, 50);
+    assert_int_equal(use_all(0, 50), 50);
+    do
+        gone = choose();
+    while (gone >= 1000);
+    assert_int_equal(gone, 32);
     over();
 }
 
@@ -214,7 +258,7 @@ TEST(evict, protected_blocks_go_only_if_nothing_else_can)
     use_all(0, 5);
     use_all(100, 200);
     assert_int_equal(use_all(0, 5), 5);
-    use(0); /* now 1 was used least lately */
+    use(0); /* now it has one use more */
     for (unsigned i = 0; i < 5; i++)
         assert_true(choose() >= 5);
     assert_int_equal(choose(), 1);
@@ -313,8 +357,11 @@ enum model_queue { NEW, HOT, PROTECTED, QUEUES };
 static struct {
     uint64_t protected_count;
     uint32_t row[QUEUES][SLOTS_MAX], row_count[QUEUES];
-    enum model_queue queue[SLOTS_MAX]; /* by slot */
+    enum model_queue queue[SLOTS_MAX]; /* by slot, as the next three */
     bool is_held[SLOTS_MAX];
+    unsigned uses[SLOTS_MAX];
+    uint64_t first_use[SLOTS_MAX];
+    uint64_t news;
     uint64_t ghosts[SLOTS_MAX];
     uint32_t ghost_count, ghosts_max;
 } model;
@@ -360,36 +407,65 @@ model_insert(uint32_t slot, uint64_t block)
 
     model.queue[slot] = block < model.protected_count ? PROTECTED : is_back ? HOT : NEW;
     model.is_held[slot] = true;
+    model.uses[slot] = 0;
+    model.news += model.queue[slot] == NEW;
 }
 
 static void
 model_touch(uint32_t slot)
 {
-    if (model.queue[slot] != NEW && model_out(slot))
-        model_in(slot);
+    if (model.queue[slot] != NEW) {
+        if (model.uses[slot] < 3)
+            model.uses[slot]++;
+    } else if (model.uses[slot] == 0) {
+        model.uses[slot] = 1;
+        model.first_use[slot] = model.news;
+    } else if (model.news > model.first_use[slot] + rig.slots / 8) {
+        model.uses[slot] = 2;
+    }
+}
+
+/* The queue whose oldest is next, or QUEUES. */
+static enum model_queue
+model_queue(void)
+{
+    uint32_t count[QUEUES] = { 0 };
+    bool is_new_full;
+
+    for (uint32_t slot = 0; slot < rig.slots; slot++)
+        count[model.queue[slot]] += rig.block[slot] != ABSENT;
+    is_new_full = count[NEW] > (count[NEW] + count[HOT]) / 8;
+    if (model.row_count[NEW] > 0 && (is_new_full || model.row_count[HOT] == 0))
+        return NEW;
+    if (model.row_count[HOT] > 0)
+        return HOT;
+    return model.row_count[PROTECTED] > 0 ? PROTECTED : QUEUES;
 }
 
 static uint32_t
 model_choose(void)
 {
-    uint32_t count[QUEUES] = { 0 }, slot;
-    enum model_queue queue;
+    for (unsigned spared = 0; model_queue() != QUEUES; spared++) {
+        enum model_queue queue = model_queue();
+        uint32_t slot = model.row[queue][0];
 
-    for (slot = 0; slot < rig.slots; slot++)
-        count[model.queue[slot]] += rig.block[slot] != ABSENT;
-    queue = count[NEW] > (count[NEW] + count[HOT]) / 4 ? NEW : HOT;
-    if (model.row_count[queue] == 0)
-        queue = model.row_count[NEW] > 0 ? NEW : model.row_count[HOT] > 0 ? HOT : PROTECTED;
-    if (model.row_count[queue] == 0)
-        return EVICT_NONE;
-    slot = model.row[queue][0];
-    model_out(slot);
-    if (queue == NEW) {
-        if (model.ghost_count == model.ghosts_max)
-            model_forget(model.ghosts[0]);
-        model.ghosts[model.ghost_count++] = rig.block[slot];
+        model_out(slot);
+        if (spared < 32 && queue == NEW && model.uses[slot] == 2) {
+            model.queue[slot] = HOT;
+            model.uses[slot] = 0;
+            model_in(slot);
+        } else if (spared < 32 && queue != NEW && model.uses[slot] > 0) {
+            model.uses[slot]--;
+            model_in(slot);
+        } else {
+            if (queue == NEW && model.ghost_count == model.ghosts_max)
+                model_forget(model.ghosts[0]);
+            if (queue == NEW)
+                model.ghosts[model.ghost_count++] = rig.block[slot];
+            return slot;
+        }
     }
-    return slot;
+    return EVICT_NONE;
 }
 
 static void
@@ -459,8 +535,10 @@ main(void)
         RUN(evict, a_scan_that_asks_for_each_block_in_parts_does_so_too),
         RUN(evict, blocks_that_are_written_once_do_so_too),
         RUN(evict, a_block_that_comes_back_soon_stays_and_one_that_comes_back_late_does_not),
-        RUN(evict, new_blocks_go_in_the_order_of_their_coming_however_they_are_used),
-        RUN(evict, hot_blocks_go_in_the_order_of_their_last_use),
+        RUN(evict, new_blocks_go_in_the_order_of_their_coming_however_often_they_are_used_at_once),
+        RUN(evict, a_new_block_that_is_used_again_after_others_came_stays),
+        RUN(evict, hot_blocks_are_spared_once_for_each_use_up_to_three),
+        RUN(evict, a_choice_spares_no_more_than_32_blocks),
         RUN(evict, hot_blocks_that_nobody_uses_any_more_make_room_for_new_hot_ones),
         RUN(evict, protected_blocks_go_only_if_nothing_else_can),
         RUN(evict, protected_blocks_do_not_keep_new_ones_from_making_room_for_hot_ones),
