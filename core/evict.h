@@ -33,7 +33,7 @@ void evict_free(struct evict *evict);
 void evict_insert(struct evict *evict, uint32_t slot, uint64_t block);
 /* The block in `slot`, held or not, was used.  Its being inserted or released is no use. */
 void evict_touch(struct evict *evict, uint32_t slot);
-/* The slot was held, and may be chosen from now on, as late as one that just came. */
+/* The slot was held, and may be chosen from now on, after all others like it. */
 void evict_release(struct evict *evict, uint32_t slot);
 /* May not be chosen any more; the slot was released. */
 void evict_hold(struct evict *evict, uint32_t slot);
