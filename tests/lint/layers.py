@@ -20,7 +20,8 @@ LEVELS = """
     probe token volume
     recent
     consistency
-    cache whole
+    evict
+    whole
     disk
     wait
     fuse
