@@ -20,7 +20,6 @@ LEVELS = """
     probe token volume
     recent
     consistency
-    evict
     whole
     disk
     wait
