@@ -20,7 +20,7 @@ LEVELS = """
     probe token volume
     recent
     consistency
-    whole
+    cache whole
     disk
     wait
     fuse
