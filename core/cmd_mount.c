@@ -394,7 +394,9 @@ start_survey(struct mount *mount)
 {
     struct stack *stack = &mount->stack;
 
-    if (!stack->settings.list_blocks && !(objects_capabilities(stack->objects) & BD_CAP_LOCAL))
+    /* A new volume is one short page. */
+    if (!stack->settings.list_blocks && stack->block_0 != BLOCK_0_ABSENT
+        && !(objects_capabilities(stack->objects) & BD_CAP_LOCAL))
         return;
     mount->is_surveying = true;
     consistency_survey(stack->consistency, survey_ended, mount);
