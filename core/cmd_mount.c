@@ -416,12 +416,12 @@ finish(struct mount *mount, struct error *why)
     was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
-    objects_stop_listing(stack->objects);
+    consistency_stop_listing(stack->consistency);
+    flush_rc = disk_flush_wait(&stack->disk);
     pthread_mutex_lock(&mount->lock_survey);
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
     pthread_mutex_unlock(&mount->lock_survey);
-    flush_rc = disk_flush_wait(&stack->disk);
     wait_settled(mount);
     if (mount->has_token)
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);

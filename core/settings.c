@@ -81,6 +81,8 @@ const struct bd_option settings_rows[] = {
       .help = "most requests at the store at once; 128" },
     { .name = "list-blocks", .type = BD_OPT_BOOL, FIELD(list_blocks),
       .help = "list what exists in the background; always done for local stores" },
+    { .name = "list-blocks-threads", .type = BD_OPT_UINT, FIELD(list_blocks_threads), .def = "16",
+      .min = 1, .max = 256, .help = "most listings at once; 1 for local stores" },
 
     { .name = "stop-timeout", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS,
       FIELD(stop_timeout_ms), .help = "how long a stop waits for who uses the disk; 0 for ever" },

@@ -33,6 +33,7 @@ struct settings {
     uint32_t md5_cache_size;
     uint32_t block_cache_size, block_cache_threads;
     uint8_t list_blocks;
+    uint32_t list_blocks_threads;
     /* how the daemon runs */
     uint64_t stop_timeout_ms;
     uint8_t foreground, debug, single_thread, quiet;

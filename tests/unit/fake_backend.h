@@ -27,6 +27,7 @@ struct rig_config {
     uint32_t delete_many_max;                                     /* 1000 */
     uint32_t list_max;                                            /* 1000 */
     unsigned in_flight_max;                                       /* 16 */
+    unsigned listers_max;                                         /* 1 */
     uint64_t retry_pause_ns;                                      /* 1 ms */
     uint64_t stall_read_ns, stall_write_ns;                       /* 120 s, 600 s */
     uint64_t settle_ns, write_gap_ns, tag_keep_ns, tag_count_max; /* as in consistency_config */
