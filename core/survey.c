@@ -3,13 +3,12 @@
  *
  * A lister goes through a range of keys (layout.h) page by page; the first one begins with all that was asked for.
  * After each page, as many more as may be are started, each on the rear half of the range that has most left to list.
- * So a small volume costs one request; and wherever the blocks are, most listers soon are there, too, since an
- * empty part costs one request and then its lister helps elsewhere: k listers shrink a range around
- * the blocks to 1/k in one round trip.
+ * So a small volume costs one request; and wherever the blocks are, the listers soon are there, too: a page begins with
+ * the next block however far away it is, and an empty part costs one request, then its lister helps elsewhere.
  *
  * What is left of a range is guessed from how dense the last page was: not the keys count, but the pages that they may
- * hold.  A range of which no page has come may be full.  What the page on its way will
- * probably list is not given away, nor is less than a page.
+ * hold.  A range of which no page has come yet may be full or empty, so it waits for that.  What the page on its way
+ * will probably list is not given away, nor is less than a page.
  *
  * A page does not end where its range ends: what it brings beyond has been paid for, and is told. */
 #include "survey.h"
@@ -31,15 +30,15 @@ struct lister {
 
     /* Its own, between submit and done: */
     uint64_t told_end; /* blocks before it, from its first one on, have been told; not in a hashed layout */
-    uint64_t last_key;
+    uint64_t first_key, last_key; /* of this page's */
     uint64_t page_blocks;
     unsigned count;
     uint64_t blocks[BLOCKS_AT_ONCE]; /* not told yet */
 
     /* Guarded by the survey's lock: */
     bool is_active;
-    uint64_t cursor, end;   /* keys that are left */
-    uint64_t keys, entries; /* of the last page that brought blocks: so many among so many keys; or 1, 1 */
+    uint64_t cursor, end;   /* keys that are left; none, if it is not active and nothing failed */
+    uint64_t keys, entries; /* of the last page that brought blocks: so many among so many keys; 0, 0 */
 };
 
 struct survey {
@@ -64,7 +63,7 @@ begin_locked(struct lister *lister, uint64_t from, uint64_t end)
     lister->is_active = true;
     lister->cursor = from;
     lister->end = end;
-    lister->keys = lister->entries = 1;
+    lister->keys = lister->entries = 0;
     lister->told_end = from;
     layout_name_before(layout, from, lister->object.list_from);
     lister->survey->active++;
@@ -79,9 +78,12 @@ fullest_locked(struct survey *survey, uint64_t *middle)
 
     for (unsigned i = 0; i < survey->config.listers_max; i++) {
         struct lister *lister = &survey->listers[i];
-        uint64_t ahead = survey->page_max * lister->keys / lister->entries, left, blocks;
+        uint64_t ahead, left, blocks;
 
-        if (!lister->is_active || lister->end - lister->cursor <= ahead)
+        if (!lister->is_active || lister->entries == 0)
+            continue;
+        ahead = survey->page_max * lister->keys / lister->entries;
+        if (lister->end - lister->cursor <= ahead)
             continue;
         left = lister->end - lister->cursor - ahead;
         blocks = left * lister->entries / lister->keys;
@@ -156,7 +158,8 @@ page_found(struct object_req *object, uint64_t block)
 
     lister->blocks[lister->count++] = block;
     lister->last_key = layout_key(lister->survey->config.layout, block);
-    lister->page_blocks++;
+    if (lister->page_blocks++ == 0)
+        lister->first_key = lister->last_key;
     if (lister->count == BLOCKS_AT_ONCE)
         tell(lister, block + 1);
 }
@@ -170,7 +173,7 @@ page_ends_range_locked(struct lister *lister)
     object_name end_name;
 
     if (lister->page_blocks > 0 && lister->last_key >= lister->cursor) {
-        lister->keys = lister->last_key - lister->cursor + 1;
+        lister->keys = lister->last_key - lister->first_key + 1;
         lister->entries = lister->page_blocks;
         /* Of its key, a hashed layout may have more. */
         lister->cursor = lister->last_key + !layout->is_hashed;
@@ -209,7 +212,11 @@ page_done(struct object_req *object)
     bool is_range_end, is_enough, is_last;
 
     pthread_mutex_lock(&survey->lock);
-    is_range_end = object->rc != 0 || page_ends_range_locked(lister);
+    if (object->rc != 0 && !survey->is_ending) {
+        survey->rc = object->rc;
+        survey->is_ending = true;
+    }
+    is_range_end = object->rc == 0 && page_ends_range_locked(lister);
     if (is_range_end) {
         end = lister->end;
         lister->cursor = end; /* nothing to give away */
@@ -218,15 +225,12 @@ page_done(struct object_req *object)
 
     if (lister->count > 0)
         tell(lister, lister->blocks[lister->count - 1] + 1);
-    if (object->rc == 0 && is_range_end)
+    if (is_range_end)
         tell(lister, object->list_ended ? config->layout->block_count : end);
     is_enough = object->rc == 0 && config->is_enough != NULL && config->is_enough(config->arg);
 
     pthread_mutex_lock(&survey->lock);
-    if (object->rc != 0 && survey->rc == 0 && !survey->is_ending)
-        survey->rc = object->rc;
-    if (object->rc != 0 || is_enough)
-        survey->is_ending = true;
+    survey->is_ending = survey->is_ending || is_enough;
     lister->page_blocks = 0;
     if (is_range_end || survey->is_ending) {
         lister->is_active = false;
@@ -251,12 +255,8 @@ survey_percent(struct survey *survey)
     uint64_t all = survey->end - survey->first, left = 0;
 
     pthread_mutex_lock(&survey->lock);
-    for (unsigned i = 0; i < survey->config.listers_max; i++) {
-        const struct lister *lister = &survey->listers[i];
-
-        if (lister->is_active)
-            left += lister->end - lister->cursor;
-    }
+    for (unsigned i = 0; i < survey->config.listers_max; i++)
+        left += survey->listers[i].end - survey->listers[i].cursor;
     pthread_mutex_unlock(&survey->lock);
     return (unsigned)((all - left) * 100 / all);
 }

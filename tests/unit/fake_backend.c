@@ -201,6 +201,30 @@ static const struct bd_backend fake_table = {
 
 /* ---- the test's side */
 
+static struct fake_request *
+take_locked(struct fake *fake)
+{
+    struct fake_request *request = fake->first;
+
+    if (request != NULL) {
+        fake->first = request->next;
+        if (fake->first == NULL)
+            fake->last = &fake->first;
+    }
+    return request;
+}
+
+struct fake_request *
+fake_take(struct fake *fake)
+{
+    struct fake_request *request;
+
+    pthread_mutex_lock(&fake->lock);
+    request = take_locked(fake);
+    pthread_mutex_unlock(&fake->lock);
+    return request;
+}
+
 struct fake_request *
 fake_next(struct fake *fake)
 {
@@ -212,12 +236,7 @@ fake_next(struct fake *fake)
     pthread_mutex_lock(&fake->lock);
     while (fake->first == NULL && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&fake->arrived, &fake->lock, &at);
-    request = fake->first;
-    if (request != NULL) {
-        fake->first = request->next;
-        if (fake->first == NULL)
-            fake->last = &fake->first;
-    }
+    request = take_locked(fake);
     pthread_mutex_unlock(&fake->lock);
     if (request == NULL)
         fail_msg("no request came within %d s", PATIENCE_S);
@@ -471,6 +490,37 @@ void
 rig_wait_stale(struct rig *rig, uint64_t reads)
 {
     wait_counter(rig, "stale_reads", reads);
+}
+
+struct visit {
+    struct task task;
+    pthread_barrier_t *all;
+};
+
+static void
+visit(struct task *task)
+{
+    pthread_barrier_wait(container_of(task, struct visit, task)->all);
+}
+
+/* When all workers wait for each other, all tasks before have ended; twice, for what these have queued. */
+void
+rig_catch_up(struct rig *rig)
+{
+    unsigned workers = pool_workers(rig->pool);
+    struct visit visits[8];
+    pthread_barrier_t all;
+
+    assert_true(workers <= ARRAY_LEN(visits));
+    pthread_barrier_init(&all, NULL, workers + 1);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < workers; i++) {
+            visits[i] = (struct visit){ .task.run = visit, .all = &all };
+            pool_submit(rig->pool, &visits[i].task);
+        }
+        pthread_barrier_wait(&all);
+    }
+    pthread_barrier_destroy(&all);
 }
 
 /* ---- requests from above */

@@ -85,6 +85,8 @@ void rig_wait_retries(struct rig *rig, uint64_t retries);
 /* The same for writes that are held, and for reads that were stale. */
 void rig_wait_held(struct rig *rig, uint64_t writes);
 void rig_wait_stale(struct rig *rig, uint64_t reads);
+/* Wait until all answers have been looked at, and what they lead to has come. */
+void rig_catch_up(struct rig *rig);
 
 /* Move the clock on and run what has become due. */
 void clock_jump(struct pool *pool, uint64_t ns);
@@ -92,6 +94,8 @@ void clock_jump(struct pool *pool, uint64_t ns);
 /* ---- what the store sees and says.  All of these fail the test when nothing comes within 20 seconds. */
 
 struct fake_request *fake_next(struct fake *fake);
+/* One that has come; NULL: none has.  Does not wait. */
+struct fake_request *fake_take(struct fake *fake);
 /* The next request is this one. */
 struct fake_request *fake_expect(struct fake *fake, uint32_t op, const char *name);
 struct fake_request *fake_expect_block(struct fake *fake, uint32_t op, uint64_t block);
