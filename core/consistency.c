@@ -87,8 +87,9 @@ struct job {
 
     uint64_t cursor, end; /* zero, seek: the part that is left */
     void *zeros;          /* block 0's new content */
-    unsigned batches;     /* being deleted, and one for who still sends some; under the lock, as rc and cursor then */
-    int rc;               /* of the first batch that failed */
+    unsigned
+        batches; /* being deleted, and one for who still sends some; under the lock, as rc and cursor then */
+    int rc; /* of the first batch that failed */
 
     void (*listed)(struct job *job);
     struct job *next_joined; /* to the survey of everything */
@@ -396,8 +397,9 @@ whole_listed(void *arg, int rc)
     found = zeromap_data_count(consistency->map);
     pthread_mutex_unlock(&consistency->lock);
     if (done != NULL && rc == 0)
-        log_line(BD_INFO, "all blocks are listed: %" PRIu64 " have an object (%" PRIu64 ".%" PRIu64
-                          " s)", found, ms / 1000, ms % 1000 / 100);
+        log_line(BD_INFO,
+                 "all blocks are listed: %" PRIu64 " have an object (%" PRIu64 ".%" PRIu64 " s)",
+                 found, ms / 1000, ms % 1000 / 100);
     while (joined != NULL) {
         struct job *next = joined->next_joined;
 
@@ -665,8 +667,7 @@ zero_step(struct job *job)
     }
     if (is_consistent(consistency)) {
         pthread_mutex_lock(&consistency->lock);
-        unknown =
-            zeromap_count_unknown(consistency->map, job->cursor, job->end, LIST_FROM_BLOCKS);
+        unknown = zeromap_count_unknown(consistency->map, job->cursor, job->end, LIST_FROM_BLOCKS);
         from = zeromap_find(consistency->map, job->cursor, job->end, 1u << BLOCK_UNKNOWN);
         pthread_mutex_unlock(&consistency->lock);
     }
@@ -747,8 +748,8 @@ seek_on(struct job *job)
         unknown = 0;
     }
     job->cursor = zeromap_find(consistency->map, job->cursor, job->end, states);
-    is_unknown = job->cursor < job->end
-                 && (1u << zeromap_get(consistency->map, job->cursor) & unknown) != 0;
+    is_unknown =
+        job->cursor < job->end && (1u << zeromap_get(consistency->map, job->cursor) & unknown) != 0;
     pthread_mutex_unlock(&consistency->lock);
     return is_unknown;
 }

@@ -43,7 +43,7 @@ struct objects {
     struct counter *bytes_read, *bytes_written;
 
     atomic_bool is_stalled; /* the user has been told */
-    atomic_uint jitter; /* state of a small generator */
+    atomic_uint jitter;     /* state of a small generator */
 };
 
 /* All that one request needs below. */

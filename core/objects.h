@@ -38,7 +38,7 @@ enum object_op {
     OBJECT_GET, /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
     OBJECT_PUT, /* encoded; block 0 with the volume's sizes */
     OBJECT_DELETE, /* blocks[0..count) */
-    OBJECT_LIST,   /* `found` for each block behind name `list_from`, in the order of names, at most one page */
+    OBJECT_LIST, /* `found` for each block behind name `list_from`, in the order of names, at most one page */
 };
 
 struct object_req {

@@ -33,8 +33,8 @@ struct places {
     pthread_mutex_t lock; /* guards the rest */
     unsigned held, held_peak;
     unsigned held_background; /* of held */
-    unsigned limit;     /* of held, 1 to max */
-    unsigned successes; /* since the limit changed */
+    unsigned limit;           /* of held, 1 to max */
+    unsigned successes;       /* since the limit changed */
     uint64_t era, next_age;
     struct line front, background;
 };

@@ -29,7 +29,8 @@ struct lister {
     struct lister *next; /* to be started */
 
     /* Its own, between submit and done: */
-    uint64_t told_end; /* blocks before it, from its first one on, have been told; not in a hashed layout */
+    uint64_t
+        told_end; /* blocks before it, from its first one on, have been told; not in a hashed layout */
     uint64_t first_key, last_key; /* of this page's */
     uint64_t page_blocks;
     unsigned count;
@@ -37,8 +38,9 @@ struct lister {
 
     /* Guarded by the survey's lock: */
     bool is_active;
-    uint64_t cursor, end;   /* keys that are left; none, if it is not active and nothing failed */
-    uint64_t keys, entries; /* of the last page that brought blocks: so many among so many keys; 0, 0 */
+    uint64_t cursor, end; /* keys that are left; none, if it is not active and nothing failed */
+    uint64_t keys,
+        entries; /* of the last page that brought blocks: so many among so many keys; 0, 0 */
 };
 
 struct survey {

@@ -12,9 +12,9 @@ struct survey;
 struct survey_config {
     const struct layout *layout; /* borrowed until done, as all of these */
     struct objects *objects;
-    uint64_t first, end;        /* of the blocks asked for; a hashed layout is always listed whole */
-    unsigned listers_max;       /* listings at once, at least 1 */
-    bool is_background;         /* makes way for others (places.h); all listings but the first always do */
+    uint64_t first, end;  /* of the blocks asked for; a hashed layout is always listed whole */
+    unsigned listers_max; /* listings at once, at least 1 */
+    bool is_background; /* makes way for others (places.h); all listings but the first always do */
     const atomic_bool *is_over; /* once true, it ends soon, with -ECANCELED; NULL: never */
 
     /* Blocks [first, end) have been listed: they exist that are among blocks[0..count), and no others.  These may

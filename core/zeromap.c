@@ -159,8 +159,8 @@ chunk_change(struct zeromap *map, uint64_t number, uint32_t first, uint32_t end,
     while (first < end) {
         uint64_t *word = &chunk->words[first / WORD_BLOCKS];
         uint32_t word_first = first % WORD_BLOCKS;
-        uint32_t word_end = end - first < WORD_BLOCKS - word_first ? word_first + end - first
-                                                                   : WORD_BLOCKS;
+        uint32_t word_end =
+            end - first < WORD_BLOCKS - word_first ? word_first + end - first : WORD_BLOCKS;
         uint64_t match = word_match(*word, 1u << from) & word_mask(word_first, word_end);
 
         *word = (*word & ~(match * 3)) | match * to;

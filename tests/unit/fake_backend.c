@@ -410,14 +410,14 @@ rig_open(struct rig *rig, const struct rig_config *config)
         .stall_write_ns = or_default(config->stall_write_ns, 600 * NS_PER_S),
         .in_flight_max = (unsigned)or_default(config->in_flight_max, 16),
     };
-    consistency = (struct consistency_config){ .layout = &rig->layout,
-                                               .recent.settle_ns = config->settle_ns,
-                                               .recent.write_gap_ns = config->write_gap_ns,
-                                               .recent.tag_keep_ns = config->tag_keep_ns,
-                                               .recent.tag_count_max = config->tag_count_max,
-                                               .stall_read_ns = objects.stall_read_ns,
-                                               .listers_max =
-                                                   (unsigned)or_default(config->listers_max, 1) };
+    consistency =
+        (struct consistency_config){ .layout = &rig->layout,
+                                     .recent.settle_ns = config->settle_ns,
+                                     .recent.write_gap_ns = config->write_gap_ns,
+                                     .recent.tag_keep_ns = config->tag_keep_ns,
+                                     .recent.tag_count_max = config->tag_count_max,
+                                     .stall_read_ns = objects.stall_read_ns,
+                                     .listers_max = (unsigned)or_default(config->listers_max, 1) };
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);
     assert_int_equal(backend_open(&layer, 1, rig->pool, rig->stats, &why, &rig->backend), 0);

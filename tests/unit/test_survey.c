@@ -264,8 +264,7 @@ expect_skew_is_shared(uint64_t first)
     assert_int_equal(zeros_in(&rig, first > 5000 ? first - 5000 : 0, first),
                      first > 5000 ? 5000 : first);
     if (first + DENSE_BLOCKS + 5000 < WIDE_BLOCKS)
-        assert_int_equal(
-            zeros_in(&rig, first + DENSE_BLOCKS, first + DENSE_BLOCKS + 5000), 5000);
+        assert_int_equal(zeros_in(&rig, first + DENSE_BLOCKS, first + DENSE_BLOCKS + 5000), 5000);
     rig_close(&rig);
     shelf_free(&shelf);
 }
@@ -328,7 +327,7 @@ TEST(survey, a_hashed_volume_is_shared_by_all_listers_and_known_at_the_end_alone
 
 TEST(survey, any_volume_is_known_exactly_wherever_pages_and_parts_end)
 {
-    static const char *const foreign[] = { "00000003-x", "0000ffff0", "00010000a", "README",
+    static const char *const foreign[] = { "00000003-x", "0000ffff0", "00010000a",       "README",
                                            "0000000",    "80000000",  "s3backer-mounted" };
     uint64_t seed = test_seed();
 
