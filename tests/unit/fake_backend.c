@@ -494,33 +494,52 @@ rig_wait_stale(struct rig *rig, uint64_t reads)
 
 struct visit {
     struct task task;
-    pthread_barrier_t *all;
+    sem_t *came, *may_go, *went;
 };
 
 static void
 visit(struct task *task)
 {
-    pthread_barrier_wait(container_of(task, struct visit, task)->all);
+    struct visit *visit = container_of(task, struct visit, task);
+    sem_t *went = visit->went;
+
+    sem_post(visit->came);
+    wait_for(visit->may_go);
+    sem_post(went);
 }
 
-/* When all workers wait for each other, all tasks before have ended; twice, for what these have queued. */
+static void
+wait_for_many(sem_t *sem, unsigned count)
+{
+    while (count-- > 0)
+        wait_for(sem);
+}
+
+/* When all workers are at a visit at once, all tasks before have ended; twice, for what these have queued. */
 void
 rig_catch_up(struct rig *rig)
 {
     unsigned workers = pool_workers(rig->pool);
     struct visit visits[8];
-    pthread_barrier_t all;
+    sem_t came, may_go, went;
 
     assert_true(workers <= ARRAY_LEN(visits));
-    pthread_barrier_init(&all, NULL, workers + 1);
+    sem_init(&came, 0, 0);
+    sem_init(&may_go, 0, 0);
+    sem_init(&went, 0, 0);
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < workers; i++) {
-            visits[i] = (struct visit){ .task.run = visit, .all = &all };
+            visits[i] = (struct visit){ { .run = visit }, &came, &may_go, &went };
             pool_submit(rig->pool, &visits[i].task);
         }
-        pthread_barrier_wait(&all);
+        wait_for_many(&came, workers);
+        for (unsigned i = 0; i < workers; i++)
+            sem_post(&may_go);
+        wait_for_many(&went, workers);
     }
-    pthread_barrier_destroy(&all);
+    sem_destroy(&came);
+    sem_destroy(&may_go);
+    sem_destroy(&went);
 }
 
 /* ---- requests from above */
