@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- a store that has these blocks */
 
@@ -507,6 +508,33 @@ TEST(survey, a_part_that_fails_for_a_while_is_listed_again)
     thousand_close(&rig, &shelf);
 }
 
+TEST(survey, a_long_one_tells_how_far_it_is)
+{
+    char path[] = "/tmp/bucketdisk-test-XXXXXX", text[4096] = "";
+    int log = mkstemp(path), old = dup(STDERR_FILENO);
+    struct rig rig;
+    struct shelf shelf;
+    struct trip trip;
+    const char *line;
+
+    assert_true(log != -1 && old != -1 && unlink(path) == 0);
+    thousand_open(&rig, &shelf, &trip, false);
+    dup2(log, STDERR_FILENO);
+    clock_jump(rig.pool, 11 * NS_PER_S);
+    while (!is_done(&rig, &trip))
+        round_trip(&rig, &trip, &shelf);
+    dup2(old, STDERR_FILENO);
+    assert_true(pread(log, text, sizeof text - 1, 0) > 0);
+    line = strstr(text, "listing blocks: ");
+    assert_non_null(line);
+    assert_null(strstr(line + 1, "listing blocks: "));
+    assert_non_null(strstr(line, " % of the volume, 11 s so far\n"));
+    assert_non_null(strstr(text, "all blocks are listed: 1000 have an object (11.0 s)\n"));
+    close(log);
+    close(old);
+    thousand_close(&rig, &shelf);
+}
+
 TEST(survey, a_stop_ends_it_after_the_requests_on_their_way)
 {
     struct rig rig;
@@ -745,6 +773,7 @@ main(void)
         RUN(survey, a_part_that_fails_ends_it_and_leaves_the_map_right),
         RUN(survey, a_part_of_a_hashed_volume_that_fails_makes_nothing_zeros),
         RUN(survey, a_part_that_fails_for_a_while_is_listed_again),
+        RUN(survey, a_long_one_tells_how_far_it_is),
         RUN(survey, a_stop_ends_it_after_the_requests_on_their_way),
         RUN(survey, a_dead_daemons_writes_have_settled_before_anything_is_listed),
         RUN(survey, a_stop_does_not_wait_for_a_dead_daemons_writes),
