@@ -52,7 +52,8 @@ shelf_add_foreign(struct shelf *shelf, const char *name)
 static void
 shelf_sort(struct shelf *shelf)
 {
-    qsort(shelf->names, shelf->count, sizeof *shelf->names, by_name);
+    if (shelf->count > 0)
+        qsort(shelf->names, shelf->count, sizeof *shelf->names, by_name);
 }
 
 static void
