@@ -447,12 +447,12 @@ finish(struct mount *mount, struct error *why)
     was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
-    objects_stop_listing(stack->objects);
+    consistency_stop_listing(stack->consistency);
+    store_all(stack);
     pthread_mutex_lock(&mount->lock_survey);
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
     pthread_mutex_unlock(&mount->lock_survey);
-    store_all(stack);
     wait_settled(mount);
     if (mount->has_token)
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);
