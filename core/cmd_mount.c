@@ -219,8 +219,7 @@ check_settings(const struct stack *stack, struct error *why)
         return error_set(why, -EINVAL,
                          "--cache-size (bytes) and --blockCacheSize (blocks) say the same thing; "
                          "leave one out");
-    if (settings->block_cache_sync
-        && options_given(stack->options, "block-cache-write-delay")
+    if (settings->block_cache_sync && options_given(stack->options, "block-cache-write-delay")
         && settings->block_cache_write_delay_ms != 0)
         return error_set(why, -EINVAL, "--blockCacheSync needs --blockCacheWriteDelay=0");
     return 0;
