@@ -2,12 +2,13 @@
 /* The limit of the kernel's path: a mount like core/fuse.c's whose file costs nothing to read or write.
  *
  *   null_fuse mountpoint=DIR [size=BYTES] [threads=4] [background=256] [loop=own|libfuse] [clone=no|yes]
- *             [splice=none|read|write|move|all] [reply=buf|memory|file]
+ *             [splice=none|read|write|move|all] [reply=buf|memory|file] [handed-over=no|yes]
  *
  * Reads are answered from one constant buffer, writes are swallowed, by the thread that took the request.  Ends when it is
  * unmounted.  The defaults are what core/fuse.c does; the other words are for finding out whether it should do otherwise:
  * loop=libfuse is fuse_session_loop_mt; clone gives each thread a descriptor of its own; splice says what to ask of the
- * kernel; reply=memory, reply=file go through fuse_reply_data, the only way that splices. */
+ * kernel; reply=memory, reply=file go through fuse_reply_data, the only way that splices; handed-over lets one other thread
+ * answer all reads and writes. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,12 +38,24 @@ struct null {
     const char *mountpoint;
     uint64_t bytes;
     unsigned threads, background;
-    bool is_libfuse_loop, is_cloned;
+    bool is_libfuse_loop, is_cloned, is_handed_over;
     unsigned splice; /* FUSE_CAP_SPLICE_* */
     enum { REPLY_BUF, REPLY_MEMORY, REPLY_FILE } reply;
     char *data;  /* REQUEST_BYTES_MAX */
     int data_fd; /* the same, for REPLY_FILE */
 };
+
+/* A read or write whose answer is left to the other thread. */
+struct handed {
+    struct handed *next;
+    fuse_req_t req;
+    size_t size;
+    bool is_write;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the queue */
+static pthread_cond_t is_filled = PTHREAD_COND_INITIALIZER;
+static struct handed *queue;
 
 /* The descriptor of this thread, with clone=yes in our own loop: an answer must go where its request came from. */
 static _Thread_local int thread_fd = -1;
@@ -125,10 +138,84 @@ null_fallocate(fuse_req_t req, fuse_ino_t inode, int mode, off_t at, off_t bytes
 }
 
 static void
+reply_data(const struct null *null, fuse_req_t req, size_t size)
+{
+    struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
+
+    if (null->reply == REPLY_BUF) {
+        fuse_reply_buf(req, null->data, size);
+        return;
+    }
+    data.buf[0].mem = null->data;
+    if (null->reply == REPLY_FILE) {
+        data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+        data.buf[0].fd = null->data_fd;
+    }
+    fuse_reply_data(req, &data, null->splice & FUSE_CAP_SPLICE_MOVE ? FUSE_BUF_SPLICE_MOVE : 0);
+}
+
+static void
+reply(fuse_req_t req, size_t size, bool is_write)
+{
+    if (is_write)
+        fuse_reply_write(req, size);
+    else
+        reply_data(fuse_req_userdata(req), req, size);
+}
+
+static void
+hand_over(fuse_req_t req, size_t size, bool is_write)
+{
+    struct handed *handed = malloc(sizeof *handed);
+
+    if (handed == NULL)
+        fail("out of memory");
+    pthread_mutex_lock(&lock);
+    *handed = (struct handed){ queue, req, size, is_write };
+    queue = handed;
+    pthread_cond_signal(&is_filled);
+    pthread_mutex_unlock(&lock);
+}
+
+/* The other thread, until the process ends. */
+static void *
+reply_all(void *arg)
+{
+    for (;;) {
+        struct handed *all;
+
+        pthread_mutex_lock(&lock);
+        while (queue == NULL)
+            pthread_cond_wait(&is_filled, &lock);
+        all = queue;
+        queue = NULL;
+        pthread_mutex_unlock(&lock);
+        while (all != NULL) {
+            struct handed *next = all->next;
+
+            reply(all->req, all->size, all->is_write);
+            free(all);
+            all = next;
+        }
+    }
+    return arg;
+}
+
+static void
+answer(fuse_req_t req, size_t size, bool is_write)
+{
+    const struct null *null = fuse_req_userdata(req);
+
+    if (null->is_handed_over)
+        hand_over(req, size, is_write);
+    else
+        reply(req, size, is_write);
+}
+
+static void
 null_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t at, struct fuse_file_info *info)
 {
     const struct null *null = fuse_req_userdata(req);
-    struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
 
     (void)inode;
     (void)info;
@@ -137,17 +224,7 @@ null_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t at, struct fuse_f
     else if (size > null->bytes - (uint64_t)at)
         size = null->bytes - (uint64_t)at;
     assert(size <= REQUEST_BYTES_MAX);
-    if (null->reply == REPLY_BUF) {
-        fuse_reply_buf(req, null->data, size);
-        return;
-    }
-    data.buf[0].size = size;
-    data.buf[0].mem = null->data;
-    if (null->reply == REPLY_FILE) {
-        data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-        data.buf[0].fd = null->data_fd;
-    }
-    fuse_reply_data(req, &data, null->splice & FUSE_CAP_SPLICE_MOVE ? FUSE_BUF_SPLICE_MOVE : 0);
+    answer(req, size, false);
 }
 
 static void
@@ -158,7 +235,7 @@ null_write(fuse_req_t req, fuse_ino_t inode, const char *data, size_t size, off_
     (void)data;
     (void)at;
     (void)info;
-    fuse_reply_write(req, size);
+    answer(req, size, true);
 }
 
 /* ---- the session */
@@ -236,8 +313,10 @@ serve(void *arg)
 static void
 serve_all(struct null *null)
 {
-    pthread_t threads[THREADS_MAX];
+    pthread_t threads[THREADS_MAX], other;
 
+    if (null->is_handed_over && pthread_create(&other, NULL, reply_all, NULL) != 0)
+        fail("cannot start the other thread");
     for (unsigned i = 0; i < null->threads; i++) {
         if (pthread_create(&threads[i], NULL, serve, null) != 0)
             fail("cannot start thread %u", i);
@@ -294,6 +373,9 @@ null_parse(struct null *null, int argc, char **argv)
     null->is_cloned = choice_of(argc, argv, "clone", yes);
     null->reply = choice_of(argc, argv, "reply", replies);
     null->splice = caps[choice_of(argc, argv, "splice", splices)];
+    null->is_handed_over = choice_of(argc, argv, "handed-over", yes);
+    if (null->is_handed_over && null->is_cloned)
+        fail("the other thread has no descriptor of theirs");
     if (null->threads == 0 || null->threads > THREADS_MAX)
         fail("threads=%u", null->threads);
 }
