@@ -505,6 +505,10 @@ def shown(value):
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def ratio(ours, theirs, who):
+    return f" (x {ours / theirs:.3g})" if ours and theirs and who != "bucketdisk" else ""
+
+
 UNITS = {"mib_s": "MiB/s", "ops_s": "1/s", "accepted_s": "accepted 1/s", "durable_s": "durable 1/s", "s": "s", "ms": "ms"}
 
 
@@ -512,7 +516,8 @@ def table_of(results, contenders):
     lines = ["| work | " + " | ".join(contenders) + " | goals |", "| --- " * (len(contenders) + 2) + "|"]
     for name, result in results.items():
         for figure in (figure for figure in result["figures"] if figure in UNITS):
-            cells = [shown(result["medians"].get(who, {}).get(figure)) for who in contenders]
+            figures = {who: result["medians"].get(who, {}).get(figure) for who in contenders}
+            cells = [shown(figures[who]) + ratio(figures.get("bucketdisk"), figures[who], who) for who in contenders]
             said = [text for text, _, of in result["goals"] if of == figure]
             lines.append(f"| {name} ({UNITS[figure]}) | " + " | ".join(cells) + f" | {'; '.join(said)} |")
     lines += ["", "| work: CPU s, CPU s per GiB, peak MiB | " + " | ".join(contenders) + " | goals |",
