@@ -318,7 +318,6 @@ entry_check(const struct cache *cache, const struct entry *entry)
     assert(entry->is_used);
     assert(!entry->is_changing || entry->readers == 0 || entry->has_arrived);
     assert(!entry->is_flying || (is_complete(cache, entry) && !entry->is_fetching));
-    assert(!entry->is_fetching || !is_complete(cache, entry));
     assert(!(entry->is_fetching && entry->has_arrived));
     assert((entry->fetched != FRAME_NONE) == (entry->is_fetching || entry->has_arrived));
     assert(entry->is_dirty == (entry->dirty_count > 0));
