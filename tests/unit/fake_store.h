@@ -79,12 +79,14 @@ struct cached {
     struct cache_config config;
     struct pool *pool;
     struct stats *stats;
-    struct store *store; /* the cache */
+    struct store *store; /* the cache; NULL when the test has freed it */
 };
 
 /* What the config leaves 0: blocks of SECTORS sectors, 64 of them, 16 cached, 8 requests in flight, ten seconds in a row
  * before a write is stored, no read-ahead. */
 struct cached *cached_new(struct cache_config config);
+/* With more workers nothing is known to be done after cached_settle. */
+struct cached *cached_new_with(struct cache_config config, unsigned workers);
 /* All requests must have been answered.  Flushes. */
 void cached_free(struct cached *cached);
 /* All that the cache does by itself for now is done. */
