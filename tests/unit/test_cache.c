@@ -266,7 +266,7 @@ TEST(cache, readers_of_a_block_do_not_wait_for_each_other)
     cached_free(cached);
 }
 
-TEST(cache, a_write_waits_for_a_reader_in_the_middle_of_the_block_and_later_readers_for_the_write)
+TEST(cache, a_write_waits_for_a_reader_and_later_readers_for_the_write)
 {
     struct cached *cached = cached_new((struct cache_config){ 0 });
     struct stuck reader;
@@ -576,8 +576,7 @@ main(void)
         RUN(cache, a_block_is_written_to_while_its_first_fetch_is_under_way),
         RUN(cache, a_written_sector_stays_when_the_fetch_of_the_rest_fails),
         RUN(cache, readers_of_a_block_do_not_wait_for_each_other),
-        RUN(cache,
-            a_write_waits_for_a_reader_in_the_middle_of_the_block_and_later_readers_for_the_write),
+        RUN(cache, a_write_waits_for_a_reader_and_later_readers_for_the_write),
         RUN(cache, reads_and_writes_wait_for_a_writer_in_the_middle_of_the_block),
         RUN(cache, a_block_being_written_to_survives_that_its_fetch_fails),
         RUN(cache, what_arrives_while_the_block_is_written_to_becomes_the_rest),

@@ -109,7 +109,6 @@ TEST(writeback, the_rest_of_a_block_of_zeros_is_not_fetched)
 
 TEST(writeback, a_block_that_came_due_while_it_was_fetched_goes_afterwards)
 {
-    skip();
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = DELAY_NS });
     struct wish read;
 
