@@ -126,6 +126,28 @@ TEST(cache, a_write_inside_a_sector_fetches_first)
     cached_free(cached);
 }
 
+TEST(cache, a_write_that_begins_or_ends_inside_a_sector_fetches_first)
+{
+    struct cached *cached = cached_new((struct cache_config){ 0 });
+    struct wish begins, ends;
+
+    wish_write_bytes(cached, &begins, 3, SECTOR_BYTES + 10, SECTOR_BYTES - 10, 0x11);
+    wish_write_bytes(cached, &ends, 4, SECTOR_BYTES, SECTOR_BYTES + 10, 0x22);
+    assert_false(wish_is_done(&begins));
+    assert_false(wish_is_done(&ends));
+    below_answer(&cached->below, STORE_READ, 3, 0);
+    below_answer(&cached->below, STORE_READ, 4, 0);
+    assert_int_equal(wish_end(&begins), 0);
+    assert_int_equal(wish_end(&ends), 0);
+    expect_read(cached, 3, 2, 6, stored_byte(3));
+    expect_read(cached, 4, 3, 5, stored_byte(4));
+    wish_read(cached, &ends, 4, 2, 1);
+    assert_int_equal(wish_end(&ends), 0);
+    assert_int_equal(ends.data[9], 0x22);
+    assert_int_equal(ends.data[10], stored_byte(4));
+    cached_free(cached);
+}
+
 TEST(cache, a_write_inside_a_sector_that_is_valid_does_not_fetch)
 {
     struct cached *cached = cached_new((struct cache_config){ 0 });
@@ -567,6 +589,7 @@ main(void)
         RUN(cache, what_the_layer_below_answers_at_once_is_read_at_once),
         RUN(cache, a_write_of_whole_sectors_is_accepted_without_a_request),
         RUN(cache, a_write_inside_a_sector_fetches_first),
+        RUN(cache, a_write_that_begins_or_ends_inside_a_sector_fetches_first),
         RUN(cache, a_write_inside_a_sector_that_is_valid_does_not_fetch),
         RUN(cache, a_write_inside_a_sector_of_zeros_does_not_fetch),
         RUN(cache, a_write_inside_a_sector_of_zeros_does_not_fetch_beside_sectors_written_before),

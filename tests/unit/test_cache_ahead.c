@@ -152,12 +152,14 @@ TEST(ahead, blocks_known_to_be_zeros_are_not_fetched_ahead)
     below_is_zero(&cached->below, 104);
     miss(cached, 100);
     miss(cached, 101);
-    below_answer(&cached->below, STORE_READ, 103, 0);
-    answer_reads(cached, 0);
-    assert_false(cached->below.asked[STORE_READ] > 2 + 4);
-    expect_read(cached, 102, 0, SECTORS, 0);
-    below_mode(&cached->below, BELOW_ANSWERS);
-    expect_read(cached, 104, 0, SECTORS, 0);
+    assert_true(cached->below.there_now > 0);
+    while (cached->below.there_now > 0) {
+        struct asked *asked = below_expect(&cached->below, STORE_READ, ANY_BLOCK);
+
+        assert_int_not_equal(asked->req->block, 102);
+        assert_int_not_equal(asked->req->block, 104);
+        asked_answer(asked, 0);
+    }
     cached_free(cached);
 }
 

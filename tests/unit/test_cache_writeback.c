@@ -335,6 +335,34 @@ TEST(writeback, a_flush_does_not_wait_for_what_becomes_dirty_later)
     cached_free(cached);
 }
 
+TEST(writeback, a_flush_is_not_done_by_what_became_dirty_later)
+{
+    struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
+    struct asked *flight;
+    struct wish flush;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 1);
+    make_dirty(cached, 2, 0x22);
+    wish_flush(cached, &flush);
+    for (unsigned block = 3; block < 6; block++) {
+        write_now(cached, block, 0, SECTORS, 0x33);
+        below_answer(&cached->below, STORE_WRITE, block, 0);
+        assert_false(wish_is_done(&flush));
+    }
+    write_now(cached, 6, 0, SECTORS, 0x33);
+    below_answer(&cached->below, STORE_WRITE, 6, -EIO); /* not this flush's error */
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    assert_false(wish_is_done(&flush));
+    below_mode(&cached->below, BELOW_ANSWERS);
+    asked_answer(flight, 0);
+    expect_done(&flush, 0);
+    cached_settle(cached);
+    while (cached->below.first != NULL)
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+    cached_free(cached);
+}
+
 TEST(writeback, a_flush_ends_although_its_blocks_become_dirty_again_all_the_time)
 {
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
@@ -778,6 +806,7 @@ main(void)
         RUN(writeback,
             a_flush_sends_what_is_dirty_at_once_and_waits_for_it_and_for_what_is_in_flight),
         RUN(writeback, a_flush_does_not_wait_for_what_becomes_dirty_later),
+        RUN(writeback, a_flush_is_not_done_by_what_became_dirty_later),
         RUN(writeback, a_flush_ends_although_its_blocks_become_dirty_again_all_the_time),
         RUN(writeback, flushes_share_a_flight),
         RUN(writeback, a_flush_reports_a_failed_write_once_and_the_next_one_tries_again),
