@@ -431,7 +431,6 @@ TEST(cache, a_read_that_finds_no_room_stores_dirty_blocks_and_goes_on)
 
 TEST(cache, a_request_that_found_no_room_because_of_a_reader_goes_on_after_it)
 {
-    skip();
     struct cached *cached = cached_new((struct cache_config){ .blocks_max = 1 });
     struct stuck reader;
     struct wish read;
@@ -562,7 +561,6 @@ TEST(cache, a_cache_larger_than_the_disk_takes_memory_for_the_disk_alone)
 /* 128 bytes a block, and two bits a sector. */
 TEST(cache, a_block_takes_little_memory_beyond_its_data)
 {
-    skip();
     enum { BLOCKS = 1 << 17 };
     struct mallinfo2 before = mallinfo2(), after;
     struct cached *cached = cached_new((struct cache_config){
