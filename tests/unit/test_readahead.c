@@ -105,6 +105,16 @@ TEST(readahead, the_window_stays_small_while_the_reader_never_waits)
     assert_in_range(read_run(&readahead, 0, 1000, false), 1, 8);
 }
 
+TEST(readahead, much_is_asked_for_at_a_time_and_seldom)
+{
+    struct readahead readahead = fresh(64, 2);
+    unsigned times = 0;
+
+    for (uint64_t block = 0; block < 3200; block++)
+        times += read_block(&readahead, block, true).end != 0;
+    assert_in_range(times, 50, 120); /* half a window: 100 */
+}
+
 TEST(readahead, the_window_doubles_once_for_what_was_asked_for_at_once)
 {
     struct readahead readahead = fresh(1024, 1);
@@ -261,6 +271,7 @@ main(void)
         RUN(readahead, each_block_is_asked_for_once_and_none_is_left_out),
         RUN(readahead, the_window_grows_to_its_limit_while_the_reader_has_to_wait),
         RUN(readahead, the_window_stays_small_while_the_reader_never_waits),
+        RUN(readahead, much_is_asked_for_at_a_time_and_seldom),
         RUN(readahead, the_window_doubles_once_for_what_was_asked_for_at_once),
         RUN(readahead, the_window_halves_when_blocks_leave_unread),
         RUN(readahead, nothing_is_asked_for_beyond_the_end_of_the_disk),
