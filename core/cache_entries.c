@@ -78,6 +78,10 @@ send_later(struct todo *todo, struct trip *trip)
     todo->send_last = &trip->next;
 }
 
+/* What an enclosing leave() on this thread is starting over: whoever wakes others adds them there, so that many who
+ * wake each other do not call deeper and deeper. */
+static _Thread_local struct queue *starting_over;
+
 void
 leave(struct cache *cache, struct todo *todo)
 {
@@ -108,10 +112,21 @@ leave(struct cache *cache, struct todo *todo)
     }
     while ((trip = todo->send) != NULL) {
         todo->send = trip->next;
-        store_submit(cache->next, &trip->below);
+        if (trip->is_zeros) {
+            memset(trip->below.data, 0, cache->config.block_bytes);
+            store_done(&trip->below, 0);
+        } else {
+            store_submit(cache->next, &trip->below);
+        }
     }
+    if (starting_over != NULL) {
+        queue_move(&todo->again, starting_over);
+        return;
+    }
+    starting_over = &todo->again;
     while ((waiter = queue_pop(&todo->again)) != NULL)
-        request_start(cache, waiter->req, waiter);
+        request_start(waiter->cache, waiter->req, waiter);
+    starting_over = NULL;
 }
 
 struct waiter *
@@ -353,18 +368,24 @@ static bool
 evict_one(struct cache *cache)
 {
     struct entry *entry;
+    uint32_t slot, passed = SLOT_NONE;
 
     if (cache->idle_count == 0)
         return false;
+    /* The few that are being read at this instant are held back until one is found that is not. */
     for (;;) {
-        uint32_t slot = evict_choose(cache->evict);
-
+        slot = evict_choose(cache->evict);
+        assert(slot != EVICT_NONE);
         entry = &cache->entries[slot];
         if (entry->readers == 0)
             break;
-        /* The few that are being read at this instant. */
         evict_insert(cache->evict, slot, entry->block);
-        evict_release(cache->evict, slot);
+        entry->next = passed;
+        passed = slot;
+    }
+    while (passed != SLOT_NONE) {
+        evict_release(cache->evict, passed);
+        passed = cache->entries[passed].next;
     }
     entry_forget(cache, entry);
     counter_add(cache->evictions, 1);

@@ -88,6 +88,7 @@ struct trip {
     uint32_t slot, frame;
     uint64_t since;
     bool is_ahead;
+    bool is_zeros; /* of a block that is known to be zeros: nobody is asked */
 };
 
 struct zero {
@@ -229,9 +230,10 @@ struct trip *trip_new(struct cache *cache, enum store_op op, const struct entry 
                       uint32_t frame, void (*done)(struct store_req *below));
 /* Takes the frame.  False: out of memory. */
 bool fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct todo *todo);
-/* For a request that needs more of the block than there is: fetch it, let the request wait, and give back the lock. */
-void fetch_and_wait(struct cache *cache, struct entry *entry, struct store_req *req,
-                    struct waiter *waiter, struct todo *todo);
+/* For a request that needs more of the block than there is: have it fetched.  Gives the entry to wait in (needs_data).
+ * NULL: the request waits already, or was answered, and the lock is given back. */
+struct entry *fetch_for(struct cache *cache, struct entry *entry, struct store_req *req,
+                        struct waiter **waiter, struct todo *todo);
 /* The block is wanted. */
 void note_used(struct cache *cache, struct entry *entry);
 /* The entry may be less busy than before: whatever can go on with it does.  The last thing that is done with
@@ -260,6 +262,8 @@ bool must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waite
                         struct todo *todo);
 /* Those who were stopped at the dirty limit, as many as there is room for. */
 void let_in(struct cache *cache, struct todo *todo);
+/* Does a flush wait for what is unsaved since that number? */
+bool is_flushed(const struct cache *cache, uint64_t since);
 /* Should it be stored before the timer runs, or is there no timer yet? */
 bool is_due_now(const struct cache *cache, const struct entry *entry);
 /* Tasks: store what is due.  Without the lock. */

@@ -167,6 +167,13 @@ unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
         zero->since = entry->since;
 }
 
+/* What has failed meanwhile has a new number. */
+bool
+is_flushed(const struct cache *cache, uint64_t since)
+{
+    return cache->flushes != NULL && since <= cache->flushes->since; /* the newest is the first */
+}
+
 static bool
 is_under_pressure(const struct cache *cache)
 {
@@ -373,12 +380,13 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
         struct entry *entry = &cache->entries[slot];
 
-        if (!is_urgent && due_ns(cache, entry) > now) {
+        slot = entry->next;
+        if (!is_urgent && !(list == LIST_FAILED && is_flushed(cache, entry->since))
+            && due_ns(cache, entry) > now) {
             if (due_ns(cache, entry) < *next_ns)
                 *next_ns = due_ns(cache, entry);
-            return false;
+            continue;
         }
-        slot = entry->next;
         if (store_entry(cache, entry, todo))
             return true;
     }
@@ -405,7 +413,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     return store_from(cache, LIST_FULL, true, now, next_ns, todo)
            || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
            || store_from(cache, LIST_HOT, is_flushing || is_pressed, now, next_ns, todo)
-           || store_from(cache, LIST_FAILED, is_flushing, now, next_ns, todo);
+           || store_from(cache, LIST_FAILED, false, now, next_ns, todo);
 }
 
 static void

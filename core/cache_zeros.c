@@ -179,7 +179,7 @@ retry_zeros(struct cache *cache, uint64_t *due_ns, struct todo *todo)
     for (struct zero *zero = cache->zeros; zero != NULL; zero = zero->next) {
         if (!zero->is_sent || zero->is_under_way)
             continue;
-        if (cache->flushes != NULL || zero->due_ns <= now)
+        if (is_flushed(cache, zero->since) || zero->due_ns <= now)
             zero_send(cache, zero, todo);
         else if (zero->due_ns < *due_ns)
             *due_ns = zero->due_ns;

@@ -59,7 +59,6 @@ TEST(ahead, the_next_blocks_are_fetched_when_enough_were_read_in_a_row)
 
 TEST(ahead, the_block_that_somebody_waits_for_is_asked_for_first)
 {
-    skip();
     struct cached *cached = fresh(128);
     struct wish read;
 

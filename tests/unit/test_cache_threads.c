@@ -217,7 +217,6 @@ TEST(threads, a_small_cache_loses_nothing)
 
 TEST(threads, a_small_cache_with_protected_blocks_loses_nothing)
 {
-    skip();
     hammer((struct cache_config){ .blocks_max = 5, .in_flight_max = 3, .protected_count = 2 });
 }
 

@@ -93,7 +93,6 @@ TEST(writeback, the_rest_of_an_incomplete_block_is_fetched_when_it_goes)
 
 TEST(writeback, the_rest_of_a_block_of_zeros_is_not_fetched)
 {
-    skip();
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = DELAY_NS });
 
     below_is_zero(&cached->below, 3);
@@ -478,7 +477,6 @@ TEST(writeback, a_flush_waits_for_the_others_when_one_fails)
 
 TEST(writeback, what_failed_is_not_tried_again_and_again_while_a_flush_waits_for_others)
 {
-    skip();
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
     struct asked *other;
     struct wish flush;
