@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's memory: malloc and its kin, replaced by link (--wrap) in all that is linked with the
+ * simulation.  It is counted, it may run out by chance, and it goes when the daemon dies.  What was given
+ * back holds rubbish. */
+#include "world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIVE 0x616c697665616c69u
+#define FREED 0x6672656564667265u
+#define RUBBISH 0xdb
+
+struct chunk {
+    struct chunk *next, *prev;
+    size_t bytes;
+    uint64_t state;
+    _Alignas(16) char data[];
+};
+
+static struct {
+    struct chunk all; /* a ring */
+    size_t bytes, peak;
+    unsigned ppm;
+    uint64_t refusals;
+} memory = { .all = { &memory.all, &memory.all, 0, ALIVE } };
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+void __real_free(void *old);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+void *__wrap_aligned_alloc(size_t align, size_t bytes);
+int __wrap_posix_memalign(void **out, size_t align, size_t bytes);
+void __wrap_free(void *old);
+char *__wrap_strdup(const char *text);
+
+static struct chunk *
+chunk_of(void *data)
+{
+    return (struct chunk *)(void *)((char *)data - offsetof(struct chunk, data));
+}
+
+static void *
+chunk_new(size_t bytes, bool is_cleared)
+{
+    struct chunk *chunk;
+
+    if (chance_ppm(memory.ppm)) {
+        memory.refusals++;
+        return NULL;
+    }
+    chunk = is_cleared ? __real_calloc(1, sizeof *chunk + bytes) : __real_malloc(sizeof *chunk + bytes);
+    if (chunk == NULL)
+        abort();
+    if (!is_cleared)
+        memset(chunk->data, RUBBISH, bytes);
+    chunk->bytes = bytes;
+    chunk->state = ALIVE;
+    chunk->next = memory.all.next;
+    chunk->prev = &memory.all;
+    chunk->next->prev = chunk->prev->next = chunk;
+    memory.bytes += bytes;
+    if (memory.bytes > memory.peak)
+        memory.peak = memory.bytes;
+    return chunk->data;
+}
+
+void *
+__wrap_malloc(size_t bytes)
+{
+    return chunk_new(bytes, false);
+}
+
+void *
+__wrap_calloc(size_t count, size_t bytes)
+{
+    if (bytes > 0 && count > SIZE_MAX / 2 / bytes)
+        return NULL;
+    return chunk_new(count * bytes, true);
+}
+
+void *
+__wrap_realloc(void *old, size_t bytes)
+{
+    void *new = chunk_new(bytes, false);
+
+    if (new != NULL && old != NULL) {
+        memcpy(new, old, chunk_of(old)->bytes < bytes ? chunk_of(old)->bytes : bytes);
+        __wrap_free(old);
+    }
+    return new;
+}
+
+void *
+__wrap_aligned_alloc(size_t align, size_t bytes)
+{
+    (void)align; /* nothing here needs more than malloc's */
+    return chunk_new(bytes, false);
+}
+
+int
+__wrap_posix_memalign(void **out, size_t align, size_t bytes)
+{
+    (void)align;
+    *out = chunk_new(bytes, false);
+    return *out != NULL ? 0 : 12; /* ENOMEM */
+}
+
+void
+__wrap_free(void *old)
+{
+    struct chunk *chunk;
+
+    if (old == NULL)
+        return;
+    chunk = chunk_of(old);
+    if (chunk->state != ALIVE)
+        world_fail("memory is given back that %s", chunk->state == FREED ? "was already" : "is none");
+    chunk->state = FREED;
+    chunk->next->prev = chunk->prev;
+    chunk->prev->next = chunk->next;
+    memory.bytes -= chunk->bytes;
+    memset(chunk->data, RUBBISH, chunk->bytes);
+    __real_free(chunk);
+}
+
+char *
+__wrap_strdup(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = chunk_new(bytes, false);
+
+    if (copy != NULL)
+        memcpy(copy, text, bytes);
+    return copy;
+}
+
+void
+memory_drop_all(void)
+{
+    while (memory.all.next != &memory.all)
+        __wrap_free(memory.all.next->data);
+}
+
+void
+memory_set_ppm(unsigned ppm)
+{
+    memory.ppm = ppm;
+}
+
+uint64_t
+world_refusals(void)
+{
+    return memory.refusals;
+}
+
+size_t
+world_memory_bytes(void)
+{
+    return memory.bytes;
+}
+
+size_t
+world_memory_peak(void)
+{
+    return memory.peak;
+}
+
+void
+world_memory_peak_reset(void)
+{
+    memory.peak = memory.bytes;
+}
+
+void
+world_memory_list(void)
+{
+    for (const struct chunk *chunk = memory.all.next; chunk != &memory.all; chunk = chunk->next)
+        printf("  %zu bytes\n", chunk->bytes);
+}
+
+void *
+world_alloc(size_t bytes)
+{
+    void *data = __real_calloc(1, bytes);
+
+    if (data == NULL)
+        abort();
+    return data;
+}
+
+void *
+world_realloc(void *old, size_t bytes)
+{
+    void *data = __real_realloc(old, bytes);
+
+    if (data == NULL)
+        abort();
+    return data;
+}
+
+void
+world_release(void *data)
+{
+    __real_free(data);
+}
