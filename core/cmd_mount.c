@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STORE_AGAIN_S 10
+
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
 #endif
@@ -206,10 +208,15 @@ check_settings(const struct stack *stack, struct error *why)
                          settings->filename);
     if (settings->file_mode > 0777)
         return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
-    if (settings->block_cache_size != 0)
+    if (options_given(stack->options, "block-cache-size")
+        && options_given(stack->options, "cache-size"))
         return error_set(why, -EINVAL,
-                         "this version has no block cache; leave --blockCacheSize out, "
-                         "or say --blockCacheSize=0");
+                         "--cache-size (bytes) and --blockCacheSize (blocks) say the same thing; "
+                         "leave one out");
+    if (settings->block_cache_sync
+        && options_given(stack->options, "block-cache-write-delay")
+        && settings->block_cache_write_delay_ms != 0)
+        return error_set(why, -EINVAL, "--blockCacheSync needs --blockCacheWriteDelay=0");
     return 0;
 }
 
@@ -405,13 +412,29 @@ wait_settled(struct mount *mount)
         ;
 }
 
-/* Everything that was acknowledged is stored already; what is left is to give the volume back. */
+/* What the cache holds is nowhere else, so there is no giving up. */
+static void
+store_all(const struct stack *stack)
+{
+    const struct timespec pause = { .tv_sec = STORE_AGAIN_S };
+    int rc;
+
+    while ((rc = disk_flush_wait(&stack->disk)) != 0) {
+        log_line(BD_ERROR,
+                 "not everything could be stored: %s; trying again until it is (killing this "
+                 "process, %d, loses the rest)",
+                 strerror(-rc), (int)getpid());
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* Store what is left, and give the volume back. */
 static int
 finish(struct mount *mount, struct error *why)
 {
     struct stack *stack = &mount->stack;
     bool was_forced;
-    int rc = 0, flush_rc;
+    int rc = 0;
 
     was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
@@ -421,13 +444,11 @@ finish(struct mount *mount, struct error *why)
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
     pthread_mutex_unlock(&mount->lock_survey);
-    flush_rc = disk_flush_wait(&stack->disk);
+    store_all(stack);
     wait_settled(mount);
     if (mount->has_token)
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);
     mount->has_token = false;
-    if (rc == 0 && flush_rc != 0)
-        rc = error_set(why, flush_rc, "not everything could be stored");
     if (rc == 0 && was_forced)
         error_set(why, 0, "the mount was detached while it was in use");
     return rc != 0 ? EXIT_FAILED : was_forced ? EXIT_FORCED : EXIT_DONE;

@@ -31,8 +31,14 @@ struct settings {
     uint32_t stall;
     uint64_t settle_time_ms, min_write_delay_ms, md5_cache_time_ms;
     uint32_t md5_cache_size;
-    uint32_t block_cache_size, block_cache_threads;
     uint8_t list_blocks;
+    /* the cache */
+    uint64_t cache_size;
+    uint32_t block_cache_size, block_cache_threads;
+    uint32_t block_cache_max_dirty, block_cache_num_protected;
+    uint64_t block_cache_write_delay_ms, block_cache_timeout_ms;
+    uint8_t block_cache_sync;
+    uint32_t read_ahead, read_ahead_trigger;
     /* how the daemon runs */
     uint64_t stop_timeout_ms;
     uint8_t foreground, debug, single_thread, quiet;

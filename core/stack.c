@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cache.h"
 #include "loader.h"
 #include "whole.h"
 
@@ -17,6 +18,9 @@
 #define LAYERS_MAX 8
 #define IN_FLIGHT_DEFAULT 128u
 #define IN_FLIGHT_BYTES (256ull << 20)
+#define CACHE_BYTES_MIN (64ull << 20)
+#define CACHE_BYTES_MAX (1ull << 30)
+#define STALE_READ_ONLY_NS (5 * NS_PER_S)
 #define STALL_READ_NS (120 * NS_PER_S)
 #define STALL_WRITE_NS (600 * NS_PER_S)
 
@@ -228,6 +232,57 @@ in_flight_max(const struct stack *stack)
     return max > 0 ? max : 1;
 }
 
+/* An eighth of the machine's memory, unless something is asked for. */
+static uint64_t
+cache_blocks(const struct stack *stack)
+{
+    const struct settings *settings = &stack->settings;
+    uint64_t bytes = settings->cache_size, blocks;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+    if (options_given(stack->options, "block-cache-size"))
+        return settings->block_cache_size;
+    if (bytes == 0) {
+        bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes / 8 : 0;
+        bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
+        bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
+    }
+    blocks = bytes / stack->layout.block_bytes;
+    return blocks == 0 ? 1 : blocks < UINT32_MAX / 2 ? blocks : UINT32_MAX / 2;
+}
+
+static int
+build_cache(struct stack *stack, unsigned in_flight)
+{
+    const struct settings *settings = &stack->settings;
+    uint64_t blocks = cache_blocks(stack);
+    struct cache_config config = {
+        .block_bytes = stack->layout.block_bytes,
+        .block_count = stack->layout.block_count,
+        .blocks_max = (uint32_t)blocks,
+        .dirty_max = settings->block_cache_max_dirty,
+        .write_delay_ns = settings->block_cache_write_delay_ms * NS_PER_MS,
+        .idle_ns = settings->block_cache_timeout_ms * NS_PER_MS,
+        .protected_count = settings->block_cache_num_protected,
+        .in_flight_max = in_flight,
+        .is_sync = settings->block_cache_sync,
+        .read_ahead_max = options_given(stack->options, "read-ahead") ? settings->read_ahead
+                                                                      : CACHE_READ_AHEAD_ADAPTIVE,
+        .read_ahead_trigger = settings->read_ahead_trigger,
+    };
+
+    if (blocks == 0)
+        return whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES,
+                         &stack->blocks);
+    if (settings->block_cache_sync)
+        config.write_delay_ns = 0;
+    /* Somebody else may write: what is cached grows old. */
+    if (settings->read_only && config.idle_ns == 0)
+        config.idle_ns = STALE_READ_ONLY_NS;
+    stack->has_cache = true;
+    return cache_new(&config, stack->consistency, stack->pool, stack->stats, &stack->blocks);
+}
+
 int
 stack_build(struct stack *stack, struct error *why)
 {
@@ -263,11 +318,10 @@ stack_build(struct stack *stack, struct error *why)
         rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
                              &stack->consistency);
     if (rc == 0)
-        rc = whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES,
-                       &stack->whole);
+        rc = build_cache(stack, objects.in_flight_max);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
-    stack->disk = (struct disk){ .next = stack->whole,
+    stack->disk = (struct disk){ .next = stack->blocks,
                                  .block_bytes = stack->layout.block_bytes,
                                  .bytes = stack->layout.block_bytes * stack->layout.block_count };
     return 0;
@@ -295,7 +349,10 @@ stack_detect(struct stack *stack, struct error *why)
 void
 stack_close(struct stack *stack)
 {
-    whole_free(stack->whole);
+    if (stack->has_cache)
+        cache_free(stack->blocks);
+    else
+        whole_free(stack->blocks);
     consistency_free(stack->consistency);
     objects_free(stack->objects);
     chain_close(stack->chain);

@@ -24,7 +24,8 @@ struct stack {
     struct backend *backend;
     /* from stack_build on; top to bottom: */
     struct disk disk;
-    struct store *whole;
+    struct store *blocks; /* the cache, or its stand-in */
+    bool has_cache;
     struct store *consistency;
     struct objects *objects;
     struct chain *chain;

@@ -11,7 +11,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding mountinfo places plugin settings trust zeromap
+    attrs encoding evict frames mountinfo places plugin readahead settings trust zeromap
     coding request layout locallock
     host negotiate
     loader
@@ -20,7 +20,7 @@ LEVELS = """
     probe token volume
     recent
     consistency
-    whole
+    cache whole
     disk
     wait
     fuse
