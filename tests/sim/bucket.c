@@ -45,6 +45,7 @@ struct request {
     unsigned count, left;
     int rc;           /* of the attempt under way: -EAGAIN: again */
     bool is_unknown;
+    uint64_t tag;     /* PUT: of the last attempt */
     uint32_t rank;    /* LIST: of the next name */
     unsigned listed;
 };
@@ -55,6 +56,7 @@ struct effect {
     char *data; /* NULL: delete */
     uint64_t tag;
     uint64_t request; /* its number */
+    uint64_t at_ns;
     uint32_t event;
     bool is_late; /* its attempt was given up, or the daemon is dead */
 };
@@ -126,7 +128,7 @@ effect_run(void *arg)
 }
 
 static void
-effect_add(const struct request *request, uint64_t block, uint64_t at_ns, bool is_late)
+effect_add(struct request *request, uint64_t block, uint64_t at_ns, bool is_late)
 {
     struct effect *effect = world_alloc(sizeof *effect);
 
@@ -134,7 +136,9 @@ effect_add(const struct request *request, uint64_t block, uint64_t at_ns, bool i
                                .data = request->data != NULL ? copy_block(request->data) : NULL,
                                .tag = ++bucket.tags,
                                .request = request->number,
+                               .at_ns = at_ns,
                                .is_late = is_late };
+    request->tag = effect->tag;
     effect->next = bucket.effects.next;
     effect->prev = &bucket.effects;
     effect->next->prev = effect->prev->next = effect;
@@ -196,6 +200,7 @@ static void
 finish(struct request *request, int rc)
 {
     struct object_req *req = request->req;
+    uint64_t tag = request->tag;
 
     check_unchanged(request);
     world_trace("    #%" PRIu64 " %s %" PRIu64 ": rc %d%s%s", request->number, op_words[req->op], req->block, rc,
@@ -204,6 +209,8 @@ finish(struct request *request, int rc)
     request_free(request);
     if (rc != 0)
         bucket.failed_at = world_events();
+    else if (req->op == OBJECT_PUT)
+        snprintf(req->tag, sizeof req->tag, "%" PRIu64, tag);
     req->rc = rc;
     req->done(req);
 }
@@ -278,7 +285,7 @@ fate_of(const struct request *request)
 
 /* One block is written or deleted, or not: as the fate says. */
 static void
-change(const struct request *request, uint64_t block, const struct fate *fate)
+change(struct request *request, uint64_t block, const struct fate *fate)
 {
     uint64_t now = clock_now_ns();
 
@@ -341,10 +348,8 @@ list_step(void *arg)
     while (request->rank < layout->block_count
            && version_shown(bucket.by_name[request->rank])->data == NULL)
         request->rank++;
-    if (request->rank < layout->block_count) {
+    if (request->rank < layout->block_count)
         block = bucket.by_name[request->rank];
-        layout_block_name(layout, block, req->list_from);
-    }
     if (request->rank == layout->block_count || (!layout->is_hashed && block >= req->list_end)) {
         req->list_ended = true;
         finish(request, 0);
@@ -358,10 +363,11 @@ list_step(void *arg)
         again(request);
         return;
     }
+    layout_block_name(layout, block, req->list_from);
     request->rank++;
     request->listed++;
-    event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON, list_step, request);
     req->found(req, block);
+    event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON, list_step, request);
 }
 
 static void
@@ -568,7 +574,7 @@ bucket_kill(void)
         bucket.objects[i].readers = bucket.objects[i].writers = 0;
     for (struct effect *effect = bucket.effects.next; effect != &bucket.effects; effect = next) {
         next = effect->next;
-        if (effect->is_late)
+        if (effect->is_late && effect->at_ns < clock_now_ns() + bucket.config.settle_ns)
             continue;
         event_cancel(effect->event);
         if (bucket.config.settle_ns == 0 || bucket.config.capabilities & BD_CAP_LOCAL || chance_one_in(3)) {
@@ -576,7 +582,8 @@ bucket_kill(void)
             continue;
         }
         effect->is_late = true;
-        effect->event = event_add(clock_now_ns() + chance_below(bucket.config.settle_ns), OWNER_STORE, effect_run, effect);
+        effect->at_ns = clock_now_ns() + chance_below(bucket.config.settle_ns);
+        effect->event = event_add(effect->at_ns, OWNER_STORE, effect_run, effect);
     }
 }
 

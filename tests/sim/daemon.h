@@ -3,27 +3,27 @@
 #ifndef SIM_DAEMON_H
 #define SIM_DAEMON_H
 
-#include "bucket.h"
+#include "cache.h"
+#include "consistency.h"
 #include "disk.h"
 
 struct daemon_config {
-    const struct layout *layout;
-    struct recent_config recent;
-    uint64_t stall_read_ns;
-    bool has_cache; /* else whole.h, with room for so many blocks */
-    uint32_t blocks_max;
+    struct consistency_config consistency;
+    bool has_cache; /* else whole.h, with room for as many blocks */
     struct cache_config cache;
 };
 
 void daemon_open(const struct daemon_config *config);
 const struct disk *daemon_disk(void);
+/* As cmd_mount does for who takes over from a dead daemon. */
 void daemon_hold(void);
+/* List everything in the background. */
 void daemon_survey(void);
 bool daemon_is_surveying(void);
 uint64_t daemon_settled_at_ns(void);
-/* All is stored and answered. */
+/* All is stored, and every request answered. */
 void daemon_close(void);
-/* It died. */
+/* It died: world_kill was called. */
 void daemon_forget(void);
 
 #endif

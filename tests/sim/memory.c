@@ -4,10 +4,12 @@
  * back holds rubbish. */
 #include "world.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
 
 #define ALIVE 0x616c697665616c69u
 #define FREED 0x6672656564667265u
@@ -38,6 +40,9 @@ void *__wrap_aligned_alloc(size_t align, size_t bytes);
 int __wrap_posix_memalign(void **out, size_t align, size_t bytes);
 void __wrap_free(void *old);
 char *__wrap_strdup(const char *text);
+void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
+int __wrap_munmap(void *memory, size_t bytes);
+int __wrap_madvise(void *memory, size_t bytes, int advice);
 
 static struct chunk *
 chunk_of(void *data)
@@ -108,7 +113,7 @@ __wrap_posix_memalign(void **out, size_t align, size_t bytes)
 {
     (void)align;
     *out = chunk_new(bytes, false);
-    return *out != NULL ? 0 : 12; /* ENOMEM */
+    return *out != NULL ? 0 : ENOMEM;
 }
 
 void
@@ -138,6 +143,40 @@ __wrap_strdup(const char *text)
     if (copy != NULL)
         memcpy(copy, text, bytes);
     return copy;
+}
+
+/* Mappings are memory like any other. */
+void *
+__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    void *data = chunk_new(bytes, true);
+
+    (void)at;
+    (void)protection;
+    (void)flags;
+    (void)fd;
+    (void)offset;
+    if (data == NULL)
+        errno = ENOMEM;
+    return data != NULL ? data : MAP_FAILED;
+}
+
+int
+__wrap_munmap(void *data, size_t bytes)
+{
+    if (chunk_of(data)->bytes != bytes)
+        world_fail("a part of a mapping is given back");
+    __wrap_free(data);
+    return 0;
+}
+
+int
+__wrap_madvise(void *data, size_t bytes, int advice)
+{
+    (void)data;
+    (void)bytes;
+    (void)advice;
+    return 0;
 }
 
 void

@@ -25,6 +25,7 @@
 #define THREADS_MAX 8u
 #define STACK_BYTES (1u << 20)
 #define HELD_MAX 8u
+#define PAGE_BYTES 4096u
 #define MAIN THREADS_MAX
 
 struct thread {
@@ -34,6 +35,8 @@ struct thread {
     void *fake;   /* the sanitizer's */
 };
 
+static _Alignas(PAGE_BYTES) char stacks[THREADS_MAX][STACK_BYTES];
+
 static struct {
     struct thread all[THREADS_MAX + 1]; /* the last is main */
     unsigned current;
@@ -41,6 +44,7 @@ static struct {
     const pthread_mutex_t *held[HELD_MAX];
     unsigned held_count;
     unsigned preempt_ppm;
+    const pthread_cond_t *waited_for;
 } threads;
 
 /* ---- switching */
@@ -93,14 +97,10 @@ thread_start(unsigned number)
 {
     struct thread *thread = &threads.all[number];
 
-    if (thread->stack == NULL) {
-        thread->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        assert(thread->stack != MAP_FAILED);
-        mprotect(thread->stack, 4096, PROT_NONE);
-    }
+    thread->stack = stacks[number];
+    mprotect(thread->stack, PAGE_BYTES, PROT_NONE); /* who comes so deep has called in circles */
 #ifdef __SANITIZE_ADDRESS__
-    ASAN_UNPOISON_MEMORY_REGION(thread->stack + 4096, STACK_BYTES - 4096);
+    ASAN_UNPOISON_MEMORY_REGION(thread->stack + PAGE_BYTES, STACK_BYTES - PAGE_BYTES);
     thread->fake = NULL;
 #endif
     getcontext(&thread->context);
@@ -136,6 +136,7 @@ threads_drop_all(void)
     for (unsigned i = 0; i < THREADS_MAX; i++)
         thread_start(i);
     threads.held_count = 0;
+    threads.waited_for = NULL;
 }
 
 void
@@ -198,6 +199,8 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_destroy(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_signal(pthread_cond_t *cond);
+int __wrap_pthread_cond_broadcast(pthread_cond_t *cond);
 
 static bool
 is_held(const pthread_mutex_t *mutex)
@@ -261,10 +264,34 @@ __wrap_pthread_mutex_destroy(pthread_mutex_t *mutex)
     return 0;
 }
 
+/* Only main waits for others: as who stops the daemon does. */
 int
 __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
-    (void)cond;
-    (void)mutex;
-    world_fail("a thread waits for another one");
+    enum world_end end;
+
+    if (threads.current != MAIN)
+        world_fail("a worker waits for another one");
+    __wrap_pthread_mutex_unlock(mutex);
+    threads.waited_for = cond;
+    end = world_run(clock_now_ns() + NS_PER_S * 100000);
+    if (end != WORLD_STOPPED)
+        world_fail("a thread waits for what will never happen");
+    return __wrap_pthread_mutex_lock(mutex);
+}
+
+int
+__wrap_pthread_cond_broadcast(pthread_cond_t *cond)
+{
+    if (threads.waited_for == cond) {
+        threads.waited_for = NULL;
+        world_stop();
+    }
+    return 0;
+}
+
+int
+__wrap_pthread_cond_signal(pthread_cond_t *cond)
+{
+    return __wrap_pthread_cond_broadcast(cond);
 }

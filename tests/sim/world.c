@@ -223,7 +223,7 @@ world_run(uint64_t until_ns)
     world.until_ns = until_ns;
     world.is_stopping = false;
     threads_enter();
-    if (world.end == WORLD_LATE)
+    if (world.end != WORLD_STOPPED)
         world.now_ns = until_ns;
     return world.end;
 }

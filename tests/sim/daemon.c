@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon under test, and a layer between cache and consistency that watches what is promised there. */
+#include "daemon.h"
+
+#include "base/util.h"
+#include "bucket.h"
+#include "whole.h"
+#include "world.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRY_BYTES 128u /* of memory for each cached block, beside its data and sector maps */
+#define OWN_BYTES 8192u  /* of memory for the cache itself: its struct, its streams */
+
+struct watched {
+    struct store_req below, *req;
+};
+
+static struct {
+    struct daemon_config config;
+    struct pool *pool;
+    struct stats *stats;
+    struct store *consistency, *top;
+    struct store watch;
+    struct disk disk;
+    bool is_surveying;
+    unsigned char *in_use; /* blocks that have a request below the cache */
+    uint64_t in_use_count;
+    unsigned writes;
+} daemon_;
+
+/* ---- what is promised between cache and consistency */
+
+static void
+mark(const struct store_req *req, bool is_begin)
+{
+    uint64_t count = req->op == STORE_ZERO ? req->count : 1;
+
+    if (req->op == STORE_FLUSH || req->op == STORE_SEEK)
+        return;
+    assert(req->block + count <= daemon_.in_use_count);
+    for (uint64_t block = req->block; block < req->block + count; block++) {
+        if (daemon_.in_use[block] == is_begin)
+            world_fail("two requests for block %" PRIu64 " at once below the cache", block);
+        daemon_.in_use[block] = is_begin;
+    }
+    if (req->op != STORE_WRITE)
+        return;
+    daemon_.writes += is_begin ? 1 : -1u;
+    if (daemon_.writes > daemon_.config.cache.in_flight_max)
+        world_fail("%u blocks are being stored at once", daemon_.writes);
+}
+
+static void
+watched_done(struct store_req *below)
+{
+    struct watched *watched = container_of(below, struct watched, below);
+    struct store_req *req = watched->req;
+    int rc = below->rc;
+
+    world_no_lock("to complete a request");
+    req->block = below->block;
+    mark(req, false);
+    world_release(watched);
+    store_done(req, rc);
+}
+
+static void
+watch_submit(struct store *store, struct store_req *req)
+{
+    struct watched *watched = world_alloc(sizeof *watched);
+
+    (void)store;
+    world_no_lock("to call the next layer");
+    mark(req, true);
+    watched->req = req;
+    watched->below = *req;
+    watched->below.done = watched_done;
+    store_submit(daemon_.consistency, &watched->below);
+}
+
+static bool
+watch_is_zero(struct store *store, uint64_t block)
+{
+    (void)store;
+    return store_is_zero(daemon_.consistency, block);
+}
+
+/* ---- life */
+
+/* Memory is what the header says it is. */
+static void
+check_size(size_t bytes)
+{
+    const struct cache_config *cache = &daemon_.config.cache;
+    uint64_t blocks = cache->blocks_max < cache->block_count ? cache->blocks_max : cache->block_count;
+    uint64_t moving = blocks / 16 + 1;
+    uint64_t maps = (cache->block_bytes / SECTOR_BYTES + 63) / 64 * 2 * sizeof(uint64_t);
+    uint64_t max = (blocks + moving) * (cache->block_bytes + maps + ENTRY_BYTES) + OWN_BYTES;
+
+    if (bytes > max)
+        world_fail("a cache of %" PRIu64 " blocks takes %zu bytes; at most %" PRIu64 " were promised", blocks,
+                   bytes, max);
+}
+
+void
+daemon_open(const struct daemon_config *config)
+{
+    const struct layout *layout = config->consistency.layout;
+    size_t bytes;
+    int rc;
+
+    memset(&daemon_, 0, sizeof daemon_);
+    daemon_.config = *config;
+    daemon_.watch = (struct store){ .submit = watch_submit, .is_zero = watch_is_zero };
+    daemon_.in_use_count = layout->block_count;
+    daemon_.in_use = world_alloc(layout->block_count);
+    rc = pool_new(2, &daemon_.pool);
+    if (rc == 0)
+        rc = stats_new(&daemon_.stats);
+    if (rc == 0)
+        rc = consistency_new(&config->consistency, bucket_objects(), daemon_.pool, daemon_.stats,
+                             &daemon_.consistency);
+    bytes = world_memory_bytes();
+    if (rc == 0 && config->has_cache)
+        rc = cache_new(&config->cache, &daemon_.watch, daemon_.pool, daemon_.stats, &daemon_.top);
+    else if (rc == 0)
+        rc = whole_new(daemon_.consistency, layout->block_bytes,
+                       (uint64_t)config->cache.blocks_max * layout->block_bytes, &daemon_.top);
+    assert(rc == 0);
+    if (config->has_cache)
+        check_size(world_memory_bytes() - bytes);
+    daemon_.disk = (struct disk){ .next = daemon_.top,
+                                  .block_bytes = layout->block_bytes,
+                                  .bytes = layout->block_bytes * layout->block_count };
+}
+
+const struct disk *
+daemon_disk(void)
+{
+    return &daemon_.disk;
+}
+
+void
+daemon_hold(void)
+{
+    consistency_hold(daemon_.consistency);
+}
+
+static void
+surveyed(void *arg, int rc)
+{
+    (void)arg;
+    world_no_lock("to complete a survey");
+    world_trace("survey: rc %d", rc);
+    daemon_.is_surveying = false;
+}
+
+void
+daemon_survey(void)
+{
+    daemon_.is_surveying = true;
+    consistency_survey(daemon_.consistency, surveyed, NULL);
+}
+
+bool
+daemon_is_surveying(void)
+{
+    return daemon_.is_surveying;
+}
+
+uint64_t
+daemon_settled_at_ns(void)
+{
+    return consistency_settled_at_ns(daemon_.consistency);
+}
+
+void
+daemon_close(void)
+{
+    if (daemon_.config.has_cache)
+        cache_free(daemon_.top);
+    else
+        whole_free(daemon_.top);
+    consistency_free(daemon_.consistency);
+    pool_free(daemon_.pool);
+    stats_free(daemon_.stats);
+    daemon_forget();
+    if (world_memory_bytes() > 0) {
+        world_memory_list();
+        world_fail("%zu bytes of memory are left when all is closed", world_memory_bytes());
+    }
+    if (world_daemon_events() > 0)
+        world_fail("%u tasks or timers are left when all is closed", world_daemon_events());
+}
+
+void
+daemon_forget(void)
+{
+    world_release(daemon_.in_use);
+    memset(&daemon_, 0, sizeof daemon_);
+}
