@@ -206,6 +206,12 @@ check_settings(const struct stack *stack, struct error *why)
         && strcmp(settings->filename + strlen(settings->stats_filename), STATS_JSON_SUFFIX) == 0)
         return error_set(why, -EINVAL, "--filename=%s is the name of the statistics as JSON",
                          settings->filename);
+    if (settings->stats_filename[0] != '\0'
+        && (strcmp(settings->filename, METRICS_NAME) == 0
+            || strcmp(settings->stats_filename, METRICS_NAME) == 0))
+        return error_set(
+            why, -EINVAL, "%s=" METRICS_NAME " is the name of the statistics for Prometheus",
+            strcmp(settings->filename, METRICS_NAME) == 0 ? "--filename" : "--statsFilename");
     if (settings->file_mode > 0777)
         return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
     if (options_given(stack->options, "block-cache-size")

@@ -2,6 +2,7 @@
 /* The mount: one directory with the disk as a file, and its statistics. */
 #include "fuse.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -23,6 +24,7 @@ enum inode {
     INODE_FILE,
     INODE_STATS,
     INODE_STATS_JSON,
+    INODE_METRICS,
     INODE_END,
 };
 
@@ -40,6 +42,7 @@ struct frontend {
     struct timespec started;
     atomic_llong written_s; /* st_mtime */
     struct counter *reads, *writes, *flushes, *zeros, *bytes_read, *bytes_written;
+    struct histogram *times[DISK_SEEK_HOLE + 1]; /* by operation; NULL for those not timed */
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t idle;
@@ -55,6 +58,7 @@ struct call {
     fuse_req_t req;
     void *buffer; /* freed at the end */
     size_t bytes; /* asked for */
+    uint64_t started_ns;
 };
 
 /* Kept where leak checkers look; see frontend_free. */
@@ -85,11 +89,19 @@ call_new(fuse_req_t req, enum disk_op op, uint64_t offset, uint64_t bytes,
     call->frontend = frontend;
     call->req = req;
     call->bytes = bytes;
+    call->started_ns = clock_now_ns();
     call->disk = (struct disk_req){ .op = op, .offset = offset, .bytes = bytes, .done = done };
     pthread_mutex_lock(&frontend->lock);
     frontend->in_flight++;
     pthread_mutex_unlock(&frontend->lock);
     return call;
+}
+
+/* Right before the reply, so that who has the reply finds it counted. */
+static void
+call_time(const struct call *call)
+{
+    histogram_add(call->frontend->times[call->disk.op], clock_now_ns() - call->started_ns);
 }
 
 /* After the reply. */
@@ -117,6 +129,7 @@ reply_rc(struct disk_req *disk)
 {
     struct call *call = container_of(disk, struct call, disk);
 
+    call_time(call);
     fuse_reply_err(call->req, -disk->rc);
     call_free(call);
 }
@@ -133,6 +146,8 @@ name_of(const struct frontend *frontend, enum inode inode)
         return frontend->config.stats_name;
     case INODE_STATS_JSON:
         return frontend->stats_json_name;
+    case INODE_METRICS:
+        return frontend->config.stats_name != NULL ? METRICS_NAME : NULL;
     default:
         return NULL;
     }
@@ -141,7 +156,14 @@ name_of(const struct frontend *frontend, enum inode inode)
 static char *
 stats_content(const struct frontend *frontend, enum inode inode)
 {
-    return inode == INODE_STATS ? stats_text(frontend->stats) : stats_json(frontend->stats);
+    switch (inode) {
+    case INODE_STATS_JSON:
+        return stats_json(frontend->stats);
+    case INODE_METRICS: /* a machine may have several disks, and one collector for all of them */
+        return stats_metrics(frontend->stats, "mountpoint", frontend->config.mountpoint);
+    default:
+        return stats_text(frontend->stats);
+    }
 }
 
 static int
@@ -341,6 +363,7 @@ read_done(struct disk_req *disk)
 {
     struct call *call = container_of(disk, struct call, disk);
 
+    call_time(call);
     if (disk->rc != 0) {
         fuse_reply_err(call->req, -disk->rc);
     } else {
@@ -409,6 +432,7 @@ write_done(struct disk_req *disk)
 {
     struct call *call = container_of(disk, struct call, disk);
 
+    call_time(call);
     if (disk->rc != 0) {
         fuse_reply_err(call->req, -disk->rc);
     } else {
@@ -785,6 +809,15 @@ frontend_new(const struct frontend_config *config, const struct disk *disk, stru
     frontend->bytes_read = stats_counter(stats, "file_bytes_read", "bytes read from the file");
     frontend->bytes_written =
         stats_counter(stats, "file_bytes_written", "bytes written to the file");
+    frontend->times[DISK_READ] =
+        stats_histogram(stats, "file_read_seconds", "reads of the file: from request to reply");
+    frontend->times[DISK_WRITE] =
+        stats_histogram(stats, "file_write_seconds", "writes to the file: from request to reply");
+    frontend->times[DISK_FLUSH] = stats_histogram(
+        stats, "file_flush_seconds", "fsync and close of the file: from request to reply");
+    frontend->times[DISK_ZERO] =
+        stats_histogram(stats, "file_zero_seconds",
+                        "ranges zeroed or punched out of the file: from request to reply");
     fuse_opt_free_args(&args);
     *out = frontend;
     return 0;

@@ -15,6 +15,8 @@
 
 /* Behind the name of the statistics. */
 #define STATS_JSON_SUFFIX ".json"
+/* The statistics as Prometheus reads them. */
+#define METRICS_NAME "metrics"
 
 struct frontend;
 
@@ -22,7 +24,7 @@ struct frontend_config {
     const char *mountpoint; /* absolute */
     const char *source;     /* what mount(8) and df show */
     const char *file_name;
-    const char *stats_name; /* NULL or "": none; NAME.json is the same as JSON */
+    const char *stats_name; /* NULL or "": none; beside NAME are NAME.json and METRICS_NAME */
     mode_t file_mode;
     uid_t uid;
     gid_t gid;

@@ -41,6 +41,7 @@ struct objects {
     struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *busy, *unknown, *corrupt;
     struct counter *failed;
     struct counter *bytes_read, *bytes_written;
+    struct histogram *times[OBJECT_LIST + 1]; /* of attempts, by enum object_op */
 
     atomic_bool is_stalled; /* the user has been told */
     atomic_bool is_listing_over;
@@ -58,6 +59,7 @@ struct attempt {
         struct timer timer;
     } run;
     uint64_t started_ns;
+    uint64_t sent_ns; /* the last time */
     uint64_t pause_ns;
     unsigned bad_bodies;
 
@@ -353,6 +355,7 @@ answered(struct backend_io *io, void *arg)
     struct object_req *req = attempt->req;
     const char *reason = backend_io_reason(io);
 
+    histogram_add(objects->times[req->op], clock_now_ns() - attempt->sent_ns);
     switch (io->status) {
     case BD_OK:
         succeeded(attempt);
@@ -428,7 +431,8 @@ attempt_send(struct attempt *attempt)
     struct object_req *req = attempt->req;
     struct bd_io *io = &attempt->io->io;
 
-    io->deadline_ns = clock_now_ns() + objects->config.attempt_ns;
+    attempt->sent_ns = clock_now_ns();
+    io->deadline_ns = attempt->sent_ns + objects->config.attempt_ns;
     io->name = attempt->name;
     switch (req->op) {
     case OBJECT_GET:
@@ -652,6 +656,15 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
                       "attempts of which nobody knows whether they were carried out");
     objects->corrupt = stats_counter(stats, "object_corrupt", "bodies that were damaged");
     objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
+    objects->times[OBJECT_GET] = stats_histogram(
+        stats, "object_get_seconds", "attempts to fetch an object: from sending to the answer");
+    objects->times[OBJECT_PUT] = stats_histogram(
+        stats, "object_put_seconds", "attempts to store an object: from sending to the answer");
+    objects->times[OBJECT_DELETE] =
+        stats_histogram(stats, "object_delete_seconds",
+                        "attempts to delete one object or a batch: from sending to the answer");
+    objects->times[OBJECT_LIST] = stats_histogram(
+        stats, "object_list_seconds", "attempts to list a page: from sending to the answer");
     *out = objects;
     return 0;
 }

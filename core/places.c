@@ -11,6 +11,7 @@
  * `era` counts the halvings and is noted on each place. */
 #include "places.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -21,6 +22,7 @@
 struct places {
     unsigned max; /* these: fixed after places_new */
     void (*go)(struct place *place);
+    struct histogram *waits;
 
     pthread_mutex_t lock; /* guards the rest */
     unsigned held, held_peak;
@@ -28,6 +30,7 @@ struct places {
     unsigned successes; /* since the limit changed */
     uint64_t era, next_age;
     struct place *waiting, *waiting_last; /* by age */
+    unsigned waiting_count;
 };
 
 /* Give free places to those that wait.  Returns them, linked, for all_go without the lock. */
@@ -42,6 +45,7 @@ fill_locked(struct places *places)
         last->era = places->era;
         places->waiting = last->next;
         places->held++;
+        places->waiting_count--;
     }
     if (last == NULL)
         return NULL;
@@ -54,9 +58,12 @@ fill_locked(struct places *places)
 static void
 all_go(struct places *places, struct place *first)
 {
+    uint64_t now = first != NULL ? clock_now_ns() : 0;
+
     while (first != NULL) {
         struct place *next = first->next; /* once it goes, it may be gone */
 
+        histogram_add(places->waits, now - first->came_ns);
         places->go(first);
         first = next;
     }
@@ -81,6 +88,7 @@ line_up_locked(struct places *places, struct place *place)
         places->waiting = place;
     if (place->next == NULL)
         places->waiting_last = place;
+    places->waiting_count++;
 }
 
 void
@@ -89,6 +97,7 @@ places_get(struct places *places, struct place *place)
     struct place *next;
 
     assert(!place->is_held);
+    place->came_ns = clock_now_ns();
     pthread_mutex_lock(&places->lock);
     if (place->age == 0)
         place->age = ++places->next_age;
@@ -156,6 +165,14 @@ held_now(void *arg)
 }
 
 static uint64_t
+waiting_now(void *arg)
+{
+    struct places *places = arg;
+
+    return value_of(places, &places->waiting_count);
+}
+
+static uint64_t
 held_peak(void *arg)
 {
     struct places *places = arg;
@@ -183,9 +200,14 @@ places_new(unsigned max, void (*go)(struct place *place), struct stats *stats, s
     places->go = go;
     pthread_mutex_init(&places->lock, NULL);
     stats_gauge(stats, "requests_in_flight", "requests at the backend now", held_now, places);
-    stats_gauge(stats, "requests_in_flight_max", "most of them at once so far", held_peak, places);
-    stats_gauge(stats, "requests_in_flight_limit", "as many at once are allowed now", limit_now,
-                places);
+    stats_gauge(stats, "requests_in_flight_max", "most requests at the backend at once so far",
+                held_peak, places);
+    stats_gauge(stats, "requests_in_flight_limit",
+                "most requests that may be at the backend at once now", limit_now, places);
+    stats_gauge(stats, "requests_waiting", "requests that wait for their turn to be sent",
+                waiting_now, places);
+    places->waits = stats_histogram(stats, "requests_wait_seconds",
+                                    "waiting for the turn to be sent, again after each pause");
     *out = places;
     return 0;
 }

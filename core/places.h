@@ -13,8 +13,9 @@ struct places;
 /* What one request has of them, from zeros on; all of it is theirs. */
 struct place {
     struct place *next;
-    uint64_t age; /* the lower, the earlier it came for a place first; 0: did not yet */
-    uint64_t era; /* when it was given one */
+    uint64_t age;     /* the lower, the earlier it came for a place first; 0: did not yet */
+    uint64_t era;     /* when it was given one */
+    uint64_t came_ns; /* for this one */
     bool is_held;
 };
 

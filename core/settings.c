@@ -48,7 +48,7 @@ const struct bd_option settings_rows[] = {
     { .name = "gid", .type = BD_OPT_UINT, FIELD(gid), .max = UINT32_MAX - 1,
       .help = "its group; that of who mounts" },
     { .name = "stats-filename", .type = BD_OPT_STRING, FIELD(stats_filename), .def = "stats",
-      .help = "name of the statistics, and with .json behind it; empty for none" },
+      .help = "name of the statistics, beside NAME.json and metrics; empty for none of the three" },
     { .name = "direct-io", .type = BD_OPT_BOOL, FIELD(direct_io),
       .help = "go round the kernel's page cache" },
     { .name = "allow-other", .type = BD_OPT_BOOL, FIELD(allow_other),

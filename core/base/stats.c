@@ -1,31 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Named counters and gauges, and their two printed forms. */
+/* Named counters, gauges and histograms: making, counting, resetting. */
 #include "stats.h"
 
+#include "stats_table.h"
+
 #include <errno.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One line of the output: a counter, or a gauge when `value` is set. */
-struct counter {
-    _Atomic uint64_t count;
-    char *name; /* from here on: fixed when it is linked in */
-    char *help;
-    uint64_t (*value)(void *arg);
-    void *arg;
-    struct counter *next; /* stats->lock */
-};
-
 struct stats {
     pthread_mutex_t lock; /* guards the list; never held while a gauge is read */
-    struct counter *first;
-    struct counter **last;
+    struct statistic *first;
+    struct statistic **last;
     size_t count;
 };
 
@@ -48,90 +35,113 @@ stats_new(struct stats **out)
 }
 
 static void
-counter_free(struct counter *counter)
+statistic_free(struct statistic *statistic)
 {
-    free(counter->name);
-    free(counter->help);
-    free(counter);
+    histogram_free(statistic->histogram);
+    free(statistic->name);
+    free(statistic->help);
+    free(statistic);
 }
 
 void
 stats_free(struct stats *stats)
 {
-    struct counter *next;
+    struct statistic *next;
 
     if (stats == NULL)
         return;
-    for (struct counter *counter = stats->first; counter != NULL; counter = next) {
-        next = counter->next;
-        counter_free(counter);
+    for (struct statistic *statistic = stats->first; statistic != NULL; statistic = next) {
+        next = statistic->next;
+        statistic_free(statistic);
     }
     pthread_mutex_destroy(&stats->lock);
     free(stats);
 }
 
-static struct counter *
+static struct statistic *
 stats_find_locked(const struct stats *stats, const char *name)
 {
-    for (struct counter *counter = stats->first; counter != NULL; counter = counter->next) {
-        if (strcmp(counter->name, name) == 0)
-            return counter;
+    for (struct statistic *statistic = stats->first; statistic != NULL;
+         statistic = statistic->next) {
+        if (strcmp(statistic->name, name) == 0)
+            return statistic;
     }
     return NULL;
 }
 
-/* Gives -EEXIST and the old one in `out` when the name is taken. */
+/* Gives -EEXIST and the old one in `out` when the name is taken, -ENOMEM and NULL. */
 static int
-stats_add(struct stats *stats, const char *name, const char *help, uint64_t (*value)(void *arg),
-          void *arg, struct counter **out)
+stats_add(struct stats *stats, enum statistic_kind kind, const char *name, const char *help,
+          uint64_t (*value)(void *arg), void *arg, struct statistic **out)
 {
-    struct counter *counter = calloc(1, sizeof *counter);
-    struct counter *old;
+    struct statistic *statistic = calloc(1, sizeof *statistic);
+    struct statistic *old;
 
-    if (counter == NULL)
+    *out = NULL;
+    if (statistic == NULL)
         return -ENOMEM;
-    counter->name = strdup(name);
-    counter->help = strdup(help != NULL ? help : "");
-    if (counter->name == NULL || counter->help == NULL) {
-        counter_free(counter);
+    statistic->kind = kind;
+    statistic->name = strdup(name);
+    statistic->help = strdup(help != NULL ? help : "");
+    statistic->value = value;
+    statistic->arg = arg;
+    if (kind == STATISTIC_HISTOGRAM)
+        statistic->histogram = histogram_new();
+    if (statistic->name == NULL || statistic->help == NULL
+        || (kind == STATISTIC_HISTOGRAM && statistic->histogram == NULL)) {
+        statistic_free(statistic);
         return -ENOMEM;
     }
-    counter->value = value;
-    counter->arg = arg;
 
     pthread_mutex_lock(&stats->lock);
     old = stats_find_locked(stats, name);
     if (old == NULL) {
-        *stats->last = counter;
-        stats->last = &counter->next;
+        *stats->last = statistic;
+        stats->last = &statistic->next;
         stats->count++;
     }
     pthread_mutex_unlock(&stats->lock);
-    *out = old == NULL ? counter : old;
+    *out = old == NULL ? statistic : old;
     if (old == NULL)
         return 0;
-    counter_free(counter);
+    statistic_free(statistic);
     return -EEXIST;
 }
 
 struct counter *
 stats_counter(struct stats *stats, const char *name, const char *help)
 {
-    struct counter *counter = NULL;
-    int rc = stats_add(stats, name, help, NULL, NULL, &counter);
+    struct statistic *statistic;
 
-    if (rc == -ENOMEM || counter->value != NULL)
-        return NULL;
-    return counter;
+    stats_add(stats, STATISTIC_COUNTER, name, help, NULL, NULL, &statistic);
+    return statistic != NULL && statistic->kind == STATISTIC_COUNTER ? &statistic->counter : NULL;
+}
+
+struct histogram *
+stats_histogram(struct stats *stats, const char *name, const char *help)
+{
+    struct statistic *statistic;
+
+    stats_add(stats, STATISTIC_HISTOGRAM, name, help, NULL, NULL, &statistic);
+    return statistic != NULL ? statistic->histogram : NULL;
 }
 
 int
 stats_gauge(struct stats *stats, const char *name, const char *help, uint64_t (*value)(void *arg),
             void *arg)
 {
-    struct counter *counter;
+    struct statistic *statistic;
 
-    return stats_add(stats, name, help, value, arg, &counter);
+    return stats_add(stats, STATISTIC_GAUGE, name, help, value, arg, &statistic);
+}
+
+int
+stats_gauge_time(struct stats *stats, const char *name, const char *help,
+                 uint64_t (*value_ns)(void *arg), void *arg)
+{
+    struct statistic *statistic;
+
+    return stats_add(stats, STATISTIC_GAUGE_TIME, name, help, value_ns, arg, &statistic);
 }
 
 void
@@ -144,91 +154,34 @@ counter_add(struct counter *counter, int64_t delta)
 uint64_t
 counter_value(const struct counter *counter)
 {
-    if (counter == NULL)
-        return 0;
-    if (counter->value != NULL)
-        return counter->value(counter->arg);
-    return atomic_load_explicit(&counter->count, memory_order_relaxed);
+    return counter != NULL ? atomic_load_explicit(&counter->count, memory_order_relaxed) : 0;
 }
 
 void
 stats_reset(struct stats *stats)
 {
     pthread_mutex_lock(&stats->lock);
-    for (struct counter *counter = stats->first; counter != NULL; counter = counter->next)
-        atomic_store_explicit(&counter->count, 0, memory_order_relaxed);
+    for (struct statistic *statistic = stats->first; statistic != NULL;
+         statistic = statistic->next) {
+        atomic_store_explicit(&statistic->counter.count, 0, memory_order_relaxed);
+        histogram_reset(statistic->histogram);
+    }
     pthread_mutex_unlock(&stats->lock);
 }
 
-/* A gauge may take its owner's lock, under which that owner may be making a counter: so the list is
- * copied first and the gauges are read without stats->lock.  Entries live as long as the stats. */
-static struct counter **
+struct statistic **
 stats_snapshot(struct stats *stats, size_t *count)
 {
-    struct counter **all;
+    struct statistic **all;
 
     pthread_mutex_lock(&stats->lock);
     *count = 0;
-    all = malloc((stats->count + 1) * sizeof(struct counter *));
+    all = malloc((stats->count + 1) * sizeof(struct statistic *));
     if (all != NULL) {
-        for (struct counter *counter = stats->first; counter != NULL; counter = counter->next)
-            all[(*count)++] = counter;
+        for (struct statistic *statistic = stats->first; statistic != NULL;
+             statistic = statistic->next)
+            all[(*count)++] = statistic;
     }
     pthread_mutex_unlock(&stats->lock);
     return all;
-}
-
-char *
-stats_text(struct stats *stats)
-{
-    size_t count, bytes;
-    struct counter **all = stats_snapshot(stats, &count);
-    char *text = NULL;
-    FILE *out;
-    bool is_whole;
-
-    if (all == NULL)
-        return NULL;
-    out = open_memstream(&text, &bytes);
-    if (out == NULL)
-        goto free_all;
-    for (size_t i = 0; i < count; i++)
-        fprintf(out, "%-30s %" PRIu64 "\n", all[i]->name, counter_value(all[i]));
-    is_whole = !ferror(out);
-    if (fclose(out) != 0 || !is_whole) {
-        free(text);
-        text = NULL;
-    }
-free_all:
-    free(all);
-    return text;
-}
-
-char *
-stats_json(struct stats *stats)
-{
-    size_t count;
-    struct counter **all = stats_snapshot(stats, &count);
-    json_t *object = NULL;
-    char *text = NULL;
-
-    if (all == NULL)
-        return NULL;
-    object = json_object();
-    if (object == NULL)
-        goto free_all;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t value = counter_value(all[i]);
-        /* JSON integers end at 2^63 - 1 here; a gauge beyond it is shown as that. */
-        json_int_t shown = value > INT64_MAX ? INT64_MAX : (json_int_t)value;
-
-        if (json_object_set_new(object, all[i]->name, json_integer(shown)) != 0)
-            goto free_object;
-    }
-    text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-free_object:
-    json_decref(object);
-free_all:
-    free(all);
-    return text;
 }

@@ -27,6 +27,8 @@ OPTIONS = [
     (["-o", "plugin-path=/somewhere"], "plugin-path"),          # where the search cannot see it
     (["-o", "pluginBuiltinOnly"], "plugin-builtin-only"),
     (["--filename=stats.json"], "filename"),
+    (["--filename=metrics"], "filename"),
+    (["--statsFilename=metrics"], "statsFilename"),
     (["--size=abc"], "size.*abc|abc.*size"),
     (["--size="], "size"),
     (["--size=-1"], "size"),

@@ -151,25 +151,6 @@ class File(disk.Story):
         self.assertEqual(len(self.volume.store.blocks()), 5)
         self.volume.umount()
 
-    def test_stats(self):
-        """Text for people, JSON for programs, the same numbers."""
-        self.volume.mount()
-        self.fill(4)
-        numbers = self.volume.stats()
-        self.assertTrue(numbers)
-        for name, value in numbers.items():
-            self.assertIsInstance(value, (int, float), name)
-        text = (self.volume.mountpoint / "stats").read_text()
-        self.assertEqual({line.split()[0] for line in text.splitlines() if line.strip()}, set(numbers))
-        self.assertGreaterEqual(numbers["object_puts"], 4)
-        self.assertEqual(stat.S_IMODE(os.stat(self.volume.mountpoint / "stats").st_mode), 0o444)
-        self.assertEqual(sorted(os.listdir(self.volume.mountpoint)), ["file", "stats", "stats.json"])
-        self.volume.remount("--statsFilename=numbers")
-        self.assertIn("numbers", os.listdir(self.volume.mountpoint))
-        self.volume.remount("--statsFilename=")
-        self.assertEqual(os.listdir(self.volume.mountpoint)[:1], ["file"])
-        self.volume.umount()
-
     def test_names_modes_and_owners(self):
         self.volume.mount()
         self.assertEqual(stat.S_IMODE(os.stat(self.volume.file).st_mode), 0o600)

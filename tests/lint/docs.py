@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Do the manual pages list the options that the program has?  `docs.py BUCKETDISK [--write]`
+"""Do the manual pages list the options and the statistics that the program has?  `docs.py BUCKETDISK [--write]`
 
 The core's page holds between `<!-- options -->` and `<!-- end -->` what this script makes of the program's option rows
-(`--dump-options`); --write puts it there.  A plugin's page says more of its options than the rows do: there each must have
-an entry, and each entry must be an option."""
+(`--dump-options`), and between `<!-- statistics -->` and `<!-- end -->` what it makes of the calls in core that make
+counters, gauges and histograms; --write puts both there.  (The story e2e/stats compares it with what a mount shows.)
+A plugin's page says more of its options than the rows do: there each must have an entry, and each entry must be an option;
+and each counter of a plugin must be named in its page, and the reverse."""
 import json
 import re
 import subprocess
@@ -17,6 +19,18 @@ VALUES = {"string": "TEXT", "path": "PATH", "secret": "SECRET", "uint": "N", "si
 EXAMPLES = ("memory", "reverse")  # the SDK's examples have their comments for a manual
 
 
+STRING = r'"(?:[^"\\]|\\.)*"'
+STRINGS = rf"({STRING}(?:\s*{STRING})*)"
+CALL = re.compile(r"\bstats_(counter|gauge_time|gauge|histogram)\(\s*(?=[^)\s])")
+LITERALS = re.compile(rf"[^,()]+,\s*{STRINGS},\s*{STRINGS}\s*[,)]")
+PLUGIN_COUNTER = re.compile(rf"\bhost->counter\([^,()]+,\s*{STRINGS},")
+NAMED_ELSEWHERE = "host.c"  # makes the counters that plugins name
+
+
+def sentence(text):
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
 def entry(option):
     head = f"**--{option['name']}**"
     if option["type"] != "bool":
@@ -26,7 +40,48 @@ def entry(option):
         text += f"; default {option['default']}"
     if option.get("aliases"):
         text += "; also " + ", ".join(f"--{alias}" for alias in option["aliases"])
-    return f"{head}\n:   {text[0].upper()}{text[1:]}.\n"
+    return f"{head}\n:   {sentence(text)}\n"
+
+
+def joined(literals):
+    """The string that these literals in a row are in C."""
+    return "".join(json.loads(literal) for literal in re.findall(STRING, literals))
+
+
+def statistics(wrong):
+    """Name -> (kind, help) of all that core makes."""
+    found = {}
+    for path in sorted(TOP.glob("core/*.c")):
+        text = path.read_text()
+        for call in CALL.finditer(text):
+            match = LITERALS.match(text, call.end())
+            if match is None:
+                if path.name != NAMED_ELSEWHERE:
+                    wrong.append(f"{path.relative_to(TOP)}: name and help of a statistic must be literals: "
+                                 f"{text[call.start():].splitlines()[0]}")
+                continue
+            name, help_text = joined(match[1]), joined(match[2])
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or not help_text:
+                wrong.append(f"{path.relative_to(TOP)}: the statistic \"{name}\" has a bad name or no help")
+            if name in found:
+                wrong.append(f"{path.relative_to(TOP)}: the statistic {name} is made twice")
+            is_time = call[1] in ("gauge_time", "histogram")
+            if is_time != name.endswith("_seconds"):
+                wrong.append(f"{path.relative_to(TOP)}: {name}: times, and only they, end in _seconds")
+            found[name] = (call[1].removesuffix("_time"), help_text)
+    return found
+
+
+def plugin_counters():
+    """What each plugin's page and its code disagree about."""
+    for directory in sorted(TOP.glob("plugins/*/")):
+        owner = directory.name.split("-", 1)[1]
+        code = "".join(path.read_text() for path in directory.glob("*.c"))
+        page = "".join(path.read_text() for path in directory.glob("*.7.md"))
+        made = {f"{owner}_{joined(name)}".replace("-", "_") for name in PLUGIN_COUNTER.findall(code)}
+        told = set(re.findall(rf"\*({owner}_[a-z0-9_]+)\*", page))
+        yield from (f"the manual page of {owner} does not tell of the counter {name}" for name in sorted(made - told))
+        yield from (f"the manual page of {owner} tells of {name}, which is no counter" for name in sorted(told - made))
 
 
 def main():
@@ -41,10 +96,14 @@ def main():
     old = page.read_text()
     body = "\n".join(entry(option) for option in options.pop(""))
     new = re.sub(r"<!-- options -->.*?<!-- end -->", lambda _: f"<!-- options -->\n\n{body}\n<!-- end -->", old, flags=re.S)
+    table = "\n".join(f"**{name}** ({kind})\n:   {sentence(text)}\n" for name, (kind, text) in sorted(statistics(wrong).items()))
+    new = re.sub(r"<!-- statistics -->.*?<!-- end -->", lambda _: f"<!-- statistics -->\n\n{table}\n<!-- end -->", new,
+                 flags=re.S)
+    wrong += plugin_counters()
     if new != old and write:
         page.write_text(new)
     elif new != old:
-        wrong.append(f"{page.relative_to(TOP)}: its options are not the program's; run tests/lint/docs.py BUCKETDISK --write")
+        wrong.append(f"{page.relative_to(TOP)}: its options or statistics are not the program's; run tests/lint/docs.py BUCKETDISK --write")
     for owner, rows in sorted(options.items()):
         if owner in EXAMPLES:
             continue
@@ -54,9 +113,9 @@ def main():
         names = {row["name"].removeprefix(f"{owner}-") for row in rows}
         wrong += [f"the manual page of {owner} has no entry for --{owner}-{name}" for name in sorted(names - entries)]
         wrong += [f"the manual page of {owner} has --{owner}-{name}, which is no option" for name in sorted(entries - names)]
-    if not write:
-        print("\n".join(wrong) or "docs: the pages list the options that the program has")
-    sys.exit(1 if wrong and not write else 0)
+    if wrong or not write:
+        print("\n".join(wrong) or "docs: the pages list the options and statistics that the program has")
+    sys.exit(1 if wrong else 0)
 
 
 main()

@@ -443,6 +443,39 @@ TEST(objects, a_request_that_pauses_leaves_its_place_to_others)
     }
 }
 
+TEST(objects, attempts_are_timed_without_the_pauses_between_them_and_the_wait_for_a_place)
+{
+    const struct rig_config config = { .in_flight_max = 1 };
+    struct histogram_state seen;
+    struct ask first, second;
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    ask_start(&rig, &first, OBJECT_GET, 1);
+    ask_start(&rig, &second, OBJECT_PUT, 2);
+    assert_int_equal(rig_gauge(&rig, "requests_waiting"), 1);
+    clock_jump(rig.pool, 2 * NS_PER_S); /* at the store */
+    refuse(&rig, BD_RETRY, 9000);
+    assert_int_equal(rig_gauge(&rig, "requests_waiting"), 0); /* it was the second's turn */
+    clock_jump(rig.pool, 5 * NS_PER_S);
+    fake_answer(fake_expect_block(&rig.fake, BD_PUT, 2), BD_OK);
+    assert_int_equal(ask_end(&second), 0);
+    clock_jump(rig.pool, 4 * NS_PER_S);
+    get_and_finish(&rig, 1);
+    assert_int_equal(ask_end(&first), 0);
+
+    histogram_read(stats_histogram(rig.stats, "object_get_seconds", NULL), &seen);
+    assert_int_equal(seen.count, 2);
+    assert_in_range(seen.sum_ns, 2 * NS_PER_S, 3 * NS_PER_S);
+    histogram_read(stats_histogram(rig.stats, "object_put_seconds", NULL), &seen);
+    assert_int_equal(seen.count, 1);
+    assert_in_range(seen.sum_ns, 5 * NS_PER_S, 6 * NS_PER_S);
+    histogram_read(stats_histogram(rig.stats, "requests_wait_seconds", NULL), &seen);
+    assert_int_equal(seen.count, 3);
+    assert_in_range(seen.sum_ns, 2 * NS_PER_S, 3 * NS_PER_S);
+    rig_close(&rig);
+}
+
 TEST(objects, who_comes_back_from_a_pause_stands_where_its_age_says)
 {
     const struct rig_config config = { .in_flight_max = 1, .retry_pause_ns = NS_PER_MS };
@@ -662,6 +695,7 @@ main(void)
         RUN(objects, a_store_that_is_away_for_hours_is_asked_with_pauses_all_the_time),
         RUN(objects, only_so_many_requests_are_in_flight_and_the_oldest_comes_next),
         RUN(objects, a_request_that_pauses_leaves_its_place_to_others),
+        RUN(objects, attempts_are_timed_without_the_pauses_between_them_and_the_wait_for_a_place),
         RUN(objects, who_comes_back_from_a_pause_stands_where_its_age_says),
         RUN(objects, the_limit_falls_to_one_and_grows_back_by_one_for_each_limit_of_successes),
         RUN(objects, a_store_that_stays_busy_stalls_a_request_like_any_other),

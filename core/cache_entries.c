@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache's entries, frames and queues. */
+#include "cache_impl.h"
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- queues */
+
+void
+queue_push(struct queue *queue, struct waiter *waiter)
+{
+    waiter->next = NULL;
+    if (queue->first == NULL)
+        queue->first = waiter;
+    else
+        queue->last->next = waiter;
+    queue->last = waiter;
+}
+
+struct waiter *
+queue_pop(struct queue *queue)
+{
+    struct waiter *waiter = queue->first;
+
+    if (waiter != NULL)
+        queue->first = waiter->next;
+    return waiter;
+}
+
+void
+queue_move(struct queue *from, struct queue *to)
+{
+    if (from->first == NULL)
+        return;
+    if (to->first == NULL)
+        to->first = from->first;
+    else
+        to->last->next = from->first;
+    to->last = from->last;
+    from->first = NULL;
+}
+
+void
+request_end(struct store_req *req, struct waiter *waiter, int rc)
+{
+    free(waiter);
+    store_done(req, rc);
+}
+
+void
+send_later(struct todo *todo, struct trip *trip)
+{
+    trip->next = NULL;
+    if (todo->send == NULL)
+        todo->send_last = &todo->send;
+    *todo->send_last = trip;
+    todo->send_last = &trip->next;
+}
+
+void
+leave(struct cache *cache, struct todo *todo)
+{
+    struct waiter *waiter;
+    struct trip *trip;
+
+    bool must_drive = todo->drive && !cache->drive_is_queued;
+
+    cache->drive_is_queued = cache->drive_is_queued || must_drive;
+    pthread_mutex_unlock(&cache->lock);
+    if (must_drive)
+        pool_submit(cache->pool, &cache->drive_task);
+    while ((waiter = queue_pop(&todo->serve)) != NULL)
+        serve_read(cache, waiter->req, waiter);
+    while ((waiter = queue_pop(&todo->ended)) != NULL) {
+        struct store_req *req = waiter->req;
+        int rc = waiter->rc;
+
+        free(waiter);
+        /* What it asks for is known below, now that all is stored. */
+        if (req->op == STORE_SEEK && rc == 0)
+            store_submit(cache->next, req);
+        else
+            store_done(req, rc);
+    }
+    while ((trip = todo->send) != NULL) {
+        todo->send = trip->next;
+        store_submit(cache->next, &trip->below);
+    }
+    while ((waiter = queue_pop(&todo->again)) != NULL)
+        request_start(cache, waiter->req, waiter);
+}
+
+struct waiter *
+waiter_of(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo)
+{
+    if (waiter != NULL)
+        return waiter;
+    waiter = calloc(1, sizeof *waiter);
+    if (waiter == NULL) {
+        leave(cache, todo);
+        store_done(req, -ENOMEM);
+        return NULL;
+    }
+    waiter->cache = cache;
+    waiter->req = req;
+    return waiter;
+}
+
+void
+wait_in(struct cache *cache, struct queue *queue, struct store_req *req, struct waiter *waiter,
+        bool needs_data, struct todo *todo)
+{
+    waiter = waiter_of(cache, req, waiter, todo);
+    if (waiter == NULL)
+        return;
+    waiter->needs_data = needs_data;
+    queue_push(queue, waiter);
+    leave(cache, todo);
+}
+
+/* ---- sector maps */
+
+uint64_t *
+valid_map(const struct cache *cache, const struct entry *entry)
+{
+    return cache->maps + (size_t)(entry - cache->entries) * 2 * cache->map_words;
+}
+
+uint64_t *
+dirty_map(const struct cache *cache, const struct entry *entry)
+{
+    return valid_map(cache, entry) + cache->map_words;
+}
+
+/* The bits of [first, end) that lie in one word. */
+static uint64_t
+word_mask(uint32_t word, uint32_t first, uint32_t end)
+{
+    uint64_t mask = UINT64_MAX;
+
+    if (word == first / 64)
+        mask &= UINT64_MAX << first % 64;
+    if (word == (end - 1) / 64)
+        mask &= UINT64_MAX >> (63 - (end - 1) % 64);
+    return mask;
+}
+
+uint32_t
+map_set(uint64_t *map, uint32_t first, uint32_t end)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = first / 64; i <= (end - 1) / 64; i++) {
+        uint64_t mask = word_mask(i, first, end);
+
+        count += (uint32_t)__builtin_popcountll(mask & ~map[i]);
+        map[i] |= mask;
+    }
+    return count;
+}
+
+static bool
+map_has(const uint64_t *map, uint32_t first, uint32_t end)
+{
+    for (uint32_t i = first / 64; i <= (end - 1) / 64; i++) {
+        uint64_t mask = word_mask(i, first, end);
+
+        if ((map[i] & mask) != mask)
+            return false;
+    }
+    return true;
+}
+
+bool
+is_complete(const struct cache *cache, const struct entry *entry)
+{
+    return entry->valid_count == cache->sectors;
+}
+
+bool
+covers(const struct cache *cache, const struct entry *entry, uint32_t offset, uint32_t bytes)
+{
+    return is_complete(cache, entry)
+           || map_has(valid_map(cache, entry), offset / SECTOR_BYTES,
+                      (offset + bytes + SECTOR_BYTES - 1) / SECTOR_BYTES);
+}
+
+bool
+tears_sector(const struct cache *cache, const struct entry *entry, uint32_t offset, uint32_t bytes)
+{
+    uint32_t end = offset + bytes;
+
+    if (offset % SECTOR_BYTES != 0 && (entry == NULL || !covers(cache, entry, offset, 1)))
+        return true;
+    return end % SECTOR_BYTES != 0 && (entry == NULL || !covers(cache, entry, end - 1, 1));
+}
+
+void
+set_valid(struct cache *cache, struct entry *entry, uint32_t first, uint32_t end)
+{
+    entry->valid_count += map_set(valid_map(cache, entry), first, end);
+}
+
+/* ---- entries */
+
+uint32_t
+slot_of(const struct cache *cache, const struct entry *entry)
+{
+    return (uint32_t)(entry - cache->entries);
+}
+
+static uint32_t *
+bucket_of(const struct cache *cache, uint64_t block)
+{
+    return &cache->buckets[block * 0x9e3779b97f4a7c15ull >> cache->hash_shift];
+}
+
+struct entry *
+entry_of(const struct cache *cache, uint64_t block)
+{
+    for (uint32_t slot = *bucket_of(cache, block); slot != SLOT_NONE;
+         slot = cache->entries[slot].hash_next) {
+        if (cache->entries[slot].block == block)
+            return &cache->entries[slot];
+    }
+    return NULL;
+}
+
+struct entry *
+entry_new(struct cache *cache, uint64_t block)
+{
+    /* Each entry has a frame at least, and there are as many slots. */
+    uint32_t slot = cache->free_slots[--cache->free_count];
+    struct entry *entry = &cache->entries[slot];
+    uint32_t *bucket = bucket_of(cache, block);
+
+    *entry = (struct entry){ .block = block,
+                             .frame = FRAME_NONE,
+                             .fetched = FRAME_NONE,
+                             .hash_next = *bucket,
+                             .is_used = true };
+    *bucket = slot;
+    memset(valid_map(cache, entry), 0, sizeof(uint64_t) * 2 * cache->map_words);
+    evict_insert(cache->evict, slot, block);
+    return entry;
+}
+
+/* `evict` does not know it any more. */
+static void
+entry_forget(struct cache *cache, struct entry *entry)
+{
+    uint32_t slot = slot_of(cache, entry);
+    uint32_t *link = bucket_of(cache, entry->block);
+
+    assert(!entry->is_dirty && entry->flight == NULL && entry->readers == 0 && !entry->is_changing
+           && !entry->is_fetching && entry->waiting.first == NULL);
+    while (*link != slot)
+        link = &cache->entries[*link].hash_next;
+    *link = entry->hash_next;
+    if (entry->frame != FRAME_NONE)
+        frames_drop(cache->frames, entry->frame);
+    if (entry->is_ahead) {
+        cache->unread_count--;
+        counter_add(cache->ahead_wasted, 1);
+        readahead_wasted(&cache->readahead, entry->block);
+    }
+    entry->is_used = false;
+    cache->free_slots[cache->free_count++] = slot;
+}
+
+void
+entry_drop(struct cache *cache, struct entry *entry)
+{
+    evict_remove(cache->evict, slot_of(cache, entry));
+    entry_forget(cache, entry);
+}
+
+bool
+is_busy(const struct entry *entry)
+{
+    return entry->readers > 0 || entry->is_changing || entry->is_fetching || entry->has_arrived
+           || entry->flight != NULL;
+}
+
+/* ---- frames */
+
+/* Make the block go that is worth least.  False: all are in use. */
+static bool
+evict_one(struct cache *cache)
+{
+    for (unsigned tries = 0; tries < 8; tries++) {
+        uint32_t slot = evict_choose(cache->evict);
+        struct entry *entry;
+
+        if (slot == EVICT_NONE)
+            return false;
+        entry = &cache->entries[slot];
+        if (entry->readers == 0 && entry->waiting.first == NULL) {
+            entry_forget(cache, entry);
+            counter_add(cache->evictions, 1);
+            return true;
+        }
+        evict_insert(cache->evict, slot, entry->block);
+        evict_release(cache->evict, slot);
+    }
+    return false;
+}
+
+uint32_t
+frame_get(struct cache *cache, bool is_completing)
+{
+    uint32_t keep = is_completing ? 0 : cache->reserve;
+
+    while (frames_left(cache->frames) <= keep) {
+        if (!evict_one(cache))
+            return FRAME_NONE;
+    }
+    return frames_take(cache->frames);
+}
+
+void
+feed(struct cache *cache, struct todo *todo)
+{
+    if (cache->starving.first != NULL)
+        queue_push(&todo->again, queue_pop(&cache->starving));
+}
+
+void
+frame_put(struct cache *cache, uint32_t frame, struct todo *todo)
+{
+    frames_drop(cache->frames, frame);
+    feed(cache, todo);
+}
+
+void
+entry_update_evictable(struct cache *cache, struct entry *entry, struct todo *todo)
+{
+    bool is_evictable = !entry->is_dirty && !entry->is_fetching && !entry->has_arrived
+                        && !entry->is_changing && entry->flight == NULL;
+
+    assert(!is_evictable || is_complete(cache, entry));
+    if (is_evictable == entry->is_evictable)
+        return;
+    entry->is_evictable = is_evictable;
+    if (is_evictable)
+        evict_release(cache->evict, slot_of(cache, entry));
+    else
+        evict_hold(cache->evict, slot_of(cache, entry));
+    if (is_evictable && cache->config.idle_ns > 0)
+        entry->due_ns = clock_now_ns();
+    if (is_evictable)
+        feed(cache, todo);
+}
+
+void
+starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo)
+{
+    todo->drive = true;
+    waiter = waiter_of(cache, req, waiter, todo);
+    if (waiter == NULL)
+        return;
+    waiter->needs_data = false;
+    if (!waiter->has_starved) {
+        counter_add(cache->starved, 1);
+        waiter->has_starved = true;
+        queue_push(&cache->starving, waiter);
+    } else {
+        waiter->next = cache->starving.first;
+        if (cache->starving.first == NULL)
+            cache->starving.last = waiter;
+        cache->starving.first = waiter;
+    }
+    leave(cache, todo);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blocks fetched, and what goes on when an entry is less busy than before. */
+#include "cache_impl.h"
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void fetch_done(struct store_req *below);
+
+struct trip *
+trip_new(struct cache *cache, enum store_op op, const struct entry *entry, uint32_t frame,
+         void (*done)(struct store_req *below))
+{
+    struct trip *trip = calloc(1, sizeof *trip);
+
+    if (trip == NULL)
+        return NULL;
+    trip->cache = cache;
+    trip->slot = slot_of(cache, entry);
+    trip->frame = frame;
+    trip->below = (struct store_req){ .op = op,
+                                      .block = entry->block,
+                                      .bytes = cache->config.block_bytes,
+                                      .data = frames_data(cache->frames, frame),
+                                      .done = done };
+    return trip;
+}
+
+bool
+fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct todo *todo)
+{
+    struct trip *trip = trip_new(cache, STORE_READ, entry, frame, fetch_done);
+
+    if (trip == NULL) {
+        frames_drop(cache->frames, frame);
+        return false;
+    }
+    entry->is_fetching = true;
+    entry->fetched = frame;
+    entry_update_evictable(cache, entry, todo);
+    trip->is_ahead = entry->is_ahead;
+    cache->ahead_count += trip->is_ahead;
+    send_later(todo, trip);
+    return true;
+}
+
+void
+fetch_and_wait(struct cache *cache, struct entry *entry, struct store_req *req,
+               struct waiter *waiter, struct todo *todo)
+{
+    uint32_t frame;
+
+    if (entry != NULL && entry->is_fetching) {
+        wait_in(cache, &entry->waiting, req, waiter, true, todo);
+        return;
+    }
+    waiter = waiter_of(cache, req, waiter, todo);
+    if (waiter == NULL)
+        return;
+    frame = frame_get(cache, false);
+    if (frame == FRAME_NONE) {
+        starve(cache, req, waiter, todo);
+        return;
+    }
+    if (entry == NULL)
+        entry = entry_new(cache, req->block);
+    if (!fetch_start(cache, entry, frame, todo)) {
+        waiter->rc = -ENOMEM;
+        queue_push(&todo->ended, waiter);
+        if (entry->frame == FRAME_NONE)
+            entry_drop(cache, entry);
+        leave(cache, todo);
+        return;
+    }
+    counter_add(cache->partial_fetches, entry->frame != FRAME_NONE);
+    wait_in(cache, &entry->waiting, req, waiter, true, todo);
+}
+
+/* ---- when an entry is less busy than before */
+
+/* Under is_changing: what was fetched becomes the sectors that are not valid.  (Readers may be at others.) */
+static void
+merge(struct cache *cache, struct entry *entry)
+{
+    const char *from = frames_data(cache->frames, entry->fetched);
+    char *to = frames_data(cache->frames, entry->frame);
+    const uint64_t *valid = valid_map(cache, entry);
+
+    for (uint32_t sector = 0; sector < cache->sectors;) {
+        uint32_t first = sector;
+
+        while (sector < cache->sectors && !(valid[sector / 64] >> sector % 64 & 1))
+            sector++;
+        memcpy(to + (size_t)first * SECTOR_BYTES, from + (size_t)first * SECTOR_BYTES,
+               (size_t)(sector - first) * SECTOR_BYTES);
+        while (sector < cache->sectors && valid[sector / 64] >> sector % 64 & 1)
+            sector++;
+    }
+}
+
+static void
+take_arrived(struct cache *cache, struct entry *entry, struct todo *todo)
+{
+    if (entry->frame == FRAME_NONE) {
+        entry->frame = entry->fetched;
+    } else {
+        entry->is_changing = true;
+        pthread_mutex_unlock(&cache->lock);
+        merge(cache, entry);
+        pthread_mutex_lock(&cache->lock);
+        entry->is_changing = false;
+        frame_put(cache, entry->fetched, todo);
+    }
+    entry->fetched = FRAME_NONE;
+    entry->has_arrived = false;
+    set_valid(cache, entry, 0, cache->sectors);
+    if (entry->is_completing) {
+        entry->is_completing = false;
+        entry->is_due = true;
+        cache->completing_count--;
+    }
+}
+
+void
+note_used(struct cache *cache, struct entry *entry)
+{
+    evict_touch(cache->evict, slot_of(cache, entry));
+    if (cache->config.idle_ns > 0 && !entry->is_dirty)
+        entry->due_ns = clock_now_ns();
+    if (!entry->is_ahead)
+        return;
+    entry->is_ahead = false;
+    cache->unread_count--;
+    counter_add(cache->ahead_used, 1);
+}
+
+void
+entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
+{
+    struct zero *zero;
+    struct waiter *waiter;
+
+    if (entry->is_changing)
+        return;
+    if (entry->has_arrived)
+        take_arrived(cache, entry, todo);
+    zero = cache->zeros != NULL ? zero_covering(cache, entry->block, entry->block) : NULL;
+    if (zero != NULL && !zero->is_sent) {
+        if (is_busy(entry))
+            return;
+        zero_take(cache, zero, entry);
+        if (--zero->pending == 0)
+            zero_ready(cache, zero, todo);
+        feed(cache, todo);
+        let_in(cache, todo);
+        return;
+    }
+    while ((waiter = entry->waiting.first) != NULL) {
+        const struct store_req *req = waiter->req;
+
+        if (req->op != STORE_READ || !covers(cache, entry, req->offset, req->bytes))
+            break;
+        queue_pop(&entry->waiting);
+        entry->readers++;
+        note_used(cache, entry);
+        queue_push(&todo->serve, waiter);
+    }
+    if (entry->readers == 0)
+        queue_move(&entry->waiting, &todo->again);
+    entry_list(cache, entry);
+    if (entry->list != LIST_NONE && (entry->is_due || cache->flushes != NULL))
+        todo->drive = true;
+    entry_update_evictable(cache, entry, todo);
+}
+
+static void
+fail_waiting(struct entry *entry, int rc, struct todo *todo)
+{
+    struct queue all = entry->waiting;
+    struct waiter *waiter;
+
+    entry->waiting.first = NULL;
+    while ((waiter = queue_pop(&all)) != NULL) {
+        waiter->rc = rc;
+        queue_push(waiter->needs_data ? &todo->ended : &todo->again, waiter);
+    }
+}
+
+static void
+fetch_done(struct store_req *below)
+{
+    struct trip *trip = container_of(below, struct trip, below);
+    struct cache *cache = trip->cache;
+    struct entry *entry = &cache->entries[trip->slot];
+    int rc = below->rc;
+    struct todo todo = { 0 };
+
+    pthread_mutex_lock(&cache->lock);
+    cache->ahead_count -= trip->is_ahead;
+    if (trip->is_ahead)
+        pthread_cond_broadcast(&cache->idle);
+    entry->is_fetching = false;
+    if (rc == 0) {
+        entry->has_arrived = true;
+    } else {
+        frame_put(cache, entry->fetched, &todo);
+        entry->fetched = FRAME_NONE;
+        fail_waiting(entry, rc, &todo);
+        if (entry->is_completing) {
+            entry->is_completing = false;
+            cache->completing_count--;
+            cache->unsaved++; /* its dirty version goes on under a new number */
+            store_failed(cache, entry, entry->since, rc, &todo);
+            entry->since = ++cache->sequence;
+        }
+    }
+    free(trip);
+    if (entry->frame == FRAME_NONE && rc != 0) {
+        struct zero *zero = zero_covering(cache, entry->block, entry->block);
+
+        queue_move(&entry->waiting, &todo.again);
+        if (zero != NULL && !zero->is_sent && --zero->pending == 0)
+            zero_ready(cache, zero, &todo);
+        entry_drop(cache, entry);
+        feed(cache, &todo);
+    } else {
+        entry_settle(cache, entry, &todo);
+    }
+    leave(cache, &todo);
+}

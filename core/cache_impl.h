@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the cache share; nobody else's.  The theory is in cache.c. */
+#ifndef CORE_CACHE_IMPL_H
+#define CORE_CACHE_IMPL_H
+
+#include "cache.h"
+
+#include "base/clock.h"
+#include "evict.h"
+#include "frames.h"
+#include "readahead.h"
+
+#include <pthread.h>
+
+#define SLOT_NONE UINT32_MAX
+#define ZEROS_MAX 256u
+#define FAILED_PAUSE_NS (5 * NS_PER_S)
+#define PICK_STEPS 64u
+/* Writers are slowed from three quarters of the dirty limit on, so that they never find it reached. */
+#define SLOW_FROM(limit) ((limit) - (limit) / 4)
+#define SLOW_LIMIT_MIN 16u
+#define SLOW_MIN_NS (100000ull)
+#define SLOW_MAX_NS (NS_PER_S)
+
+/* Which dirty list an entry is in. */
+enum list {
+    LIST_NONE,
+    LIST_FULL,   /* every sector is dirty: nothing to wait for */
+    LIST_SOME,   /* oldest first */
+    LIST_FAILED, /* not before due_ns */
+    LIST_COUNT,
+};
+
+/* A request that waits. */
+struct waiter {
+    struct store_req *req;
+    struct waiter *next;
+    struct cache *cache;
+    struct timer timer;
+    bool needs_data;  /* waits for the fetch, and fails with it */
+    bool is_admitted; /* has been slowed */
+    bool has_starved; /* goes first when it starves again */
+    int rc;
+};
+
+struct queue {
+    struct waiter *first, *last;
+};
+
+struct entry {
+    uint64_t block;
+    uint64_t since;    /* dirty */
+    uint64_t dirty_ns; /* when it became dirty */
+    uint64_t
+        due_ns; /* dirty: when it should be stored; clean: when it was last used, if idle_ns is set */
+    struct queue waiting;
+    struct trip *flight;
+    uint32_t hash_next;
+    uint32_t next, prev; /* in its dirty list */
+    uint32_t frame, fetched;
+    uint32_t valid_count, dirty_count; /* sectors */
+    uint32_t readers;
+    uint8_t list;
+    bool is_used : 1; /* the slot */
+    bool is_changing : 1;
+    bool is_fetching : 1;
+    bool has_arrived : 1; /* `fetched` holds the block */
+    bool is_dirty : 1;
+    bool is_parked : 1;     /* dirty under a zero that is not stored yet */
+    bool is_completing : 1; /* fetched to be stored */
+    bool is_due : 1;        /* dirty and fetched to be stored: goes first */
+    bool is_ahead : 1;      /* fetched ahead and not read yet */
+    bool is_evictable : 1;  /* evict may choose it */
+};
+
+_Static_assert(sizeof(struct entry) <= 104,
+               "with evict's and frames' share at most 128 bytes a block");
+
+/* One request to the next layer. */
+struct trip {
+    struct store_req below;
+    struct cache *cache;
+    struct trip *next;
+    uint32_t slot, frame;
+    uint64_t since;
+    bool is_ahead;
+};
+
+struct zero {
+    struct trip trip;
+    struct zero *next;
+    uint64_t first, last;
+    uint64_t since;
+    uint64_t pending; /* busy entries in its range */
+    uint64_t due_ns;  /* failed: when it is tried again */
+    bool is_sent;     /* once */
+    bool is_under_way;
+    struct waiter *waiter; /* who asked, until it is sent */
+    struct queue waiting;
+};
+
+struct flush {
+    struct flush *next;
+    struct waiter *waiter;
+    uint64_t since;
+    uint64_t left; /* unsaved things that it waits for */
+    int rc;
+};
+
+struct cache {
+    struct store store;
+    struct cache_config config; /* these: fixed after cache_new */
+    struct store *next;
+    struct pool *pool;
+    uint32_t sectors;   /* in a block */
+    uint32_t map_words; /* of one map */
+    uint32_t slot_count, reserve;
+    uint32_t dirty_max;
+    uint32_t hash_shift;
+
+    pthread_mutex_t lock; /* guards the rest; before consistency.lock */
+    pthread_cond_t idle;  /* no task of ours is queued or running */
+    struct entry *entries;
+    uint64_t *maps; /* for each slot: valid, then dirty */
+    uint32_t *buckets;
+    uint32_t *free_slots, free_count;
+    struct frames *frames;
+    struct evict *evict;
+    struct readahead readahead;
+    struct queue starving, stopped, zeros_full;
+    struct {
+        uint32_t first, last;
+    } dirty[LIST_COUNT];
+    uint32_t dirty_count; /* entries */
+    uint32_t flight_count;
+    uint32_t completing_count; /* entries */
+    uint32_t ahead_count;      /* fetches ahead under way */
+    uint32_t unread_count;     /* entries with is_ahead */
+    uint64_t unsaved;          /* see FLUSH */
+    uint64_t sequence;         /* the last number given */
+    struct zero *zeros;        /* newest first */
+    uint32_t zero_count;
+    struct flush *flushes;
+    uint64_t admit_ns;     /* the last slowed writer goes on */
+    uint64_t drained_ns;   /* the last flight ended */
+    uint64_t drain_gap_ns; /* time from one flight's end to the next one's, smoothed */
+    bool is_driving, drive_again, drive_is_queued;
+    bool timer_is_set, idle_timer_is_set;
+    struct task drive_task;
+    struct timer timer, idle_timer;
+
+    struct counter *read_hits, *read_misses, *write_hits, *write_misses, *evictions,
+        *partial_fetches;
+    struct counter *ahead_fetched, *ahead_used, *ahead_wasted, *stored, *store_failures, *copies;
+    struct counter *slowed, *stopped_writes, *starved;
+};
+
+/* What to do when the lock is given back. */
+struct todo {
+    struct queue again; /* requests that start over */
+    struct queue serve; /* reads that hold their block as readers */
+    struct queue ended; /* requests that are done, with rc */
+    struct trip *send, **send_last;
+    bool drive;
+};
+
+/* All of these are called with cache->lock held, unless they say something else. */
+
+/* ---- cache_entries.c */
+
+void queue_push(struct queue *queue, struct waiter *waiter);
+struct waiter *queue_pop(struct queue *queue);
+void queue_move(struct queue *from, struct queue *to);
+
+/* Give back the lock and do what has come up. */
+void leave(struct cache *cache, struct todo *todo);
+/* Takes `waiter`, which may be NULL.  Without the lock. */
+void request_end(struct store_req *req, struct waiter *waiter, int rc);
+/* Submit it when the lock is given back. */
+void send_later(struct todo *todo, struct trip *trip);
+/* Gives one for the request, or answers it (out of memory): then NULL, and the lock is given back. */
+struct waiter *waiter_of(struct cache *cache, struct store_req *req, struct waiter *waiter,
+                         struct todo *todo);
+/* Keep the request in a queue, and give back the lock. */
+void wait_in(struct cache *cache, struct queue *queue, struct store_req *req, struct waiter *waiter,
+             bool needs_data, struct todo *todo);
+/* The same, for a frame. */
+void starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo);
+
+uint64_t *valid_map(const struct cache *cache, const struct entry *entry);
+uint64_t *dirty_map(const struct cache *cache, const struct entry *entry);
+/* Sets the bits [first, end); returns how many were not set. */
+uint32_t map_set(uint64_t *map, uint32_t first, uint32_t end);
+void set_valid(struct cache *cache, struct entry *entry, uint32_t first, uint32_t end);
+bool is_complete(const struct cache *cache, const struct entry *entry);
+/* Is every sector valid that [offset, offset + bytes) touches? */
+bool covers(const struct cache *cache, const struct entry *entry, uint32_t offset, uint32_t bytes);
+/* Would writing there need what is stored: does it begin or end inside a sector that is not valid?  NULL: none is. */
+bool tears_sector(const struct cache *cache, const struct entry *entry, uint32_t offset,
+                  uint32_t bytes);
+
+uint32_t slot_of(const struct cache *cache, const struct entry *entry);
+/* NULL: not cached. */
+struct entry *entry_of(const struct cache *cache, uint64_t block);
+/* For who has a frame for it. */
+struct entry *entry_new(struct cache *cache, uint64_t block);
+void entry_drop(struct cache *cache, struct entry *entry);
+bool is_busy(const struct entry *entry);
+/* Let `evict` have it if it may go, and only then. */
+void entry_update_evictable(struct cache *cache, struct entry *entry, struct todo *todo);
+
+/* FRAME_NONE when there is none now. */
+uint32_t frame_get(struct cache *cache, bool is_completing);
+void frame_put(struct cache *cache, uint32_t frame, struct todo *todo);
+/* There may be a frame: the oldest request that waits for one tries again. */
+void feed(struct cache *cache, struct todo *todo);
+
+/* ---- cache_fetch.c */
+
+/* NULL: out of memory. */
+struct trip *trip_new(struct cache *cache, enum store_op op, const struct entry *entry,
+                      uint32_t frame, void (*done)(struct store_req *below));
+/* Takes the frame.  False: out of memory. */
+bool fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct todo *todo);
+/* For a request that needs more of the block than there is: fetch it, let the request wait, and give back the lock. */
+void fetch_and_wait(struct cache *cache, struct entry *entry, struct store_req *req,
+                    struct waiter *waiter, struct todo *todo);
+/* The block is wanted. */
+void note_used(struct cache *cache, struct entry *entry);
+/* The entry may be less busy than before: whatever can go on with it does.  The last thing that is done with
+ * an entry, which may be gone afterwards; may give the lock away for a while. */
+void entry_settle(struct cache *cache, struct entry *entry, struct todo *todo);
+
+/* ---- cache_writeback.c */
+
+/* A dirty entry that could be stored is in a list; no other one. */
+void entry_list(struct cache *cache, struct entry *entry);
+void entry_dirty(struct cache *cache, struct entry *entry);
+void entry_not_dirty(struct cache *cache, struct entry *entry);
+/* Storing it failed: it is unsaved anew, and tried again later. */
+void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc,
+                  struct todo *todo);
+
+/* Answer who waits when what is unsaved now is saved. */
+void flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo);
+/* What was unsaved since that number is saved, or has failed. */
+void unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo);
+/* A zero drops a dirty entry: whoever waits for that waits for the zero from now on. */
+void unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero);
+
+/* May another entry become dirty now?  True: the request waits, or was answered, and the lock is given back. */
+bool must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *waiter,
+                        struct todo *todo);
+/* Those who were stopped at the dirty limit, as many as there is room for. */
+void let_in(struct cache *cache, struct todo *todo);
+bool is_under_pressure(const struct cache *cache);
+/* Tasks: store what is due.  Without the lock. */
+void drive_run(struct task *task);
+void timer_run(struct task *task);
+
+/* ---- cache_zeros.c */
+
+/* The zero that covers any block of [first, last]; the one that is not sent yet, if there is one. */
+struct zero *zero_covering(const struct cache *cache, uint64_t first, uint64_t last);
+/* Without the lock. */
+void zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter);
+/* An idle entry goes, because of the zero that waits for it or has just begun. */
+void zero_take(struct cache *cache, struct zero *zero, struct entry *entry);
+/* Nothing of its range is cached any more: it is sent, and who asked can go on. */
+void zero_ready(struct cache *cache, struct zero *zero, struct todo *todo);
+/* Those that failed.  *due_ns becomes when the next one is tried again, if that is earlier. */
+void retry_zeros(struct cache *cache, uint64_t *due_ns, struct todo *todo);
+
+/* ---- cache.c; without the lock */
+
+/* `waiter`: it has waited, and starts over. */
+void request_start(struct cache *cache, struct store_req *req, struct waiter *waiter);
+/* A read that is counted in its entry's readers. */
+void serve_read(struct cache *cache, struct store_req *req, struct waiter *waiter);
+
+#endif

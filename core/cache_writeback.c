@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Write-back: what is dirty, when it is stored, who waits for that. */
+#include "cache_impl.h"
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is not stored yet */
+
+static void
+list_remove(struct cache *cache, struct entry *entry)
+{
+    uint32_t *first = &cache->dirty[entry->list].first, *last = &cache->dirty[entry->list].last;
+
+    if (entry->list == LIST_NONE)
+        return;
+    if (entry->prev != SLOT_NONE)
+        cache->entries[entry->prev].next = entry->next;
+    else
+        *first = entry->next;
+    if (entry->next != SLOT_NONE)
+        cache->entries[entry->next].prev = entry->prev;
+    else
+        *last = entry->prev;
+    entry->list = LIST_NONE;
+}
+
+static void
+list_add(struct cache *cache, struct entry *entry, enum list list)
+{
+    uint32_t slot = slot_of(cache, entry), last = cache->dirty[list].last;
+
+    list_remove(cache, entry);
+    entry->list = (uint8_t)list;
+    entry->prev = last;
+    entry->next = SLOT_NONE;
+    if (last != SLOT_NONE)
+        cache->entries[last].next = slot;
+    else
+        cache->dirty[list].first = slot;
+    cache->dirty[list].last = slot;
+}
+
+/* In front of all others. */
+static void
+list_add_first(struct cache *cache, struct entry *entry, enum list list)
+{
+    uint32_t slot = slot_of(cache, entry), first = cache->dirty[list].first;
+
+    list_remove(cache, entry);
+    entry->list = (uint8_t)list;
+    entry->prev = SLOT_NONE;
+    entry->next = first;
+    if (first != SLOT_NONE)
+        cache->entries[first].prev = slot;
+    else
+        cache->dirty[list].last = slot;
+    cache->dirty[list].first = slot;
+}
+
+void
+entry_list(struct cache *cache, struct entry *entry)
+{
+    enum list list = LIST_NONE;
+
+    if (entry->is_dirty && entry->flight == NULL && !entry->is_completing && !entry->is_parked)
+        list = entry->list == LIST_FAILED             ? LIST_FAILED
+               : entry->dirty_count == cache->sectors ? LIST_FULL
+                                                      : LIST_SOME;
+    if (list == LIST_NONE)
+        list_remove(cache, entry);
+    else if (list != entry->list && entry->is_due)
+        list_add_first(cache, entry, list);
+    else if (list != entry->list)
+        list_add(cache, entry, list);
+}
+
+void
+entry_dirty(struct cache *cache, struct entry *entry)
+{
+    assert(!entry->is_dirty);
+    entry->is_dirty = true;
+    entry->since = ++cache->sequence;
+    entry->dirty_ns = clock_now_ns();
+    entry->due_ns = entry->dirty_ns + cache->config.write_delay_ns;
+    cache->dirty_count++;
+    cache->unsaved++;
+}
+
+void
+entry_not_dirty(struct cache *cache, struct entry *entry)
+{
+    entry->is_dirty = false;
+    entry->is_parked = false;
+    entry->is_due = false;
+    entry->dirty_count = 0;
+    memset(dirty_map(cache, entry), 0, sizeof(uint64_t) * cache->map_words);
+    cache->dirty_count--;
+    list_remove(cache, entry);
+}
+
+void
+flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo)
+{
+    struct flush *flush = cache->unsaved > 0 ? calloc(1, sizeof *flush) : NULL;
+
+    if (flush == NULL) {
+        waiter->rc = cache->unsaved > 0 ? -ENOMEM : 0;
+        queue_push(&todo->ended, waiter);
+        return;
+    }
+    flush->waiter = waiter;
+    flush->since = cache->sequence;
+    flush->left = cache->unsaved;
+    flush->next = cache->flushes;
+    cache->flushes = flush;
+    todo->drive = true;
+}
+
+static void
+flush_end(struct flush *flush, struct todo *todo)
+{
+    flush->waiter->rc = flush->rc;
+    queue_push(&todo->ended, flush->waiter);
+    free(flush);
+}
+
+void
+unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
+{
+    cache->unsaved--;
+    for (struct flush **link = &cache->flushes; *link != NULL;) {
+        struct flush *flush = *link;
+
+        if (flush->since >= since) {
+            if (flush->rc == 0)
+                flush->rc = rc;
+            if (--flush->left == 0) {
+                *link = flush->next;
+                flush_end(flush, todo);
+                continue;
+            }
+        }
+        link = &flush->next;
+    }
+}
+
+void
+unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
+{
+    cache->unsaved--;
+    for (struct flush *flush = cache->flushes; flush != NULL; flush = flush->next) {
+        if (flush->since >= entry->since && flush->since >= zero->since)
+            flush->left--; /* it waits for both; never the last one */
+    }
+    if (entry->since < zero->since)
+        zero->since = entry->since;
+}
+
+bool
+is_under_pressure(const struct cache *cache)
+{
+    return cache->starving.first != NULL || cache->stopped.first != NULL
+           || cache->dirty_count + cache->flight_count >= SLOW_FROM(cache->dirty_max);
+}
+
+void
+let_in(struct cache *cache, struct todo *todo)
+{
+    uint32_t used = cache->dirty_count + cache->flight_count;
+
+    for (; used < cache->dirty_max && cache->stopped.first != NULL; used++)
+        queue_push(&todo->again, queue_pop(&cache->stopped));
+}
+
+void
+store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, struct todo *todo)
+{
+    counter_add(cache->store_failures, 1);
+    unsaved_end(cache, since, rc, todo);
+    if (!entry->is_dirty) {
+        entry_dirty(cache, entry);
+        entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
+    }
+    entry->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
+    list_add(cache, entry, LIST_FAILED);
+    todo->drive = true;
+}
+
+/* ---- slowing writers */
+
+static void
+note_drained(struct cache *cache)
+{
+    uint64_t now = clock_now_ns();
+    uint64_t gap = now - cache->drained_ns;
+
+    /* Pauses in which there was nothing to store say nothing. */
+    if (cache->drained_ns != 0 && gap < SLOW_MAX_NS)
+        cache->drain_gap_ns = cache->drain_gap_ns == 0 ? gap : (cache->drain_gap_ns * 7 + gap) / 8;
+    cache->drained_ns = cache->flight_count > 0 || cache->dirty_count > 0 ? now : 0;
+}
+
+/* When the writer should go on, so that who writes faster than the store takes it is slowed little by little; 0: now. */
+static uint64_t
+slowed_until(struct cache *cache)
+{
+    uint32_t limit = cache->dirty_max, from = SLOW_FROM(limit);
+    uint32_t used = cache->dirty_count + cache->flight_count;
+    uint64_t now, pause;
+
+    if (limit < SLOW_LIMIT_MIN || used <= from)
+        return 0;
+    now = clock_now_ns();
+    if (cache->admit_ns < now)
+        cache->admit_ns = now;
+    pause = cache->drain_gap_ns * 2 * (used - from) / (limit - from);
+    cache->admit_ns += pause;
+    if (cache->admit_ns > now + SLOW_MAX_NS)
+        cache->admit_ns = now + SLOW_MAX_NS;
+    return cache->admit_ns - now < SLOW_MIN_NS ? 0 : cache->admit_ns;
+}
+
+static void
+admitted(struct task *task)
+{
+    struct waiter *waiter = container_of(task, struct waiter, timer.task);
+
+    request_start(waiter->cache, waiter->req, waiter);
+}
+
+bool
+must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *waiter,
+                   struct todo *todo)
+{
+    uint64_t at;
+
+    if (cache->dirty_count + cache->flight_count >= cache->dirty_max) {
+        counter_add(cache->stopped_writes, 1);
+        todo->drive = true;
+        wait_in(cache, &cache->stopped, req, waiter, false, todo);
+        return true;
+    }
+    if (waiter != NULL && waiter->is_admitted)
+        return false;
+    at = slowed_until(cache);
+    if (at == 0)
+        return false;
+    counter_add(cache->slowed, 1);
+    todo->drive = true;
+    waiter = waiter_of(cache, req, waiter, todo);
+    if (waiter == NULL)
+        return true;
+    waiter->is_admitted = true;
+    waiter->timer = (struct timer){ .task.run = admitted };
+    leave(cache, todo);
+    if (pool_timer_set(cache->pool, &waiter->timer, at) != 0)
+        request_end(req, waiter, -ENOMEM);
+    return true;
+}
+
+/* ---- flights */
+
+static void
+flight_done(struct store_req *below)
+{
+    struct trip *trip = container_of(below, struct trip, below);
+    struct cache *cache = trip->cache;
+    struct entry *entry = &cache->entries[trip->slot];
+    struct todo todo = { .drive = true };
+
+    pthread_mutex_lock(&cache->lock);
+    assert(entry->flight == trip);
+    entry->flight = NULL;
+    cache->flight_count--;
+    frame_put(cache, trip->frame, &todo);
+    if (below->rc == 0) {
+        counter_add(cache->stored, 1);
+        note_drained(cache);
+        unsaved_end(cache, trip->since, 0, &todo);
+    } else {
+        store_failed(cache, entry, trip->since, below->rc, &todo);
+    }
+    free(trip);
+    entry_settle(cache, entry, &todo);
+    let_in(cache, &todo);
+    leave(cache, &todo);
+}
+
+static void
+flight_start(struct cache *cache, struct entry *entry, struct trip *trip, struct todo *todo)
+{
+    trip->since = entry->since;
+    frames_share(cache->frames, entry->frame);
+    entry_not_dirty(cache, entry);
+    entry->flight = trip;
+    cache->flight_count++;
+    send_later(todo, trip);
+}
+
+/* Send the entry on its way.  False: it can't go now. */
+static bool
+store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
+{
+    uint32_t frame;
+    struct trip *trip;
+
+    if (entry->is_changing || entry->is_fetching || entry->has_arrived)
+        return false;
+    if (is_complete(cache, entry)) {
+        trip = trip_new(cache, STORE_WRITE, entry, entry->frame, flight_done);
+        if (trip == NULL)
+            return false;
+        flight_start(cache, entry, trip, todo);
+        return true;
+    }
+    frame = frame_get(cache, true);
+    if (frame == FRAME_NONE || !fetch_start(cache, entry, frame, todo))
+        return false;
+    counter_add(cache->partial_fetches, 1);
+    entry->is_completing = true;
+    cache->completing_count++;
+    list_remove(cache, entry);
+    return true;
+}
+
+/* Store one entry of the list that is due.  *due_ns becomes when the next one will be. */
+static bool
+store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, uint64_t *due_ns,
+           struct todo *todo)
+{
+    uint32_t slot = cache->dirty[list].first;
+
+    for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
+        struct entry *entry = &cache->entries[slot];
+
+        if (!is_urgent && !entry->is_due && entry->due_ns > now) {
+            if (entry->due_ns < *due_ns)
+                *due_ns = entry->due_ns;
+            return false;
+        }
+        slot = entry->next;
+        if (store_entry(cache, entry, todo))
+            return true;
+    }
+    return false;
+}
+
+/* Send one thing that is due. */
+static bool
+store_next(struct cache *cache, uint64_t *due_ns, struct todo *todo)
+{
+    bool is_flushing = cache->flushes != NULL;
+    bool is_pressed = is_under_pressure(cache);
+    unsigned limit = cache->config.in_flight_max;
+    uint64_t now = clock_now_ns();
+
+    /* In quiet times some places are left for who reads. */
+    if (!is_flushing && !is_pressed && limit > 4)
+        limit -= limit / 4;
+    if (cache->flight_count + cache->completing_count >= limit)
+        return false;
+    /* Who flushes waits for incomplete blocks longest: two round trips. */
+    if (is_flushing && store_from(cache, LIST_SOME, true, now, due_ns, todo))
+        return true;
+    return store_from(cache, LIST_FULL, true, now, due_ns, todo)
+           || store_from(cache, LIST_SOME, is_pressed, now, due_ns, todo)
+           || store_from(cache, LIST_FAILED, is_flushing, now, due_ns, todo);
+}
+
+static void
+timer_at(struct cache *cache, uint64_t due_ns)
+{
+    if (cache->timer_is_set && cache->timer.at_ns <= due_ns)
+        return;
+    if (cache->timer_is_set && !pool_timer_cancel(cache->pool, &cache->timer))
+        return; /* it is about to run */
+    cache->timer.heap_slot = 0;
+    cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, due_ns) == 0;
+}
+
+/* Give back the lock and store what is due.  Only one at a time, so that what completes inside store_submit does not call
+ * deeper and deeper. */
+static void
+drive(struct cache *cache)
+{
+    if (cache->is_driving) {
+        cache->drive_again = true;
+        pthread_mutex_unlock(&cache->lock);
+        return;
+    }
+    cache->is_driving = true;
+    do {
+        struct todo todo = { 0 };
+        uint64_t due_ns = UINT64_MAX;
+
+        cache->drive_again = false;
+        retry_zeros(cache, &due_ns, &todo);
+        while (store_next(cache, &due_ns, &todo))
+            ;
+        if (due_ns != UINT64_MAX)
+            timer_at(cache, due_ns);
+        leave(cache, &todo);
+        pthread_mutex_lock(&cache->lock);
+    } while (cache->drive_again);
+    cache->is_driving = false;
+    pthread_cond_broadcast(&cache->idle);
+    pthread_mutex_unlock(&cache->lock);
+}
+
+void
+drive_run(struct task *task)
+{
+    struct cache *cache = container_of(task, struct cache, drive_task);
+
+    pthread_mutex_lock(&cache->lock);
+    cache->drive_is_queued = false;
+    drive(cache);
+}
+
+void
+timer_run(struct task *task)
+{
+    struct cache *cache = container_of(task, struct cache, timer.task);
+
+    pthread_mutex_lock(&cache->lock);
+    cache->timer_is_set = false;
+    drive(cache);
+}
