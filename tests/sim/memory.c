@@ -41,6 +41,7 @@ int __wrap_posix_memalign(void **out, size_t align, size_t bytes);
 void __wrap_free(void *old);
 char *__wrap_strdup(const char *text);
 void *__wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
 int __wrap_munmap(void *memory, size_t bytes);
 int __wrap_madvise(void *memory, size_t bytes, int advice);
 
@@ -159,6 +160,12 @@ __wrap_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t off
     if (data == NULL)
         errno = ENOMEM;
     return data != NULL ? data : MAP_FAILED;
+}
+
+void *
+__wrap_mmap64(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    return __wrap_mmap(at, bytes, protection, flags, fd, offset);
 }
 
 int

@@ -82,6 +82,7 @@ static struct {
     uint64_t to_issue;
     bool is_waiting; /* for all clients, not only until nothing is left to issue */
     bool is_killed;
+    uint64_t held_until_ns;
     uint64_t failed_ns; /* a request failed at the store last */
     uint64_t failed_event;
     uint64_t patience_ns;
@@ -489,6 +490,8 @@ pick_mix(void)
     mix->weights[DISK_FLUSH] = (unsigned)ONE_OF(1, 1, 5, 20);
     mix->weights[DISK_SEEK_DATA] = (unsigned)ONE_OF(0, 0, 1, 10);
     mix->weights[DISK_SEEK_HOLE] = (unsigned)ONE_OF(0, 0, 1, 10);
+    if (clock_now_ns() < sim.held_until_ns) /* XXX until c-survey is merged */
+        mix->weights[DISK_SEEK_DATA] = mix->weights[DISK_SEEK_HOLE] = 0;
     mix->place = chance_below(PLACE_COUNT);
     mix->grain = chance_below(GRAIN_COUNT);
     mix->hot_count = chance_scaled(1, sim.layout.block_count);
@@ -577,6 +580,7 @@ die(void)
         truth_crash(NULL);
         daemon_open(&sim.daemon);
         daemon_hold();
+        sim.held_until_ns = clock_now_ns() + sim.bucket.settle_ns;
     } else {
         pass(sim.bucket.settle_ns + sim.bucket.stale_ns);
         truth_crash(stored);
@@ -609,7 +613,7 @@ life(uint64_t operations, bool is_last)
     bool is_to_die = !is_last && chance_one_in(2);
     unsigned phases = (unsigned)chance_scaled(1, 6);
 
-    if (chance_one_in(4))
+    if (chance_one_in(4) && clock_now_ns() >= sim.held_until_ns)
         daemon_survey();
     for (unsigned i = 0; i < phases && !sim.is_killed; i++) {
         if (is_to_die && i == phases - 1)
@@ -720,7 +724,7 @@ run(uint64_t seed, bool is_traced)
     bucket_new(&sim.bucket);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         sim.clients[i] = (struct client){ .number = i };
-    sim.failed_ns = sim.failed_event = 0;
+    sim.failed_ns = sim.failed_event = sim.held_until_ns = 0;
     store_well();
     if (is_traced)
         tell();
