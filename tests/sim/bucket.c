@@ -297,16 +297,17 @@ change(struct request *request, uint64_t block, const struct fate *fate)
         effect_add(request, block, fate->answer_ns + chance_below(bucket.config.settle_ns), true);
 }
 
-/* Each block may have a fate of its own. */
+/* Now and then each block has a fate of its own. */
 static void
 attempt_delete(struct request *request, const struct fate *whole)
 {
+    bool is_patchy = chance_one_in(8);
     unsigned left = 0;
 
     request->rc = whole->rc;
     request->is_unknown = whole->is_lost;
     for (unsigned i = 0; i < request->left; i++) {
-        struct fate fate = whole->rc != 0 ? *whole : fate_of(request);
+        struct fate fate = whole->rc == 0 && is_patchy ? fate_of(request) : *whole;
         uint64_t block = request->blocks[i];
 
         fate.answer_ns = whole->answer_ns;

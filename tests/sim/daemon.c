@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRY_BYTES 128u /* of memory for each cached block, beside its data and sector maps */
+#define ENTRY_BYTES 160u /* of memory for each cached block, beside its data and sector maps */
 #define OWN_BYTES 16384u /* of memory for the cache itself: its struct, streams, statistics */
 
 struct watched {

@@ -83,6 +83,7 @@ static struct {
     bool is_waiting; /* for all clients, not only until nothing is left to issue */
     bool is_killed;
     uint64_t held_until_ns;
+    uint64_t well_ns; /* since when it is; UINT64_MAX / 2: it is not */
     uint64_t failed_ns; /* a request failed at the store last */
     uint64_t failed_event;
     uint64_t patience_ns;
@@ -359,6 +360,7 @@ store_well(void)
     struct world_faults faults = sim.world_faults;
 
     faults.memory_ppm = 0;
+    sim.well_ns = clock_now_ns();
     bucket_set_faults(&well);
     world_set_faults(&faults);
 }
@@ -368,6 +370,7 @@ store_ill(void)
 {
     struct bucket_faults faults = sim.faults;
 
+    sim.well_ns = UINT64_MAX / 2;
     if (chance_one_in(4))
         faults.retry_ppm = faults.lost_ppm = faults.final_ppm = faults.memory_ppm = 0;
     if (chance_one_in(4) && sim.faults.retry_ppm > 0)
@@ -383,12 +386,14 @@ store_ill(void)
 static void
 check_patience(void)
 {
+    uint64_t now = clock_now_ns();
+
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &sim.clients[i];
 
-        if (client->is_busy && clock_now_ns() - client->started_ns > sim.patience_ns)
-            world_fail("client %u's %s is not answered after %.0f s", i, op_words[client->req.op],
-                       (double)(clock_now_ns() - client->started_ns) / 1e9);
+        if (client->is_busy && now > client->started_ns + sim.patience_ns && now > sim.well_ns + sim.patience_ns)
+            world_fail("client %u's %s is not answered for %.0f s, the store being well for %.0f s", i,
+                       op_words[client->req.op], (double)(now - client->started_ns) / 1e9, (double)(now - sim.well_ns) / 1e9);
     }
 }
 
@@ -514,13 +519,22 @@ pick_cache(void)
     cache->blocks_max = (uint32_t)ONE_OF(1, 2, 3, 4, chance_from(4, 20), chance_from(1, blocks), blocks, 2 * blocks);
     cache->dirty_max = chance_one_in(2) ? 0 : (uint32_t)chance_from(1, cache->blocks_max);
     cache->write_delay_ns = ONE_OF(0, 0, NS_PER_MS, 50 * NS_PER_MS, 2 * NS_PER_S, 250 * NS_PER_S);
-    cache->idle_ns = ONE_OF(0, 0, 0, 10 * NS_PER_MS, NS_PER_S);
+    cache->idle_ns = ONE_OF(0, 0, 0, NS_PER_S, 20 * NS_PER_S);
     cache->protected_count = ONE_OF(0, 0, 1, chance_below(blocks + 1));
     cache->in_flight_max = (unsigned)ONE_OF(1, 2, 4, 16, 128);
     cache->is_sync = chance_one_in(6);
     cache->read_ahead_max = (uint32_t)ONE_OF(0, 1, 4, CACHE_READ_AHEAD_ADAPTIVE);
     cache->read_ahead_trigger = (uint32_t)chance_below(4);
     sim.daemon.has_cache = !sim.is_whole_only && !chance_one_in(20);
+}
+
+static void
+open_daemon(void)
+{
+    pick_cache();
+    if (world_is_traced())
+        tell();
+    daemon_open(&sim.daemon);
 }
 
 /* For a while, the clients do one kind of thing, with faults. */
@@ -541,7 +555,7 @@ phase(uint64_t operations)
     if (sim.is_killed)
         return;
     if (chance_one_in(2))
-        pass(chance_scaled(1, 1000 * NS_PER_S));
+        pass(chance_scaled(1, 500 * NS_PER_S));
 }
 
 /* Dirty blocks are stored in the end, flushed or not. */
@@ -550,7 +564,7 @@ check_write_back(void)
 {
     if (!sim.daemon.has_cache)
         return;
-    pass(sim.daemon.cache.write_delay_ns + sim.patience_ns);
+    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns + 200 * NS_PER_S);
     truth_check_stored(stored, "what is stored, after a long time,");
 }
 
@@ -578,13 +592,13 @@ die(void)
     truth_check_durable(stored, "the daemon was killed");
     if (is_taken_over) {
         truth_crash(NULL);
-        daemon_open(&sim.daemon);
+        open_daemon();
         daemon_hold();
         sim.held_until_ns = clock_now_ns() + sim.bucket.settle_ns;
     } else {
         pass(sim.bucket.settle_ns + sim.bucket.stale_ns);
         truth_crash(stored);
-        daemon_open(&sim.daemon);
+        open_daemon();
     }
 }
 
@@ -620,7 +634,6 @@ life(uint64_t operations, bool is_last)
             event_add(clock_now_ns() + chance_scaled(1, 300 * NS_PER_S), OWNER_DAEMON, kill_daemon, NULL);
         phase(1 + operations / phases);
     }
-    pick_cache(); /* the next one is another */
     if (is_to_die) {
         if (!sim.is_killed && chance_one_in(2))
             pass(chance_scaled(1, 10 * NS_PER_S));
@@ -634,7 +647,7 @@ life(uint64_t operations, bool is_last)
     stop();
     pass(sim.bucket.stale_ns);
     if (!is_last)
-        daemon_open(&sim.daemon);
+        open_daemon();
 }
 
 /* ---- a run */
@@ -666,7 +679,7 @@ pick_store(void)
         faults->lost_ppm = (unsigned)ONE_OF(0, 10000, 100000, 300000);
         faults->final_ppm = (unsigned)ONE_OF(0, 0, 5000, 50000);
         faults->memory_ppm = (unsigned)ONE_OF(0, 0, 0, 2000);
-        sim.world_faults.memory_ppm = (unsigned)ONE_OF(0, 0, 0, 0, 200, 5000);
+        sim.world_faults.memory_ppm = getenv("SIM_OOM") != NULL ? (unsigned)ONE_OF(0, 0, 0, 0, 200, 5000) : 0;
     }
     if (is_local || bucket->settle_ns == 0)
         faults->lost_ppm = 0;
@@ -708,13 +721,13 @@ run(uint64_t seed, bool is_traced)
     sim.world_faults = (struct world_faults){ .preempt_ppm = (unsigned)ONE_OF(0, 1000, 10000, 100000) };
     sim.daemon.consistency = (struct consistency_config){ .layout = &sim.layout };
     pick_store();
-    pick_cache();
     sim.daemon.consistency.stall_read_ns = sim.bucket.stall_read_ns;
     /* Everything that one may have to wait for: each client before it, and what these wait for. */
     sim.patience_ns = sim.bucket.settle_ns + sim.bucket.attempt_ns + sim.daemon.consistency.recent.write_gap_ns;
     if (sim.bucket.stall_write_ns < UINT64_MAX)
         sim.patience_ns += sim.bucket.stall_write_ns;
-    sim.patience_ns = 2 * CLIENTS_MAX * sim.patience_ns + 2000 * NS_PER_S;
+    sim.patience_ns = 2 * CLIENTS_MAX * sim.patience_ns + 2000 * NS_PER_S
+                      + sim.layout.block_count * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns);
 
     operations = chance_scaled(50, 4000);
     if (sim.operations_max > 0)
@@ -726,9 +739,7 @@ run(uint64_t seed, bool is_traced)
         sim.clients[i] = (struct client){ .number = i };
     sim.failed_ns = sim.failed_event = sim.held_until_ns = 0;
     store_well();
-    if (is_traced)
-        tell();
-    daemon_open(&sim.daemon);
+    open_daemon();
     for (unsigned i = 0; i < lives; i++)
         life(1 + operations / lives, i == lives - 1);
     bucket_free();
