@@ -71,10 +71,12 @@ uint64_t
 chance_scaled(uint64_t min, uint64_t max)
 {
     uint64_t top = max;
+    unsigned levels = 1;
 
     assert(min <= max);
-    for (uint64_t halvings = chance_below(64); halvings > 0 && top / 2 > min; halvings--)
-        top /= 2;
+    while (levels < 64 && max >> levels > min)
+        levels++;
+    top = max >> chance_below(levels);
     return chance_from(min, top);
 }
 
