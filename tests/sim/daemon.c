@@ -16,6 +16,7 @@
 #define OWN_BYTES 16384u /* of memory for the cache itself: its struct, streams, statistics */
 
 struct watched {
+    struct watched *next, *prev; /* a ring */
     struct store_req below, *req;
 };
 
@@ -30,6 +31,7 @@ static struct {
     unsigned char *in_use; /* blocks that have a request below the cache */
     uint64_t in_use_count;
     unsigned writes;
+    struct watched watched; /* the ring */
 } daemon_;
 
 /* ---- what is promised between cache and consistency */
@@ -55,6 +57,14 @@ mark(const struct store_req *req, bool is_begin)
 }
 
 static void
+watched_free(struct watched *watched)
+{
+    watched->next->prev = watched->prev;
+    watched->prev->next = watched->next;
+    world_release(watched);
+}
+
+static void
 watched_done(struct store_req *below)
 {
     struct watched *watched = container_of(below, struct watched, below);
@@ -64,7 +74,7 @@ watched_done(struct store_req *below)
     world_no_lock("to complete a request");
     req->block = below->block;
     mark(req, false);
-    world_release(watched);
+    watched_free(watched);
     store_done(req, rc);
 }
 
@@ -76,6 +86,9 @@ watch_submit(struct store *store, struct store_req *req)
     (void)store;
     world_no_lock("to call the next layer");
     mark(req, true);
+    watched->next = daemon_.watched.next;
+    watched->prev = &daemon_.watched;
+    watched->next->prev = watched->prev->next = watched;
     watched->req = req;
     watched->below = *req;
     watched->below.done = watched_done;
@@ -115,6 +128,7 @@ daemon_open(const struct daemon_config *config)
 
     memset(&daemon_, 0, sizeof daemon_);
     daemon_.config = *config;
+    daemon_.watched.next = daemon_.watched.prev = &daemon_.watched;
     daemon_.watch = (struct store){ .submit = watch_submit, .is_zero = watch_is_zero };
     daemon_.in_use_count = layout->block_count;
     daemon_.in_use = world_alloc(layout->block_count);
@@ -202,6 +216,8 @@ daemon_close(void)
 void
 daemon_forget(void)
 {
+    while (daemon_.watched.next != &daemon_.watched)
+        watched_free(daemon_.watched.next);
     world_release(daemon_.in_use);
     memset(&daemon_, 0, sizeof daemon_);
 }

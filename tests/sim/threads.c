@@ -98,8 +98,9 @@ thread_start(unsigned number)
     struct thread *thread = &threads.all[number];
 
     thread->stack = stacks[number];
+#ifndef __SANITIZE_ADDRESS__
     mprotect(thread->stack, PAGE_BYTES, PROT_NONE); /* who comes so deep has called in circles */
-#ifdef __SANITIZE_ADDRESS__
+#else
     ASAN_UNPOISON_MEMORY_REGION(thread->stack + PAGE_BYTES, STACK_BYTES - PAGE_BYTES);
     thread->fake = NULL;
 #endif
