@@ -57,7 +57,8 @@ static void
 fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t end,
             struct todo *todo)
 {
-    uint32_t unread_max = cache->slot_count / 4 > 0 ? cache->slot_count / 4 : 1;
+    /* More than evict gives to new blocks would not be there any more when they are read. */
+    uint32_t unread_max = cache->slot_count / 8 > 0 ? cache->slot_count / 8 : 1;
 
     for (; block < end; block++) {
         struct entry *entry;
@@ -84,14 +85,6 @@ fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t
     readahead_reached(stream, block);
 }
 
-/* Whoever has waited for a frame lets the next one try. */
-static void
-pass_on(struct cache *cache, const struct waiter *waiter, struct todo *todo)
-{
-    if (waiter != NULL && waiter->has_starved)
-        feed(cache, todo);
-}
-
 /* Copy for a reader who is counted in the entry's readers, so that neither goes away. */
 static void
 copy_out(struct cache *cache, struct entry *entry, struct store_req *req, struct waiter *waiter)
@@ -100,9 +93,9 @@ copy_out(struct cache *cache, struct entry *entry, struct store_req *req, struct
 
     memcpy(req->data, frames_data(cache->frames, entry->frame) + req->offset, req->bytes);
     pthread_mutex_lock(&cache->lock);
-    if (--entry->readers == 0 && (entry->waiting.first != NULL || cache->zeros != NULL))
+    if (reader_end(cache, entry)
+        && (entry->waiting.first != NULL || entry->is_wanted || cache->zeros != NULL))
         entry_settle(cache, entry, &todo);
-    pass_on(cache, waiter, &todo);
     leave(cache, &todo);
     request_end(req, waiter, 0);
 }
@@ -121,7 +114,6 @@ serve_read(struct cache *cache, struct store_req *req, struct waiter *waiter)
 static void
 read_zeros(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo)
 {
-    pass_on(cache, waiter, todo);
     leave(cache, todo);
     memset(req->data, 0, req->bytes);
     request_end(req, waiter, 0);
@@ -157,17 +149,18 @@ read_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         read_zeros(cache, req, waiter, &todo);
         return;
     }
-    is_hit = entry != NULL && !entry->is_changing && covers(cache, entry, req->offset, req->bytes);
+    is_hit = entry != NULL && !entry->is_changing && !entry->is_wanted
+             && covers(cache, entry, req->offset, req->bytes);
     if (entry != NULL)
         note_used(cache, entry);
     if (is_hit)
-        entry->readers++;
+        reader_begin(cache, entry);
     if (waiter == NULL)
         note_read(cache, req, is_hit, &todo);
     if (is_hit) {
         leave(cache, &todo);
         copy_out(cache, entry, req, waiter);
-    } else if (entry != NULL && entry->is_changing) {
+    } else if (entry != NULL && (entry->is_changing || entry->is_wanted)) {
         wait_in(cache, &entry->waiting, req, waiter, false, &todo);
     } else {
         fetch_and_wait(cache, entry, req, waiter, &todo);
@@ -235,6 +228,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     entry = entry_of(cache, req->block);
     if (entry != NULL && (entry->is_changing || entry->readers > 0)) {
+        entry->is_wanted = !entry->is_changing;
         wait_in(cache, &entry->waiting, req, waiter, false, &todo);
         return;
     }
@@ -268,7 +262,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     else
         note_used(cache, entry);
     entry->is_changing = true;
-    entry_update_evictable(cache, entry, &todo);
+    entry_update_evictable(cache, entry);
     pthread_mutex_unlock(&cache->lock);
 
     copy_in(cache, frames_data(cache->frames, frame),
@@ -279,12 +273,11 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     entry->frame = frame;
     if (old != FRAME_NONE) {
         counter_add(cache->copies, 1);
-        frame_put(cache, old, &todo);
+        frames_drop(cache->frames, old);
     }
     if (is_on_zeros)
         set_valid(cache, entry, 0, cache->sectors);
     write_accepted(cache, entry, req, &todo);
-    pass_on(cache, waiter, &todo);
     if (cache->config.is_sync) {
         waiter = waiter_of(cache, req, waiter, &todo);
         if (waiter == NULL)
@@ -367,7 +360,7 @@ idle_run(struct task *task)
         struct entry *entry = &cache->entries[slot];
 
         if (entry->is_used && entry->is_evictable && entry->readers == 0
-            && entry->waiting.first == NULL && now - entry->due_ns >= cache->config.idle_ns)
+            && now - entry->due_ns >= cache->config.idle_ns)
             entry_drop(cache, entry);
     }
     idle_later(cache);
@@ -472,12 +465,13 @@ add_statistics(struct cache *cache, struct stats *stats)
 
 /* ---- life */
 
-/* How many blocks may be read ahead: what is in flight at most, and a quarter of the cache. */
+/* How many blocks may be read ahead: what is in flight at most, and an eighth of the cache, as `evict` does for
+ * new blocks. */
 static uint32_t
 window_max(const struct cache *cache)
 {
     const struct cache_config *config = &cache->config;
-    uint32_t max = cache->slot_count / 4;
+    uint32_t max = cache->slot_count / 8;
 
     if (max > config->in_flight_max)
         max = config->in_flight_max;

@@ -68,9 +68,12 @@ leave(struct cache *cache, struct todo *todo)
 {
     struct waiter *waiter;
     struct trip *trip;
-
     bool must_drive = todo->drive && !cache->drive_is_queued;
 
+    /* The oldest one that waits for a frame tries again; when it gives back the lock, the next one does. */
+    if (cache->starving.first != NULL
+        && (frames_left(cache->frames) > cache->reserve || cache->idle_count > 0))
+        queue_push(&todo->again, queue_pop(&cache->starving));
     cache->drive_is_queued = cache->drive_is_queued || must_drive;
     pthread_mutex_unlock(&cache->lock);
     if (must_drive)
@@ -265,6 +268,7 @@ entry_forget(struct cache *cache, struct entry *entry)
     *link = entry->hash_next;
     if (entry->frame != FRAME_NONE)
         frames_drop(cache->frames, entry->frame);
+    cache->idle_count -= entry->is_evictable;
     if (entry->is_ahead) {
         cache->unread_count--;
         counter_add(cache->ahead_wasted, 1);
@@ -290,26 +294,43 @@ is_busy(const struct entry *entry)
 
 /* ---- frames */
 
+void
+reader_begin(struct cache *cache, struct entry *entry)
+{
+    if (entry->readers++ == 0)
+        cache->idle_count -= entry->is_evictable;
+}
+
+bool
+reader_end(struct cache *cache, struct entry *entry)
+{
+    if (--entry->readers > 0)
+        return false;
+    cache->idle_count += entry->is_evictable;
+    return true;
+}
+
 /* Make the block go that is worth least.  False: all are in use. */
 static bool
 evict_one(struct cache *cache)
 {
-    for (unsigned tries = 0; tries < 8; tries++) {
-        uint32_t slot = evict_choose(cache->evict);
-        struct entry *entry;
+    struct entry *entry;
 
-        if (slot == EVICT_NONE)
-            return false;
+    if (cache->idle_count == 0)
+        return false;
+    for (;;) {
+        uint32_t slot = evict_choose(cache->evict);
+
         entry = &cache->entries[slot];
-        if (entry->readers == 0 && entry->waiting.first == NULL) {
-            entry_forget(cache, entry);
-            counter_add(cache->evictions, 1);
-            return true;
-        }
+        if (entry->readers == 0)
+            break;
+        /* The few that are being read at this instant. */
         evict_insert(cache->evict, slot, entry->block);
         evict_release(cache->evict, slot);
     }
-    return false;
+    entry_forget(cache, entry);
+    counter_add(cache->evictions, 1);
+    return true;
 }
 
 uint32_t
@@ -325,21 +346,7 @@ frame_get(struct cache *cache, bool is_completing)
 }
 
 void
-feed(struct cache *cache, struct todo *todo)
-{
-    if (cache->starving.first != NULL)
-        queue_push(&todo->again, queue_pop(&cache->starving));
-}
-
-void
-frame_put(struct cache *cache, uint32_t frame, struct todo *todo)
-{
-    frames_drop(cache->frames, frame);
-    feed(cache, todo);
-}
-
-void
-entry_update_evictable(struct cache *cache, struct entry *entry, struct todo *todo)
+entry_update_evictable(struct cache *cache, struct entry *entry)
 {
     bool is_evictable = !entry->is_dirty && !entry->is_fetching && !entry->has_arrived
                         && !entry->is_changing && entry->flight == NULL;
@@ -352,10 +359,12 @@ entry_update_evictable(struct cache *cache, struct entry *entry, struct todo *to
         evict_release(cache->evict, slot_of(cache, entry));
     else
         evict_hold(cache->evict, slot_of(cache, entry));
+    if (entry->readers == 0 && is_evictable)
+        cache->idle_count++;
+    else if (entry->readers == 0)
+        cache->idle_count--;
     if (is_evictable && cache->config.idle_ns > 0)
         entry->due_ns = clock_now_ns();
-    if (is_evictable)
-        feed(cache, todo);
 }
 
 void

@@ -42,7 +42,7 @@ fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct tod
     }
     entry->is_fetching = true;
     entry->fetched = frame;
-    entry_update_evictable(cache, entry, todo);
+    entry_update_evictable(cache, entry);
     trip->is_ahead = entry->is_ahead;
     cache->ahead_count += trip->is_ahead;
     send_later(todo, trip);
@@ -104,7 +104,7 @@ merge(struct cache *cache, struct entry *entry)
 }
 
 static void
-take_arrived(struct cache *cache, struct entry *entry, struct todo *todo)
+take_arrived(struct cache *cache, struct entry *entry)
 {
     if (entry->frame == FRAME_NONE) {
         entry->frame = entry->fetched;
@@ -114,7 +114,7 @@ take_arrived(struct cache *cache, struct entry *entry, struct todo *todo)
         merge(cache, entry);
         pthread_mutex_lock(&cache->lock);
         entry->is_changing = false;
-        frame_put(cache, entry->fetched, todo);
+        frames_drop(cache->frames, entry->fetched);
     }
     entry->fetched = FRAME_NONE;
     entry->has_arrived = false;
@@ -148,7 +148,7 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     if (entry->is_changing)
         return;
     if (entry->has_arrived)
-        take_arrived(cache, entry, todo);
+        take_arrived(cache, entry);
     zero = cache->zeros != NULL ? zero_covering(cache, entry->block, entry->block) : NULL;
     if (zero != NULL && !zero->is_sent) {
         if (is_busy(entry))
@@ -156,17 +156,18 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
         zero_take(cache, zero, entry);
         if (--zero->pending == 0)
             zero_ready(cache, zero, todo);
-        feed(cache, todo);
         let_in(cache, todo);
         return;
     }
-    while ((waiter = entry->waiting.first) != NULL) {
+    if (entry->readers == 0)
+        entry->is_wanted = false;
+    while ((waiter = entry->waiting.first) != NULL && !entry->is_wanted) {
         const struct store_req *req = waiter->req;
 
         if (req->op != STORE_READ || !covers(cache, entry, req->offset, req->bytes))
             break;
         queue_pop(&entry->waiting);
-        entry->readers++;
+        reader_begin(cache, entry);
         note_used(cache, entry);
         queue_push(&todo->serve, waiter);
     }
@@ -175,7 +176,7 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     entry_list(cache, entry);
     if (entry->list != LIST_NONE && (entry->is_due || cache->flushes != NULL))
         todo->drive = true;
-    entry_update_evictable(cache, entry, todo);
+    entry_update_evictable(cache, entry);
 }
 
 static void
@@ -208,7 +209,7 @@ fetch_done(struct store_req *below)
     if (rc == 0) {
         entry->has_arrived = true;
     } else {
-        frame_put(cache, entry->fetched, &todo);
+        frames_drop(cache->frames, entry->fetched);
         entry->fetched = FRAME_NONE;
         fail_waiting(entry, rc, &todo);
         if (entry->is_completing) {
@@ -227,7 +228,6 @@ fetch_done(struct store_req *below)
         if (zero != NULL && !zero->is_sent && --zero->pending == 0)
             zero_ready(cache, zero, &todo);
         entry_drop(cache, entry);
-        feed(cache, &todo);
     } else {
         entry_settle(cache, entry, &todo);
     }

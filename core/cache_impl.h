@@ -63,6 +63,7 @@ struct entry {
     uint8_t list;
     bool is_used : 1; /* the slot */
     bool is_changing : 1;
+    bool is_wanted : 1; /* a writer waits for the readers: no new ones */
     bool is_fetching : 1;
     bool has_arrived : 1; /* `fetched` holds the block */
     bool is_dirty : 1;
@@ -135,6 +136,7 @@ struct cache {
     uint32_t flight_count;
     uint32_t completing_count; /* entries */
     uint32_t ahead_count;      /* fetches ahead under way */
+    uint32_t idle_count;       /* entries that are evictable and have no readers */
     uint32_t unread_count;     /* entries with is_ahead */
     uint64_t unsaved;          /* see FLUSH */
     uint64_t sequence;         /* the last number given */
@@ -207,13 +209,12 @@ struct entry *entry_new(struct cache *cache, uint64_t block);
 void entry_drop(struct cache *cache, struct entry *entry);
 bool is_busy(const struct entry *entry);
 /* Let `evict` have it if it may go, and only then. */
-void entry_update_evictable(struct cache *cache, struct entry *entry, struct todo *todo);
+void entry_update_evictable(struct cache *cache, struct entry *entry);
+void reader_begin(struct cache *cache, struct entry *entry);
+bool reader_end(struct cache *cache, struct entry *entry); /* the last one */
 
 /* FRAME_NONE when there is none now. */
 uint32_t frame_get(struct cache *cache, bool is_completing);
-void frame_put(struct cache *cache, uint32_t frame, struct todo *todo);
-/* There may be a frame: the oldest request that waits for one tries again. */
-void feed(struct cache *cache, struct todo *todo);
 
 /* ---- cache_fetch.c */
 

@@ -278,7 +278,7 @@ flight_done(struct store_req *below)
     assert(entry->flight == trip);
     entry->flight = NULL;
     cache->flight_count--;
-    frame_put(cache, trip->frame, &todo);
+    frames_drop(cache->frames, trip->frame);
     if (below->rc == 0) {
         counter_add(cache->stored, 1);
         note_drained(cache);

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which block leaves the cache: 2Q.
+/* Which block leaves the cache: the queues of 2Q, with second chances instead of an order of use.
  *
  * A block that is used many times within a moment is not worth more for it: a sequential reader asks for each block in
- * several parts, a file's blocks are read while the file is open.  It has shown its worth when it is used again after
- * it fell out of a short queue of new blocks.  So a scan only ever passes through that queue, and what has shown its
- * worth stays.
+ * several parts, a file's blocks are read while the file is open.  It shows its worth when it is used again later: when
+ * it comes back after it fell out of a short queue of new blocks, or while it is still there, because nothing was
+ * chosen for long.  So a scan only ever passes through that queue, and what has shown its worth stays.
  *
- *   queue       of                                    order, and what a use does           when chosen
- *   NEW         blocks used once                      of their coming; a use does nothing  becomes a ghost
- *   HOT         blocks that came back as ghosts       of their last use                    is forgotten
- *   PROTECTED   blocks below protected_count          of their last use                    is forgotten
- *   ghosts      numbers of blocks, without slots      of their going; half of the slots    -
+ *   queue      of                             its oldest, when it should go
+ *   NEW        blocks that were used once     worth it: to HOT as its newest.  Else it goes, and becomes a ghost
+ *   HOT        blocks that are worth it       used since: newest again, with one use less.  Else it goes
+ *   PROTECTED  blocks below protected_count   as in HOT
+ *   ghosts     numbers of blocks that went    as many as half of the slots; a block among them comes back to HOT
  *
- * NEW gives a block if it has more than a quarter of the slots that NEW and HOT have, else HOT does.  These shares, a
- * quarter and a half, are the paper's (Kin, Kout).  The quarter is rounded down, other than in the paper, so that a
- * cache of two or three slots keeps a hot block, too; for it there is also one ghost more than half, since a block
- * that comes back is only looked for among them when another one has become a ghost to make room for it.
+ * What goes is of NEW if that has more than an eighth of the slots that NEW and HOT have, else of HOT.  A block in NEW
+ * is worth it when a use comes after its first use and an eighth of the slots full of other new blocks.  (The first use
+ * is not its coming: it may have been read ahead.)  In HOT up to USES_MAX uses count, so a use costs no more than a
+ * counter.  So that no choice takes long, however much was used, at most CHANCES_MAX blocks are spared in one.
+ *
+ * The half is 2Q's (Kout); its quarter for NEW (Kin), and LRU in HOT, were not as good: tests/bench/README.md has the
+ * figures.  The eighth is rounded down, so that a cache of two or three slots keeps a hot block, too; for it there is
+ * also one ghost more, since a block that comes back is only looked for among them when another one has become a ghost
+ * to make room for it.
  *
  *   a slot is   on queue   next
  *   FREE        none       HELD (insert)
@@ -33,6 +38,9 @@
 #include <stdlib.h>
 
 #define NO_BLOCK UINT64_MAX
+#define USES_MAX 3u
+#define CHANCES_MAX 32u
+#define NEW_SHARE 8u /* an eighth */
 
 enum queue { NEW, HOT, PROTECTED, QUEUES };
 enum state { FREE, HELD, WAITING };
@@ -44,7 +52,9 @@ struct link {
 
 struct slot {
     uint64_t block;
+    uint32_t first_use; /* NEW, if uses > 0: news_count then */
     uint8_t queue, state;
+    uint8_t uses; /* since it was spared; in NEW: 1 for the first, 2 when it has shown its worth */
 };
 
 struct ghost {
@@ -56,6 +66,7 @@ struct ghost {
 struct evict {
     uint32_t slots_max, ghosts_max;
     uint64_t protected_count;
+    uint32_t news_count;      /* of blocks that came to NEW so far; wraps */
     uint32_t counts[QUEUES];  /* of slots, held ones too */
     struct slot *slots;       /* slots_max */
     struct link *slot_links;  /* slots_max, then one for each queue */
@@ -179,19 +190,25 @@ evict_insert(struct evict *evict, uint32_t slot, uint64_t block)
     new->block = block;
     new->queue = block < evict->protected_count ? PROTECTED : is_back ? HOT : NEW;
     new->state = HELD;
+    new->uses = 0;
+    evict->news_count += new->queue == NEW;
     evict->counts[new->queue]++;
 }
 
 void
 evict_touch(struct evict *evict, uint32_t slot)
 {
-    const struct slot *used = slot_of(evict, slot);
+    struct slot *used = slot_of(evict, slot);
 
     assert(used->state != FREE);
-    if (used->state == HELD || used->queue == NEW)
-        return;
-    link_out(evict->slot_links, slot);
-    link_in(evict->slot_links, slot, ring_of(evict, used->queue));
+    if (used->queue != NEW) {
+        used->uses += used->uses < USES_MAX;
+    } else if (used->uses == 0) {
+        used->uses = 1;
+        used->first_use = evict->news_count;
+    } else if (evict->news_count - used->first_use > evict->slots_max / NEW_SHARE) {
+        used->uses = 2;
+    }
 }
 
 void
@@ -221,27 +238,62 @@ evict_remove(struct evict *evict, uint32_t slot)
     slot_free(evict, slot);
 }
 
-static uint32_t
-oldest_of(const struct evict *evict, enum queue queue)
+static bool
+is_empty(const struct evict *evict, enum queue queue)
 {
-    uint32_t ring = ring_of(evict, queue), oldest = evict->slot_links[ring].newer;
+    uint32_t ring = ring_of(evict, queue);
 
-    return oldest != ring ? oldest : EVICT_NONE;
+    return evict->slot_links[ring].newer == ring;
+}
+
+/* PROTECTED, if there is none to choose from. */
+static enum queue
+queue_to_shrink(const struct evict *evict)
+{
+    uint32_t news_max = (evict->counts[NEW] + evict->counts[HOT]) / NEW_SHARE;
+    enum queue first = evict->counts[NEW] > news_max ? NEW : HOT;
+    enum queue second = first == NEW ? HOT : NEW;
+
+    return !is_empty(evict, first) ? first : !is_empty(evict, second) ? second : PROTECTED;
+}
+
+/* Does it stay once more? */
+static bool
+is_spared(struct evict *evict, uint32_t i)
+{
+    struct slot *slot = &evict->slots[i];
+
+    if (slot->queue != NEW) {
+        if (slot->uses == 0)
+            return false;
+        slot->uses--;
+    } else {
+        if (slot->uses < 2)
+            return false;
+        slot->uses = 0;
+        evict->counts[NEW]--;
+        slot->queue = HOT;
+        evict->counts[HOT]++;
+    }
+    link_out(evict->slot_links, i);
+    link_in(evict->slot_links, i, ring_of(evict, slot->queue));
+    return true;
 }
 
 uint32_t
 evict_choose(struct evict *evict)
 {
-    bool is_new_full = evict->counts[NEW] > (evict->counts[NEW] + evict->counts[HOT]) / 4;
-    uint32_t slot = oldest_of(evict, is_new_full ? NEW : HOT);
+    unsigned chances = CHANCES_MAX;
+    enum queue queue;
+    uint32_t slot;
 
-    if (slot == EVICT_NONE)
-        slot = oldest_of(evict, is_new_full ? HOT : NEW);
-    if (slot == EVICT_NONE)
-        slot = oldest_of(evict, PROTECTED);
-    if (slot == EVICT_NONE)
-        return EVICT_NONE;
-    if (evict->slots[slot].queue == NEW)
+    do {
+        queue = queue_to_shrink(evict);
+        if (is_empty(evict, queue))
+            return EVICT_NONE;
+        slot = evict->slot_links[ring_of(evict, queue)].newer;
+    } while (chances-- > 0 && is_spared(evict, slot));
+    if (queue == NEW)
         ghost_remember(evict, evict->slots[slot].block);
     slot_free(evict, slot);
     return slot;

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/util.h"
 #include "cache.h"
 #include "loader.h"
@@ -232,18 +233,17 @@ in_flight_max(const struct stack *stack)
     return max > 0 ? max : 1;
 }
 
-/* An eighth of the machine's memory, unless something is asked for. */
+/* An eighth of the memory that we may use, unless something is asked for. */
 static uint64_t
 cache_blocks(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
     uint64_t bytes = settings->cache_size, blocks;
-    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
 
     if (options_given(stack->options, "block-cache-size"))
         return settings->block_cache_size;
     if (bytes == 0) {
-        bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes / 8 : 0;
+        bytes = memory_bytes() / 8;
         bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
         bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
     }

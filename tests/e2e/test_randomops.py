@@ -3,7 +3,9 @@
 """Random operations, unaligned everywhere, compared byte for byte with a model file, across remounts."""
 import disk
 
-PIECES = 5                              # a new daemon between them
+# A new daemon for each, with another cache: none, one block, a few, some, larger than the disk.
+CACHES = ("--blockCacheSize=0", "--blockCacheSize=1", "--blockCacheSize=3", "--blockCacheSize=40", "--cache-size=64M")
+PIECES = len(CACHES)
 
 
 class RandomOperations(disk.Story):
@@ -14,8 +16,8 @@ class RandomOperations(disk.Story):
         seed = self.random.randrange(1 << 32)
         volume = disk.Disk(self, size, block_size, *options)
         model = self.path("model")
-        for piece in range(PIECES):
-            volume.mount(chaos=chaos)
+        for piece, cache in enumerate(CACHES):
+            volume.mount(cache, chaos=chaos)
             done = disk.run(disk.RANDOMOPS, "--seed", seed, "--first", piece * count // PIECES,
                             "--count", count // PIECES, "--threads", threads, "--max-bytes", max_bytes,
                             "--model", model, volume.file, check=False, timeout=self.limit_seconds * disk.pick(2, 20))
@@ -42,6 +44,19 @@ class RandomOperations(disk.Story):
         """Replies out of order, and each twentieth request refused once."""
         self.compare("4K", "1M", count=disk.pick(800, 20000, remote=300), threads=4, max_bytes=64 * disk.KIB,
                      chaos=["latency=1ms", "jitter=4ms", "retry=50000", f"seed={disk.SEED}"])
+
+    def test_lost_replies_and_stale_reads(self):
+        """Writes that are done or not, nobody knows, and reads that give the version before."""
+        self.compare("4K", "1M", "--settle-time=100ms", "--initialRetryPause=5ms", "--md5CacheSize=100000",
+                     "--md5CacheTime=0", count=disk.pick(600, 20000, remote=200), threads=4, max_bytes=64 * disk.KIB,
+                     chaos=["latency=1ms", "jitter=3ms", "retry=20000", "lost=30000", "stale=30000", f"seed={disk.SEED}"])
+
+    def test_every_kind_of_write_back(self):
+        for options in (["--blockCacheSync"], ["--blockCacheWriteDelay=0"], ["--blockCacheMaxDirty=2"],
+                        ["--blockCacheTimeout=10ms"], ["--blockCacheThreads=1", "--blockCacheWriteDelay=5s"],
+                        ["--readAhead=0"], ["--blockCacheNumProtected=100"]):
+            with self.subTest(options):
+                self.compare("16K", "2M", *options, count=disk.pick(300, 5000, remote=100), threads=4, max_bytes=200000)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How much memory this process may use. */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stdint.h>
+
+/* Bytes of the machine, or of the smallest control group (version 1 or 2) around us if that is less. */
+uint64_t memory_bytes(void);
+
+#endif
