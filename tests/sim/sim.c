@@ -23,8 +23,9 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 24u
-#define RUN_SECONDS_MAX 120u /* of real time, after which a run counts as one that does not end */
+#define RUN_SECONDS_MAX 60u /* of real time, after which a run counts as one that does not end */
 #define FLUSHES_MAX 30u
+#define NEVER UINT64_MAX
 /* An answer that came from a failure, and one that waited for it, may be that far apart: a busy machine. */
 #define FAILURE_SLACK_NS (500 * NS_PER_MS)
 
@@ -83,7 +84,7 @@ static struct {
     bool is_waiting; /* for all clients, not only until nothing is left to issue */
     bool is_killed;
     uint64_t held_until_ns;
-    uint64_t well_ns; /* since when it is; UINT64_MAX / 2: it is not */
+    uint64_t well_ns; /* since when the store is; NEVER: it is not */
     uint64_t failed_ns; /* a request failed at the store last */
     uint64_t failed_event;
     uint64_t patience_ns;
@@ -370,7 +371,7 @@ store_ill(void)
 {
     struct bucket_faults faults = sim.faults;
 
-    sim.well_ns = UINT64_MAX / 2;
+    sim.well_ns = NEVER;
     if (chance_one_in(4))
         faults.retry_ppm = faults.lost_ppm = faults.final_ppm = faults.memory_ppm = 0;
     if (chance_one_in(4) && sim.faults.retry_ppm > 0)
@@ -391,7 +392,7 @@ check_patience(void)
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &sim.clients[i];
 
-        if (client->is_busy && now > client->started_ns + sim.patience_ns && now > sim.well_ns + sim.patience_ns)
+        if (client->is_busy && now > client->started_ns + sim.patience_ns && now - sim.well_ns > sim.patience_ns)
             world_fail("client %u's %s is not answered for %.0f s, the store being well for %.0f s", i,
                        op_words[client->req.op], (double)(now - client->started_ns) / 1e9, (double)(now - sim.well_ns) / 1e9);
     }
@@ -407,7 +408,9 @@ clients_run(bool is_all)
 
         if (end == WORLD_DRY)
             world_fail("nothing will ever happen again, and %u requests are not answered", sim.busy);
-        if (end == WORLD_LATE)
+        if (end == WORLD_LATE && sim.well_ns == NEVER)
+            store_well(); /* it has been ill for long enough */
+        else if (end == WORLD_LATE)
             check_patience();
     }
 }
