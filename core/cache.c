@@ -205,9 +205,6 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
         cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
     entry_settle(cache, entry, todo);
-    if (entry->list == LIST_FULL || cache->flushes != NULL || is_under_pressure(cache)
-        || !cache->timer_is_set || cache->timer.at_ns > entry->due_ns)
-        todo->drive = true;
     let_in(cache, todo);
 }
 

@@ -174,7 +174,7 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     if (entry->readers == 0)
         queue_move(&entry->waiting, &todo->again);
     entry_list(cache, entry);
-    if (entry->list != LIST_NONE && (entry->is_due || cache->flushes != NULL))
+    if (is_due_now(cache, entry))
         todo->drive = true;
     entry_update_evictable(cache, entry);
 }

@@ -254,7 +254,8 @@ bool must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waite
                         struct todo *todo);
 /* Those who were stopped at the dirty limit, as many as there is room for. */
 void let_in(struct cache *cache, struct todo *todo);
-bool is_under_pressure(const struct cache *cache);
+/* Should it be stored before the timer runs, or is there no timer yet? */
+bool is_due_now(const struct cache *cache, const struct entry *entry);
 /* Tasks: store what is due.  Without the lock. */
 void drive_run(struct task *task);
 void timer_run(struct task *task);

@@ -162,11 +162,20 @@ unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
         zero->since = entry->since;
 }
 
-bool
+static bool
 is_under_pressure(const struct cache *cache)
 {
     return cache->starving.first != NULL || cache->stopped.first != NULL
            || cache->dirty_count + cache->flight_count >= SLOW_FROM(cache->dirty_max);
+}
+
+bool
+is_due_now(const struct cache *cache, const struct entry *entry)
+{
+    return entry->list != LIST_NONE
+           && (entry->list == LIST_FULL || entry->is_due || cache->flushes != NULL
+               || is_under_pressure(cache) || !cache->timer_is_set
+               || cache->timer.at_ns > entry->due_ns);
 }
 
 void

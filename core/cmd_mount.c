@@ -219,8 +219,7 @@ check_settings(const struct stack *stack, struct error *why)
         return error_set(why, -EINVAL,
                          "--cache-size (bytes) and --blockCacheSize (blocks) say the same thing; "
                          "leave one out");
-    if (settings->block_cache_sync
-        && options_given(stack->options, "block-cache-write-delay")
+    if (settings->block_cache_sync && options_given(stack->options, "block-cache-write-delay")
         && settings->block_cache_write_delay_ms != 0)
         return error_set(why, -EINVAL, "--blockCacheSync needs --blockCacheWriteDelay=0");
     return 0;
@@ -394,7 +393,9 @@ start_survey(struct mount *mount)
 {
     struct stack *stack = &mount->stack;
 
-    if (!stack->settings.list_blocks && !(objects_capabilities(stack->objects) & BD_CAP_LOCAL))
+    /* A new volume is one short page. */
+    if (!stack->settings.list_blocks && stack->block_0 != BLOCK_0_ABSENT
+        && !(objects_capabilities(stack->objects) & BD_CAP_LOCAL))
         return;
     mount->is_surveying = true;
     consistency_survey(stack->consistency, survey_ended, mount);
@@ -445,12 +446,12 @@ finish(struct mount *mount, struct error *why)
     was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
-    objects_stop_listing(stack->objects);
+    consistency_stop_listing(stack->consistency);
+    store_all(stack);
     pthread_mutex_lock(&mount->lock_survey);
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
     pthread_mutex_unlock(&mount->lock_survey);
-    store_all(stack);
     wait_settled(mount);
     if (mount->has_token)
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);

@@ -11,71 +11,35 @@
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
  * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
  * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it
- * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write.
+ * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write: what it shows of a
+ * block that is still UNKNOWN, nobody has changed since before the listing began.  Only a daemon that died here may have, so
+ * nothing is listed until its writes have settled.
+ *
+ * A ZERO OF A RANGE holds it from before the listing until after the last delete.  Its deletes go in several
+ * batches at once, no block is in two.
  *
  * WHAT WAS WRITTEN LATELY (recent.h) says until when a write must wait, with its turn and before its range, and
  * which answers to a read are stale: those are asked for again, then the read fails.
  */
-#include "consistency.h"
+#include "consistency_inner.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/rangelock.h"
 #include "base/util.h"
-#include "zeromap.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* From so many blocks of unknown state on, a zero lists what exists instead of deleting at a venture. */
-#define LIST_FROM_BLOCKS 10000u
 #define STALE_PAUSE_NS (100 * NS_PER_MS)
 #define STALE_PAUSE_MAX_NS (5 * NS_PER_S)
 
-struct consistency {
-    struct store store;
-    struct consistency_config config; /* these: fixed after consistency_new */
-    struct objects *objects;
-    struct pool *pool;
-    struct rangelock *turns, *order;
-    struct counter *zero_reads, *zero_writes, *held, *stale;
-
-    /* Guards the rest.  After turns and order; never held while calling out. */
-    pthread_mutex_t lock;
-    struct zeromap *map;
-    struct recent *recent;
-};
-
-struct job {
-    struct consistency *consistency;
-    struct store_req *req; /* NULL for a survey */
-    struct object_req object;
-    struct range turn, range;
-    struct timer timer;
-    bool has_turn, has_range;
-    bool is_held;      /* counted as such */
-    bool is_unsettled; /* read: what it finds may still change by itself */
-    uint64_t started_ns, pause_ns;
-
-    uint64_t cursor, end; /* zero, seek, survey: the part that is left */
-    uint64_t *blocks;     /* being deleted */
-    void *zeros;          /* block 0's new content */
-
-    bool is_listing;      /* list_page() has been called */
-    uint64_t list_cursor; /* in an ordered layout: all before it is known */
-    void (*listed)(struct job *job);
-    void (*survey_done)(void *arg, int rc);
-    void *survey_arg;
-};
-
 /* ---- jobs */
 
-static void
-job_end(struct job *job, int rc)
+void
+consistency_end(struct job *job, int rc)
 {
     struct store_req *req = job->req;
 
@@ -83,15 +47,9 @@ job_end(struct job *job, int rc)
         range_release(job->consistency->order, &job->range);
     if (job->has_turn)
         range_release(job->consistency->turns, &job->turn);
-    free(job->blocks);
     free(job->zeros);
-    if (req != NULL) {
-        free(job);
-        store_done(req, rc);
-    } else {
-        job->survey_done(job->survey_arg, rc);
-        free(job);
-    }
+    free(job);
+    store_done(req, rc);
 }
 
 static void
@@ -99,12 +57,12 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
 {
     job->timer.task.run = run;
     if (pool_timer_set(job->consistency->pool, &job->timer, at_ns) != 0)
-        job_end(job, -ENOMEM);
+        consistency_end(job, -ENOMEM);
 }
 
 /* Does the store show what was last written? */
-static bool
-is_consistent(const struct consistency *consistency)
+bool
+consistency_trusts_store(const struct consistency *consistency)
 {
     return objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
 }
@@ -145,12 +103,13 @@ read_done(struct object_req *object)
     if (object->rc == 0) {
         pthread_mutex_lock(&consistency->lock);
         is_stale = recent_is_stale(consistency->recent, object);
-        if (!is_stale && object->is_absent && !job->is_unsettled && is_consistent(consistency))
+        if (!is_stale && object->is_absent && !job->is_unsettled
+            && consistency_trusts_store(consistency))
             zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
     }
     if (!is_stale) {
-        job_end(job, object->rc);
+        consistency_end(job, object->rc);
         return;
     }
     counter_add(consistency->stale, 1);
@@ -159,7 +118,7 @@ read_done(struct object_req *object)
                  "cannot read block %08" PRIx64
                  ": the store keeps answering with an older version than was written",
                  object->block);
-        job_end(job, -EIO);
+        consistency_end(job, -EIO);
         return;
     }
     job->pause_ns = job->pause_ns == 0 ? STALE_PAUSE_NS : job->pause_ns * 2;
@@ -188,8 +147,8 @@ write_retry_start(struct task *task)
 }
 
 /* Waits, with its turn and before the range is taken; true: the job went to sleep. */
-static bool
-held(struct job *job, void (*again)(struct task *task))
+bool
+consistency_holds(struct job *job, void (*again)(struct task *task))
 {
     struct consistency *consistency = job->consistency;
     uint64_t at;
@@ -218,7 +177,7 @@ write_done(struct object_req *object)
     if (is_delete)
         zeromap_set(consistency->map, object->block, object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
     pthread_mutex_unlock(&consistency->lock);
-    job_end(job, object->rc);
+    consistency_end(job, object->rc);
 }
 
 static bool
@@ -259,7 +218,8 @@ static void
 write_start(struct job *job)
 {
     job->range.granted = write_ordered;
-    if (!held(job, write_retry_start) && range_acquire(job->consistency->order, &job->range))
+    if (!consistency_holds(job, write_retry_start)
+        && range_acquire(job->consistency->order, &job->range))
         write_ordered(&job->range);
 }
 
@@ -286,276 +246,13 @@ write_turn(struct range *turn)
     if (req->block != 0 && state_now(consistency, req->block) == BLOCK_ZERO
         && is_all_zero(req->data, consistency->config.layout->block_bytes)) {
         counter_add(consistency->zero_writes, 1);
-        job_end(job, 0);
+        consistency_end(job, 0);
     } else {
         write_start(job);
     }
 }
 
-/* ---- learning by listing
- *
- * list_page() lists one page, from block `from` on at the first call and from where it stopped at each further
- * one, up to job->end, and calls job->listed when the page's blocks are in the map.  In a hashed
- * layout names are in no order: there it lists everything, and only the end makes what was not
- * listed ZERO. */
-
-static void
-page_found(struct object_req *object, uint64_t block)
-{
-    struct job *job = container_of(object, struct job, object);
-    struct consistency *consistency = job->consistency;
-
-    pthread_mutex_lock(&consistency->lock);
-    zeromap_change(consistency->map, block, block + 1, BLOCK_UNKNOWN, BLOCK_DATA);
-    if (!consistency->config.layout->is_hashed && block >= job->list_cursor) {
-        if (is_consistent(consistency))
-            zeromap_change(consistency->map, job->list_cursor, block, BLOCK_UNKNOWN, BLOCK_ZERO);
-        job->list_cursor = block + 1;
-    }
-    pthread_mutex_unlock(&consistency->lock);
-}
-
-static void
-page_done(struct object_req *object)
-{
-    struct job *job = container_of(object, struct job, object);
-    struct consistency *consistency = job->consistency;
-
-    if (object->rc != 0) {
-        job_end(job, object->rc);
-        return;
-    }
-    if (object->list_ended) {
-        pthread_mutex_lock(&consistency->lock);
-        if (!is_consistent(consistency))
-            ; /* it may have left out what was written lately */
-        else if (consistency->config.layout->is_hashed)
-            zeromap_change(consistency->map, 0, consistency->config.layout->block_count,
-                           BLOCK_UNKNOWN, BLOCK_ZERO);
-        else
-            zeromap_change(consistency->map, job->list_cursor, job->end, BLOCK_UNKNOWN, BLOCK_ZERO);
-        pthread_mutex_unlock(&consistency->lock);
-        job->is_listing = false;
-    }
-    job->listed(job);
-}
-
-static void
-list_page(struct job *job, uint64_t from)
-{
-    const struct layout *layout = job->consistency->config.layout;
-    struct object_req *object = &job->object;
-
-    object->op = OBJECT_LIST;
-    object->found = page_found;
-    object->done = page_done;
-    object->list_end = job->end;
-    if (!job->is_listing) {
-        job->is_listing = true;
-        job->list_cursor = from;
-        object->list_from[0] = '\0';
-        if (!layout->is_hashed)
-            layout_name_before(layout, from, object->list_from);
-    }
-    objects_submit(job->consistency->objects, object);
-}
-
-/* ---- zeroing a range of blocks */
-
-static void zero_step(struct job *job);
-
-static void
-zero_deleted(struct object_req *object)
-{
-    struct job *job = container_of(object, struct job, object);
-    struct consistency *consistency = job->consistency;
-
-    pthread_mutex_lock(&consistency->lock);
-    for (unsigned i = 0; i < object->count; i++) {
-        recent_note(consistency->recent, object->blocks[i], object, NULL);
-        zeromap_set(consistency->map, object->blocks[i], object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
-    }
-    pthread_mutex_unlock(&consistency->lock);
-    if (object->rc != 0)
-        job_end(job, object->rc);
-    else
-        zero_step(job);
-}
-
-static void
-zero_first_done(struct object_req *object)
-{
-    struct job *job = container_of(object, struct job, object);
-    struct consistency *consistency = job->consistency;
-
-    pthread_mutex_lock(&consistency->lock);
-    recent_note(consistency->recent, 0, object, object->tag);
-    pthread_mutex_unlock(&consistency->lock);
-    if (object->rc != 0) {
-        job_end(job, object->rc);
-        return;
-    }
-    job->cursor = 1;
-    zero_step(job);
-}
-
-/* Block 0 stays an object: it is written, not deleted. */
-static void
-zero_first_block(struct job *job)
-{
-    struct consistency *consistency = job->consistency;
-
-    job->zeros = calloc(1, consistency->config.layout->block_bytes);
-    if (job->zeros == NULL) {
-        job_end(job, -ENOMEM);
-        return;
-    }
-    job->object.op = OBJECT_PUT;
-    job->object.block = 0;
-    job->object.data = job->zeros;
-    job->object.done = zero_first_done;
-    pthread_mutex_lock(&consistency->lock);
-    zeromap_set(consistency->map, 0, BLOCK_DATA);
-    pthread_mutex_unlock(&consistency->lock);
-    objects_submit(consistency->objects, &job->object);
-}
-
-/* Learn what exists if too much is unknown, then delete what is left in batches. */
-static void
-zero_step(struct job *job)
-{
-    struct consistency *consistency = job->consistency;
-    const unsigned exists = 1u << BLOCK_DATA | 1u << BLOCK_UNKNOWN;
-    bool can_list = is_consistent(consistency);
-    unsigned count = 0, max = objects_delete_max(consistency->objects);
-    uint64_t unknown, block;
-
-    if (job->cursor == 0) {
-        zero_first_block(job);
-        return;
-    }
-    pthread_mutex_lock(&consistency->lock);
-    unknown = can_list
-                  ? zeromap_count_unknown(consistency->map, job->cursor, job->end, LIST_FROM_BLOCKS)
-                  : 0;
-    if (unknown < LIST_FROM_BLOCKS) {
-        block = job->cursor;
-        while (count < max
-               && (block = zeromap_find(consistency->map, block, job->end, exists)) < job->end)
-            job->blocks[count++] = block++;
-        job->cursor = block;
-    } else {
-        block = zeromap_find(consistency->map, job->cursor, job->end, 1u << BLOCK_UNKNOWN);
-    }
-    pthread_mutex_unlock(&consistency->lock);
-    if (unknown == LIST_FROM_BLOCKS) {
-        job->listed = zero_step;
-        list_page(job, block);
-    } else if (count == 0) {
-        job_end(job, 0);
-    } else {
-        job->object.op = OBJECT_DELETE;
-        job->object.blocks = job->blocks;
-        job->object.count = count;
-        job->object.done = zero_deleted;
-        objects_submit(consistency->objects, &job->object);
-    }
-}
-
-static void zero_start(struct job *job);
-
-static void
-zero_retry_start(struct task *task)
-{
-    zero_start(container_of(task, struct job, timer.task));
-}
-
-static void
-zero_ordered(struct range *range)
-{
-    struct job *job = container_of(range, struct job, range);
-
-    job->has_range = true;
-    zero_step(job);
-}
-
-static void
-zero_start(struct job *job)
-{
-    job->range.granted = zero_ordered;
-    if (!held(job, zero_retry_start) && range_acquire(job->consistency->order, &job->range))
-        zero_ordered(&job->range);
-}
-
-static void
-zero_turn(struct range *turn)
-{
-    struct job *job = container_of(turn, struct job, turn);
-
-    job->has_turn = true;
-    zero_start(job);
-}
-
-/* ---- seeking, surveying, flushing */
-
-static void
-seek_step(struct job *job)
-{
-    struct consistency *consistency = job->consistency;
-    struct store_req *req = job->req;
-    unsigned wanted = 1u << (req->want_data ? BLOCK_DATA : BLOCK_ZERO),
-             unknown = 1u << BLOCK_UNKNOWN;
-    unsigned state = 0;
-
-    /* Where a listing cannot be relied on, what is unknown counts as data. */
-    if (!is_consistent(consistency)) {
-        if (req->want_data)
-            wanted |= unknown;
-        unknown = 0;
-    }
-
-    pthread_mutex_lock(&consistency->lock);
-    job->cursor = zeromap_find(consistency->map, job->cursor, job->end, wanted | unknown);
-    if (job->cursor < job->end)
-        state = 1u << zeromap_get(consistency->map, job->cursor);
-    pthread_mutex_unlock(&consistency->lock);
-    if (job->cursor >= job->end) {
-        job_end(job, -ENXIO);
-    } else if (state & wanted) {
-        req->block = job->cursor;
-        job_end(job, 0);
-    } else {
-        job->listed = seek_step;
-        list_page(job, job->cursor);
-    }
-}
-
-static void
-survey_listed(struct job *job)
-{
-    if (job->object.list_ended)
-        job_end(job, 0);
-    else
-        list_page(job, 0);
-}
-
-void
-consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *arg)
-{
-    struct consistency *consistency = container_of(store, struct consistency, store);
-    struct job *job = calloc(1, sizeof *job);
-
-    if (job == NULL) {
-        done(arg, -ENOMEM);
-        return;
-    }
-    job->consistency = consistency;
-    job->survey_done = done;
-    job->survey_arg = arg;
-    job->end = consistency->config.layout->block_count;
-    job->listed = survey_listed;
-    list_page(job, 0);
-}
+/* ---- flushing */
 
 static void
 flush_turn(struct range *turn)
@@ -563,7 +260,7 @@ flush_turn(struct range *turn)
     struct job *job = container_of(turn, struct job, turn);
 
     job->has_turn = true;
-    job_end(job, 0);
+    consistency_end(job, 0);
 }
 
 /* ---- the way in */
@@ -615,15 +312,11 @@ consistency_submit(struct store *store, struct store_req *req)
         break;
     case STORE_ZERO:
         assert(req->count > 0);
-        job->blocks = calloc(objects_delete_max(consistency->objects), sizeof *job->blocks);
         job->cursor = req->block;
         job->end = req->block + req->count;
         job->range.last = job->turn.last = job->end - 1;
         job->range.is_exclusive = true;
-        if (job->blocks == NULL)
-            job_end(job, -ENOMEM);
-        else
-            turn_take(job, zero_turn);
+        turn_take(job, consistency_zero_turn);
         break;
     case STORE_FLUSH:
         job->turn.first = 0;
@@ -634,7 +327,7 @@ consistency_submit(struct store *store, struct store_req *req)
     case STORE_SEEK:
         job->cursor = req->block;
         job->end = req->count;
-        seek_step(job);
+        consistency_seek(job);
         break;
     }
 }
@@ -658,6 +351,7 @@ consistency_hold(struct store *store)
              (unsigned long long)(consistency->config.recent.settle_ns / NS_PER_S));
     pthread_mutex_lock(&consistency->lock);
     recent_hold_all(consistency->recent);
+    consistency->list_from_ns = clock_now_ns() + consistency->config.recent.settle_ns;
     pthread_mutex_unlock(&consistency->lock);
 }
 
@@ -729,6 +423,8 @@ consistency_new(const struct consistency_config *config, struct objects *objects
     consistency->stale = stats_counter(stats, "stale_reads", "reads older than what was written");
     stats_gauge(stats, "data_blocks", "blocks known to have an object", data_blocks,
                 &consistency->store);
+    stats_gauge(stats, "listed_percent", "how much of the volume a survey of all blocks has listed",
+                consistency_listed_percent, consistency);
     *out = &consistency->store;
     return 0;
 }

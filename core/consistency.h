@@ -20,15 +20,19 @@ struct consistency_config {
     const struct layout *layout; /* borrowed */
     struct recent_config recent;
     uint64_t stall_read_ns; /* then a stale read fails */
+    unsigned listers_max;   /* listings at once, of one survey; at least 1 */
 };
 
 int consistency_new(const struct consistency_config *config, struct objects *objects,
                     struct pool *pool, struct stats *stats, struct store **out);
 void consistency_free(struct store *store); /* nothing in flight */
 
-/* List the whole volume in the background, so that every block is known.  `done` is called when
- * that has ended, well or not.  Once. */
+/* List the whole volume in the background, so that every block is known; says in the log how far it is.  `done` is
+ * called when that has ended, well or not.  One at a time. */
 void consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *arg);
+/* A daemon that stops has no use for it: it ends soon, with -ECANCELED, and seeks that list do.  What still is to
+ * be zeroed may list all the same. */
+void consistency_stop_listing(struct store *store);
 
 /* A daemon died here that may have sent writes: unless the store is local, so that they died with it, every
  * write waits until the store cannot carry them out any more. */

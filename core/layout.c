@@ -2,6 +2,7 @@
 /* Which object holds which block. */
 #include "layout.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,12 +36,29 @@ layout_control_name(const struct layout *layout, const char *what, object_name n
     snprintf(name, sizeof(object_name), "%s%s", layout->prefix, what);
 }
 
-void
-layout_name_before(const struct layout *layout, uint64_t block, object_name name)
+uint64_t
+layout_key(const struct layout *layout, uint64_t block)
 {
+    return layout->is_hashed ? block_hash((uint32_t)block) : block;
+}
+
+uint64_t
+layout_key_count(const struct layout *layout)
+{
+    return layout->is_hashed ? 1ull << 32 : layout->block_count;
+}
+
+void
+layout_name_before(const struct layout *layout, uint64_t key, object_name name)
+{
+    assert(key < layout_key_count(layout));
     name[0] = '\0';
-    if (block > 0)
-        layout_block_name(layout, block - 1, name);
+    if (key == 0)
+        return;
+    if (layout->is_hashed)
+        snprintf(name, sizeof(object_name), "%s%08x", layout->prefix, (uint32_t)key);
+    else
+        layout_block_name(layout, key - 1, name);
 }
 
 static bool

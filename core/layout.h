@@ -28,9 +28,13 @@ typedef char object_name[BD_NAME_BYTES_MAX + 1];
 void layout_block_name(const struct layout *layout, uint64_t block, object_name name);
 /* The control object `what`, e.g. "s3backer-mounted". */
 void layout_control_name(const struct layout *layout, const char *what, object_name name);
-/* The name right before `block`'s in the store's order of names, to list from there on.  Not for hashed
- * layouts, whose order of names is not that of the blocks. "" for block 0: from the prefix on. */
-void layout_name_before(const struct layout *layout, uint64_t block, object_name name);
+/* Where a block stands in the store's order of names: its key, its number's hash in a hashed layout (several
+ * blocks may have one), else its number; below layout_key_count. */
+uint64_t layout_key(const struct layout *layout, uint64_t block);
+uint64_t layout_key_count(const struct layout *layout);
+/* A name that stands behind all blocks of lower keys and before all others, to list from there on; "" for 0: from the
+ * prefix on.  key < layout_key_count. */
+void layout_name_before(const struct layout *layout, uint64_t key, object_name name);
 /* The block of a name; false for a foreign one, or a block behind the end. */
 bool layout_parse(const struct layout *layout, const char *name, uint64_t *block);
 

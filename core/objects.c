@@ -44,8 +44,7 @@ struct objects {
     struct histogram *times[OBJECT_LIST + 1]; /* of attempts, by enum object_op */
 
     atomic_bool is_stalled; /* the user has been told */
-    atomic_bool is_listing_over;
-    atomic_uint jitter; /* state of a small generator */
+    atomic_uint jitter;     /* state of a small generator */
 };
 
 /* All that one request needs below. */
@@ -61,7 +60,9 @@ struct attempt {
     uint64_t started_ns;
     uint64_t sent_ns; /* the last time */
     uint64_t pause_ns;
+    uint64_t pause_end_ns;
     unsigned bad_bodies;
+    bool is_disordered; /* LIST: a name came that is less than the one before */
 
     object_name name;
     struct encoded encoded;
@@ -83,6 +84,12 @@ static bool
 is_write(const struct object_req *req)
 {
     return req->op == OBJECT_PUT || req->op == OBJECT_DELETE;
+}
+
+static bool
+is_over(const struct object_req *req)
+{
+    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
 }
 
 /* ---- the end of a request */
@@ -136,12 +143,33 @@ fail(struct attempt *attempt, int rc, const char *reason)
 
 static void attempt_send(struct attempt *attempt);
 
+static void pause_more(struct attempt *attempt);
+
 static void
 pause_over(struct task *task)
 {
     struct attempt *attempt = container_of(task, struct attempt, run.task);
 
-    places_get(attempt->objects->places, &attempt->place);
+    if (is_over(attempt->req))
+        finish(attempt, -ECANCELED);
+    else if (attempt->pause_end_ns > clock_now_ns())
+        pause_more(attempt);
+    else
+        places_get(attempt->objects->places, &attempt->place);
+}
+
+/* Whoever can be told to end looks for it once a second. */
+static void
+pause_more(struct attempt *attempt)
+{
+    uint64_t at_ns = attempt->pause_end_ns, soon_ns = clock_now_ns() + NS_PER_S;
+
+    if (attempt->req->op == OBJECT_LIST && at_ns > soon_ns)
+        at_ns = soon_ns;
+    attempt->run.timer.task.run = pause_over;
+    attempt->run.timer.heap_slot = 0;
+    if (pool_timer_set(attempt->objects->pool, &attempt->run.timer, at_ns) != 0)
+        fail(attempt, -ENOMEM, "out of memory");
 }
 
 /* Half of the pause is by chance, so that requests that failed together do not come back together. */
@@ -166,7 +194,7 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     uint64_t stalled_ns = now - attempt->started_ns;
     uint64_t pause_ns = with_jitter(objects, attempt->pause_ns);
 
-    if (attempt->req->op == OBJECT_LIST && atomic_load(&objects->is_listing_over)) {
+    if (is_over(attempt->req)) {
         finish(attempt, -ECANCELED);
         return;
     }
@@ -191,10 +219,8 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
         attempt->pause_ns *=
             2; /* no further: a store may be away for so long that this overflows */
-    attempt->run.timer.task.run = pause_over;
-    attempt->run.timer.heap_slot = 0;
-    if (pool_timer_set(objects->pool, &attempt->run.timer, now + pause_ns) != 0)
-        fail(attempt, -ENOMEM, "out of memory");
+    attempt->pause_end_ns = now + pause_ns;
+    pause_more(attempt);
 }
 
 static void
@@ -335,6 +361,11 @@ succeeded(struct attempt *attempt)
         break;
     case OBJECT_LIST:
         counter_add(objects->lists, 1);
+        /* Whoever lists takes what lies between two names for absent. */
+        if (attempt->is_disordered) {
+            fail(attempt, -EIO, "the store does not list in the order of names");
+            return;
+        }
         if (attempt->io->io.more == 0)
             req->list_ended = true;
         if (!req->list_ended && strcmp(req->list_from, attempt->name) == 0) {
@@ -413,13 +444,13 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
 
     (void)object_bytes;
     (void)tag;
+    if (strcmp(name, req->list_from) < 0) {
+        attempt->is_disordered = true;
+        return false;
+    }
     strcpy(req->list_from, name); /* backend.c has checked its length */
     if (!layout_parse(layout, name, &block))
         return true;
-    if (!layout->is_hashed && block >= req->list_end) {
-        req->list_ended = true;
-        return false;
-    }
     req->found(req, block);
     return true;
 }
@@ -472,7 +503,12 @@ attempt_send(struct attempt *attempt)
 static void
 place_given(struct place *place)
 {
-    attempt_send(container_of(place, struct attempt, place));
+    struct attempt *attempt = container_of(place, struct attempt, place);
+
+    if (is_over(attempt->req))
+        finish(attempt, -ECANCELED);
+    else
+        attempt_send(attempt);
 }
 
 /* ---- making a request ready */
@@ -550,12 +586,6 @@ encode_and_go(struct task *task)
 }
 
 void
-objects_stop_listing(struct objects *objects)
-{
-    atomic_store(&objects->is_listing_over, true);
-}
-
-void
 objects_submit(struct objects *objects, struct object_req *req)
 {
     struct attempt *attempt = calloc(1, sizeof *attempt);
@@ -565,7 +595,7 @@ objects_submit(struct objects *objects, struct object_req *req)
     req->is_absent = req->list_ended = false;
     req->unsettled_ns = 0;
     req->tag[0] = '\0';
-    if (req->op == OBJECT_LIST && atomic_load(&objects->is_listing_over)) {
+    if (is_over(req)) {
         free(attempt);
         req->rc = -ECANCELED;
         req->done(req);
@@ -580,6 +610,7 @@ objects_submit(struct objects *objects, struct object_req *req)
     attempt->req = req;
     attempt->started_ns = clock_now_ns(); /* waiting for a place counts: the caller waits, too */
     attempt->pause_ns = objects->config.retry_pause_ns;
+    attempt->place.is_background = req->is_background;
     attempt->io = backend_io_new(objects->backend);
     if (attempt->io == NULL)
         rc = -ENOMEM;
@@ -612,6 +643,12 @@ unsigned
 objects_delete_max(const struct objects *objects)
 {
     return objects->delete_max;
+}
+
+unsigned
+objects_list_max(const struct objects *objects)
+{
+    return objects->list_max;
 }
 
 uint64_t

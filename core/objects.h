@@ -11,6 +11,8 @@
 #include "chain.h"
 #include "layout.h"
 
+#include <stdatomic.h>
+
 struct objects;
 
 struct objects_config {
@@ -27,6 +29,8 @@ int objects_new(const struct objects_config *config, struct backend *backend, st
 void objects_free(struct objects *objects); /* nothing in flight */
 /* Names in one DELETE. */
 unsigned objects_delete_max(const struct objects *objects);
+/* Names in one page of a LIST, at most. */
+unsigned objects_list_max(const struct objects *objects);
 /* Of the backend: enum bd_capability. */
 uint64_t objects_capabilities(const struct objects *objects);
 
@@ -34,7 +38,7 @@ enum object_op {
     OBJECT_GET, /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
     OBJECT_PUT, /* encoded; block 0 with the volume's sizes */
     OBJECT_DELETE, /* blocks[0..count) */
-    OBJECT_LIST,   /* `found` for each block from name `list_from` on, at most one page */
+    OBJECT_LIST, /* `found` for each block behind name `list_from`, in the order of names, at most one page */
 };
 
 struct object_req {
@@ -44,8 +48,9 @@ struct object_req {
     const uint64_t *blocks;
     unsigned count;
     object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
-    uint64_t list_end; /* LIST: stop at the first block at or behind it, if names are in order */
     void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
+    const atomic_bool *is_over; /* LIST: once true, it ends soon, with -ECANCELED; NULL: never */
+    bool is_background;         /* makes way for others (places.h) */
 
     int rc;         /* 0 or a negative errno; the reason is in the log */
     bool is_absent; /* GET */
@@ -58,9 +63,6 @@ struct object_req {
     void (*done)(struct object_req *req);
     struct attempt *attempt; /* the layer's own */
 };
-
-/* From now on listings end soon, with -ECANCELED: a daemon that stops has no use for them. */
-void objects_stop_listing(struct objects *objects);
 
 void objects_submit(struct objects *objects, struct object_req *req);
 

@@ -6,6 +6,10 @@
  * pause goes ahead of all that were never sent, and none starves.  (All of these were sent after it, so it finds its
  * place in the line by passing only others that come back, too.)
  *
+ * What is done in the background (listings, deletes in bulk) waits in a line of its own: one of them at a time takes its
+ * turn by age with all others, so that it does not starve; more only go while nobody else waits, and leave half of the
+ * places for who comes next.
+ *
  * The limit is `max` until the store is busy, which halves it; each `limit` requests that end well raise it by one
  * again.  What was sent before the last halving halves it no more: the store said so of the crowd as it was then.
  * `era` counts the halvings and is noted on each place. */
@@ -19,6 +23,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+struct line {
+    struct place *first, *last; /* by age */
+};
+
 struct places {
     unsigned max; /* these: fixed after places_new */
     void (*go)(struct place *place);
@@ -26,30 +34,50 @@ struct places {
 
     pthread_mutex_t lock; /* guards the rest */
     unsigned held, held_peak;
-    unsigned limit;     /* of held, 1 to max */
-    unsigned successes; /* since the limit changed */
+    unsigned held_background; /* of held */
+    unsigned limit;           /* of held, 1 to max */
+    unsigned successes;       /* since the limit changed */
     uint64_t era, next_age;
-    struct place *waiting, *waiting_last; /* by age */
-    unsigned waiting_count;
+    struct line front, background;
+    unsigned waiting_count; /* in both */
 };
+
+/* The line whose first goes next; NULL: none may. */
+static struct line *
+next_line_locked(struct places *places)
+{
+    struct line *front = &places->front, *background = &places->background;
+    unsigned background_max = places->limit > 1 ? places->limit / 2 : 1;
+
+    if (places->held >= places->limit)
+        return NULL;
+    if (background->first != NULL && places->held_background < background_max
+        && (front->first == NULL
+            || (places->held_background == 0 && background->first->age < front->first->age)))
+        return background;
+    return front->first != NULL ? front : NULL;
+}
 
 /* Give free places to those that wait.  Returns them, linked, for all_go without the lock. */
 static struct place *
 fill_locked(struct places *places)
 {
-    struct place *first = places->waiting, *last = NULL;
+    struct place *first = NULL, **end = &first;
+    struct line *line;
 
-    while (places->waiting != NULL && places->held < places->limit) {
-        last = places->waiting;
-        last->is_held = true;
-        last->era = places->era;
-        places->waiting = last->next;
+    while ((line = next_line_locked(places)) != NULL) {
+        struct place *place = line->first;
+
+        line->first = place->next;
+        place->is_held = true;
+        place->era = places->era;
         places->held++;
         places->waiting_count--;
+        places->held_background += place->is_background;
+        *end = place;
+        end = &place->next;
     }
-    if (last == NULL)
-        return NULL;
-    last->next = NULL;
+    *end = NULL;
     if (places->held > places->held_peak)
         places->held_peak = places->held;
     return first;
@@ -72,22 +100,23 @@ all_go(struct places *places, struct place *first)
 static void
 line_up_locked(struct places *places, struct place *place)
 {
+    struct line *line = place->is_background ? &places->background : &places->front;
     struct place *before = NULL;
 
-    if (places->waiting != NULL && places->waiting_last->age < place->age) {
-        before = places->waiting_last;
+    if (line->first != NULL && line->last->age < place->age) {
+        before = line->last;
     } else {
-        for (struct place *next = places->waiting; next != NULL && next->age < place->age;
+        for (struct place *next = line->first; next != NULL && next->age < place->age;
              next = next->next)
             before = next;
     }
-    place->next = before != NULL ? before->next : places->waiting;
+    place->next = before != NULL ? before->next : line->first;
     if (before != NULL)
         before->next = place;
     else
-        places->waiting = place;
+        line->first = place;
     if (place->next == NULL)
-        places->waiting_last = place;
+        line->last = place;
     places->waiting_count++;
 }
 
@@ -116,6 +145,7 @@ places_put(struct places *places, struct place *place, bool is_success)
     place->is_held = false;
     pthread_mutex_lock(&places->lock);
     places->held--;
+    places->held_background -= place->is_background;
     if (is_success && places->limit < places->max && ++places->successes >= places->limit) {
         places->limit++;
         places->successes = 0;
@@ -217,7 +247,7 @@ places_free(struct places *places)
 {
     if (places == NULL)
         return;
-    assert(places->held == 0 && places->waiting == NULL);
+    assert(places->held == 0 && places->front.first == NULL && places->background.first == NULL);
     pthread_mutex_destroy(&places->lock);
     free(places);
 }

@@ -17,9 +17,11 @@ struct place {
     uint64_t era;     /* when it was given one */
     uint64_t came_ns; /* for this one */
     bool is_held;
+    bool is_background; /* set by who comes: makes way for others, see below */
 };
 
-/* At most `max` at once, at least 1.  `go` is called, without any lock, for each that is given a place: on the thread
+/* At most `max` at once, at least 1; of those in the background at most half (or 1), and more than one only while nobody
+ * else waits.  `go` is called, without any lock, for each that is given a place: on the thread
  * that came for it, or on one that gave another one back. */
 int places_new(unsigned max, void (*go)(struct place *place), struct stats *stats,
                struct places **out);

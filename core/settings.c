@@ -77,6 +77,8 @@ const struct bd_option settings_rows[] = {
       .help = "how long a tag is remembered; 0 for ever" },
     { .name = "list-blocks", .type = BD_OPT_BOOL, FIELD(list_blocks),
       .help = "list what exists in the background; always done for local stores" },
+    { .name = "list-blocks-threads", .type = BD_OPT_UINT, FIELD(list_blocks_threads), .def = "16",
+      .min = 1, .max = 256, .help = "most listings at once; 1 for local stores" },
 
     { .name = "cache-size", .type = BD_OPT_SIZE, FIELD(cache_size),
       .help = "memory of the block cache; an eighth of the machine's, at least 64M, at most 1G" },

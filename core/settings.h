@@ -32,6 +32,7 @@ struct settings {
     uint64_t settle_time_ms, min_write_delay_ms, md5_cache_time_ms;
     uint32_t md5_cache_size;
     uint8_t list_blocks;
+    uint32_t list_blocks_threads;
     /* the cache */
     uint64_t cache_size;
     uint32_t block_cache_size, block_cache_threads;

@@ -233,6 +233,17 @@ in_flight_max(const struct stack *stack)
     return max > 0 ? max : 1;
 }
 
+/* A local store lists all it has for each listing that begins anew, and has no latency to hide. */
+static unsigned
+listers_max(const struct stack *stack)
+{
+    bool is_local = backend_info(stack->backend)->capabilities & BD_CAP_LOCAL;
+
+    if (is_local && !options_given(stack->options, "list-blocks-threads"))
+        return 1;
+    return stack->settings.list_blocks_threads;
+}
+
 /* An eighth of the memory that we may use, unless something is asked for. */
 static uint64_t
 cache_blocks(const struct stack *stack)
@@ -305,6 +316,7 @@ stack_build(struct stack *stack, struct error *why)
                                   : TAG_KEEP_FOREVER_NS,
         .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
+        .listers_max = listers_max(stack),
     };
     int rc;
 

@@ -18,7 +18,7 @@ LEVELS = """
     backend chain
     ask objects
     probe token volume
-    recent
+    recent survey
     consistency
     cache whole
     disk

@@ -201,6 +201,30 @@ static const struct bd_backend fake_table = {
 
 /* ---- the test's side */
 
+static struct fake_request *
+take_locked(struct fake *fake)
+{
+    struct fake_request *request = fake->first;
+
+    if (request != NULL) {
+        fake->first = request->next;
+        if (fake->first == NULL)
+            fake->last = &fake->first;
+    }
+    return request;
+}
+
+struct fake_request *
+fake_take(struct fake *fake)
+{
+    struct fake_request *request;
+
+    pthread_mutex_lock(&fake->lock);
+    request = take_locked(fake);
+    pthread_mutex_unlock(&fake->lock);
+    return request;
+}
+
 struct fake_request *
 fake_next(struct fake *fake)
 {
@@ -212,12 +236,7 @@ fake_next(struct fake *fake)
     pthread_mutex_lock(&fake->lock);
     while (fake->first == NULL && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&fake->arrived, &fake->lock, &at);
-    request = fake->first;
-    if (request != NULL) {
-        fake->first = request->next;
-        if (fake->first == NULL)
-            fake->last = &fake->first;
-    }
+    request = take_locked(fake);
     pthread_mutex_unlock(&fake->lock);
     if (request == NULL)
         fail_msg("no request came within %d s", PATIENCE_S);
@@ -391,12 +410,14 @@ rig_open(struct rig *rig, const struct rig_config *config)
         .stall_write_ns = or_default(config->stall_write_ns, 600 * NS_PER_S),
         .in_flight_max = (unsigned)or_default(config->in_flight_max, 16),
     };
-    consistency = (struct consistency_config){ .layout = &rig->layout,
-                                               .recent.settle_ns = config->settle_ns,
-                                               .recent.write_gap_ns = config->write_gap_ns,
-                                               .recent.tag_keep_ns = config->tag_keep_ns,
-                                               .recent.tag_count_max = config->tag_count_max,
-                                               .stall_read_ns = objects.stall_read_ns };
+    consistency =
+        (struct consistency_config){ .layout = &rig->layout,
+                                     .recent.settle_ns = config->settle_ns,
+                                     .recent.write_gap_ns = config->write_gap_ns,
+                                     .recent.tag_keep_ns = config->tag_keep_ns,
+                                     .recent.tag_count_max = config->tag_count_max,
+                                     .stall_read_ns = objects.stall_read_ns,
+                                     .listers_max = (unsigned)or_default(config->listers_max, 1) };
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);
     assert_int_equal(backend_open(&layer, 1, rig->pool, rig->stats, &why, &rig->backend), 0);
@@ -469,6 +490,56 @@ void
 rig_wait_stale(struct rig *rig, uint64_t reads)
 {
     wait_counter(rig, "stale_reads", reads);
+}
+
+struct visit {
+    struct task task;
+    sem_t *came, *may_go, *went;
+};
+
+static void
+visit(struct task *task)
+{
+    struct visit *visit = container_of(task, struct visit, task);
+    sem_t *went = visit->went;
+
+    sem_post(visit->came);
+    wait_for(visit->may_go);
+    sem_post(went);
+}
+
+static void
+wait_for_many(sem_t *sem, unsigned count)
+{
+    while (count-- > 0)
+        wait_for(sem);
+}
+
+/* When all workers are at a visit at once, all tasks before have ended; twice, for what these have queued. */
+void
+rig_catch_up(struct rig *rig)
+{
+    unsigned workers = pool_workers(rig->pool);
+    struct visit visits[8];
+    sem_t came, may_go, went;
+
+    assert_true(workers <= ARRAY_LEN(visits));
+    sem_init(&came, 0, 0);
+    sem_init(&may_go, 0, 0);
+    sem_init(&went, 0, 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < workers; i++) {
+            visits[i] = (struct visit){ { .run = visit }, &came, &may_go, &went };
+            pool_submit(rig->pool, &visits[i].task);
+        }
+        wait_for_many(&came, workers);
+        for (unsigned i = 0; i < workers; i++)
+            sem_post(&may_go);
+        wait_for_many(&went, workers);
+    }
+    sem_destroy(&came);
+    sem_destroy(&may_go);
+    sem_destroy(&went);
 }
 
 /* ---- requests from above */

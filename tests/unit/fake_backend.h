@@ -27,6 +27,7 @@ struct rig_config {
     uint32_t delete_many_max;                                     /* 1000 */
     uint32_t list_max;                                            /* 1000 */
     unsigned in_flight_max;                                       /* 16 */
+    unsigned listers_max;                                         /* 1 */
     uint64_t retry_pause_ns;                                      /* 1 ms */
     uint64_t stall_read_ns, stall_write_ns;                       /* 120 s, 600 s */
     uint64_t settle_ns, write_gap_ns, tag_keep_ns, tag_count_max; /* as in consistency_config */
@@ -84,6 +85,8 @@ void rig_wait_retries(struct rig *rig, uint64_t retries);
 /* The same for writes that are held, and for reads that were stale. */
 void rig_wait_held(struct rig *rig, uint64_t writes);
 void rig_wait_stale(struct rig *rig, uint64_t reads);
+/* Wait until all answers have been looked at, and what they lead to has come. */
+void rig_catch_up(struct rig *rig);
 
 /* Move the clock on and run what has become due. */
 void clock_jump(struct pool *pool, uint64_t ns);
@@ -91,6 +94,8 @@ void clock_jump(struct pool *pool, uint64_t ns);
 /* ---- what the store sees and says.  All of these fail the test when nothing comes within 20 seconds. */
 
 struct fake_request *fake_next(struct fake *fake);
+/* One that has come; NULL: none has.  Does not wait. */
+struct fake_request *fake_take(struct fake *fake);
 /* The next request is this one. */
 struct fake_request *fake_expect(struct fake *fake, uint32_t op, const char *name);
 struct fake_request *fake_expect_block(struct fake *fake, uint32_t op, uint64_t block);

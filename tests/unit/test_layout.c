@@ -126,6 +126,22 @@ TEST(layout, the_name_before_a_block_is_below_it_and_not_below_its_neighbour)
     assert_string_equal(before, name);
 }
 
+TEST(layout, hashed_names_are_listed_from_their_hash_on)
+{
+    const struct layout layout = { .prefix = "v/", .is_hashed = true, .block_count = 0x10000 };
+    object_name before, name;
+
+    assert_int_equal(layout_key_count(&layout), 0x100000000);
+    assert_int_equal(layout_key(&layout, 2), 0x7183baa1);
+    layout_block_name(&layout, 2, name);
+    layout_name_before(&layout, 0x7183baa1, before);
+    assert_true(strcmp(before, name) < 0);
+    layout_name_before(&layout, 0x7183baa2, before);
+    assert_true(strcmp(before, name) > 0);
+    layout_name_before(&layout, 0, before);
+    assert_string_equal(before, "");
+}
+
 TEST(layout, sizes_are_decimal_attributes)
 {
     const struct layout layout = { .prefix = "", .block_bytes = 65536, .block_count = 0x20000 };
@@ -147,6 +163,7 @@ main(void)
         RUN(layout, foreign_names_are_refused),
         RUN(layout, foreign_hashed_names_are_refused),
         RUN(layout, the_name_before_a_block_is_below_it_and_not_below_its_neighbour),
+        RUN(layout, hashed_names_are_listed_from_their_hash_on),
         RUN(layout, sizes_are_decimal_attributes),
     };
 

@@ -52,7 +52,8 @@ layers_open(struct system *system)
                                             .in_flight_max = 16 };
     const struct consistency_config consistency = { .layout = &system->layout,
                                                     .recent.settle_ns = SETTLE_MS * NS_PER_MS,
-                                                    .stall_read_ns = 60 * NS_PER_S };
+                                                    .stall_read_ns = 60 * NS_PER_S,
+                                                    .listers_max = 4 };
 
     assert_int_equal(objects_new(&objects, system->backend, system->chain, system->pool,
                                  system->stats, &system->objects),

@@ -39,7 +39,6 @@ ask_start(struct rig *rig, struct ask *ask, enum object_op op, uint64_t block)
     ask->req.data = ask->data;
     ask->req.blocks = ask->blocks;
     ask->req.count = 1;
-    ask->req.list_end = UINT64_MAX;
     ask->req.found = ask_found;
     ask->req.done = ask_done;
     objects_submit(rig->objects, &ask->req);
@@ -635,9 +634,24 @@ TEST(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one
     rig_close(&rig);
 }
 
-TEST(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at)
+/* Whoever lists takes what lies between two names for absent. */
+TEST(objects, a_listing_in_disorder_fails)
 {
-    static const char *const names[] = { "00000001", "00000002", "00000003", "00000004" };
+    static const char *const names[] = { "00000001", "00000004", "00000003" };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_LIST, 0);
+    fake_give_names(fake_next(&rig.fake), names, ARRAY_LEN(names));
+    assert_int_equal(ask_end(&ask), -EIO);
+    assert_int_equal(ask.found_count, 2);
+    rig_close(&rig);
+}
+
+TEST(objects, a_listing_that_is_over_ends_before_its_pause_does)
+{
+    atomic_bool is_over = false;
     struct rig rig;
     struct ask ask;
 
@@ -645,14 +659,17 @@ TEST(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at)
     memset(&ask, 0, sizeof ask);
     sem_init(&ask.done, 0, 0);
     ask.req.op = OBJECT_LIST;
-    ask.req.list_end = 3;
     ask.req.found = ask_found;
     ask.req.done = ask_done;
+    ask.req.is_over = &is_over;
     objects_submit(rig.objects, &ask.req);
-    fake_give_names(fake_next(&rig.fake), names, ARRAY_LEN(names));
-    assert_int_equal(ask_end(&ask), 0);
-    assert_true(ask.req.list_ended);
-    assert_int_equal(ask.found_count, 2);
+    fake_answer_retry_after(fake_next(&rig.fake), 15000);
+    rig_wait_retries(&rig, 1);
+    atomic_store(&is_over, true);
+    assert_int_equal(ask_end(&ask), -ECANCELED);
+    sem_init(&ask.done, 0, 0);
+    objects_submit(rig.objects, &ask.req);
+    assert_int_equal(ask_end(&ask), -ECANCELED);
     rig_close(&rig);
 }
 
@@ -702,7 +719,8 @@ main(void)
         RUN(objects, of_a_batch_only_what_is_left_is_deleted_again),
         RUN(objects, a_batch_fails_when_one_of_it_cannot_be_deleted),
         RUN(objects, a_listing_leaves_out_foreign_names_and_goes_on_behind_the_last_one),
-        RUN(objects, a_listing_ends_at_the_block_it_is_asked_to_end_at),
+        RUN(objects, a_listing_in_disorder_fails),
+        RUN(objects, a_listing_that_is_over_ends_before_its_pause_does),
         RUN(objects, an_empty_page_that_promises_more_is_asked_for_again_with_a_pause),
     };
 

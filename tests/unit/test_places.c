@@ -140,6 +140,64 @@ TEST(places, the_limit_falls_to_one_and_rises_by_one_for_each_limit_of_successes
     over();
 }
 
+/* As come, in the background. */
+static void
+come_in_background(const char *who, const char *go)
+{
+    for (const char *one = who; *one != '\0'; one++)
+        place_of(*one)->is_background = true;
+    come(who, go);
+}
+
+TEST(places, half_of_the_places_stay_free_of_the_background)
+{
+    fresh(4);
+    come_in_background("abcdef", "ab");
+    come("xyz", "xy");
+    end("x", true, "z");
+    end("z", true, ""); /* two wait, and two places are held by their like */
+    end("a", true, "c");
+    end("b", true, "d");
+    end("cd", true, "ef");
+    end("efy", true, "");
+    over();
+}
+
+TEST(places, one_in_the_background_takes_its_turn_and_more_go_while_nobody_else_waits)
+{
+    fresh(4);
+    come("uvwx", "uvwx");
+    come_in_background("abc", "");
+    come("yz", "");
+    end("u", true, "a"); /* the oldest that waits */
+    end("v", true, "y");
+    end("w", true, "z");
+    end("x", true, "b");
+    end("a", true, "c");
+    come_in_background("d", "");
+    come("kl", "");
+    end("b", true, "k");
+    end("y", true, "l");
+    end("c", true, "d");
+    end("zkld", true, "");
+    over();
+}
+
+TEST(places, the_background_is_not_starved)
+{
+    fresh(1);
+    come("z", "z");
+    come_in_background("ab", "");
+    come("y", "");
+    end("z", true, "a");
+    come("x", "");
+    end("a", true, "b"); /* it came before y */
+    end("b", true, "y");
+    end("y", true, "x");
+    end("x", true, "");
+    over();
+}
+
 int
 main(void)
 {
@@ -148,6 +206,9 @@ main(void)
         RUN(places, who_comes_back_stands_where_its_age_says),
         RUN(places, a_busy_store_halves_the_limit_once_for_all_that_were_sent_before),
         RUN(places, the_limit_falls_to_one_and_rises_by_one_for_each_limit_of_successes),
+        RUN(places, half_of_the_places_stay_free_of_the_background),
+        RUN(places, one_in_the_background_takes_its_turn_and_more_go_while_nobody_else_waits),
+        RUN(places, the_background_is_not_starved),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

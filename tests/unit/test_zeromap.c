@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Three chunks and a part of one. */
-#define BLOCKS (3 * 65536u + 1000u)
+#define BLOCKS (3 * 4096u + 1000u)
 
 static unsigned char naive[BLOCKS];
 
@@ -44,7 +44,7 @@ static uint64_t
 some_block(uint64_t *seed, uint64_t max)
 {
     uint64_t chance = random_next(seed);
-    uint64_t block = chance % 4 == 0 ? (chance >> 8) % 4 * 65536 : (chance >> 8) % BLOCKS;
+    uint64_t block = chance % 4 == 0 ? (chance >> 8) % 4 * 4096 : (chance >> 8) % BLOCKS;
 
     return block < max ? block : max;
 }
@@ -80,9 +80,9 @@ TEST(zeromap, the_last_chunk_is_a_part_of_one)
     zeromap_set(map, BLOCKS - 1, BLOCK_ZERO);
     assert_int_equal(zeromap_data_count(map), BLOCKS - 1);
     assert_int_equal(zeromap_find(map, 0, BLOCKS, 1u << BLOCK_ZERO), BLOCKS - 1);
-    zeromap_change(map, 3 * 65536, BLOCKS, BLOCK_DATA, BLOCK_ZERO);
-    assert_int_equal(zeromap_data_count(map), 3 * 65536);
-    assert_int_equal(zeromap_find(map, 3 * 65536, BLOCKS, 1u << BLOCK_DATA), BLOCKS);
+    zeromap_change(map, 3 * 4096, BLOCKS, BLOCK_DATA, BLOCK_ZERO);
+    assert_int_equal(zeromap_data_count(map), 3 * 4096);
+    assert_int_equal(zeromap_find(map, 3 * 4096, BLOCKS, 1u << BLOCK_DATA), BLOCKS);
     zeromap_free(map);
 }
 
