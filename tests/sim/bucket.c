@@ -66,7 +66,7 @@ static struct {
     struct bucket_faults faults;
     struct object *objects;
     uint64_t *by_name; /* blocks in the order of their names */
-    uint32_t *rank_of;
+    object_name *names; /* in their order */
     struct request requests;
     struct effect effects;
     uint64_t request_count, tags, failed_at;
@@ -207,7 +207,7 @@ finish(struct request *request, int rc)
                 req->unsettled_ns != 0 ? ", unsettled" : "", req->is_absent ? ", absent" : "");
     in_use(request, -1u);
     request_free(request);
-    if (rc != 0)
+    if (rc != 0 && rc != -ECANCELED)
         bucket.failed_at = world_events();
     else if (req->op == OBJECT_PUT)
         snprintf(req->tag, sizeof req->tag, "%" PRIu64, tag);
@@ -351,7 +351,7 @@ list_step(void *arg)
         request->rank++;
     if (request->rank < layout->block_count)
         block = bucket.by_name[request->rank];
-    if (request->rank == layout->block_count || (!layout->is_hashed && block >= req->list_end)) {
+    if (request->rank == layout->block_count) {
         req->list_ended = true;
         finish(request, 0);
         return;
@@ -364,27 +364,36 @@ list_step(void *arg)
         again(request);
         return;
     }
-    layout_block_name(layout, block, req->list_from);
+    strcpy(req->list_from, bucket.names[request->rank]);
     request->rank++;
     request->listed++;
     req->found(req, block);
     event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON, list_step, request);
 }
 
+/* Whoever asked has no use for it any more. */
+static bool
+is_over(const struct object_req *req)
+{
+    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
+}
+
 static void
 attempt_list(struct request *request)
 {
-    struct object_req *req = request->req;
-    const struct layout *layout = &bucket.config.layout;
-    uint64_t block;
+    uint64_t first = 0, end = bucket.config.layout.block_count;
 
-    request->rank = 0;
-    request->listed = 0;
-    if (req->list_from[0] != '\0') {
-        if (!layout_parse(layout, req->list_from, &block))
-            world_fail("a listing from \"%s\"", req->list_from);
-        request->rank = bucket.rank_of[block] + 1;
+    /* The first name behind list_from. */
+    while (first < end) {
+        uint64_t middle = (first + end) / 2;
+
+        if (strcmp(bucket.names[middle], request->req->list_from) > 0)
+            end = middle;
+        else
+            first = middle + 1;
     }
+    request->rank = (uint32_t)first;
+    request->listed = 0;
 }
 
 static void
@@ -395,6 +404,10 @@ attempt(void *arg)
     struct fate fate = fate_of(request);
 
     check_unchanged(request);
+    if (is_over(req)) {
+        finish(request, -ECANCELED);
+        return;
+    }
     request->rc = fate.rc;
     request->is_unknown = fate.is_lost;
     switch (req->op) {
@@ -497,6 +510,13 @@ objects_delete_max(const struct objects *objects)
     return bucket.config.delete_max;
 }
 
+unsigned
+objects_list_max(const struct objects *objects)
+{
+    (void)objects;
+    return bucket.config.list_max;
+}
+
 uint64_t
 objects_capabilities(const struct objects *objects)
 {
@@ -527,13 +547,13 @@ bucket_new(const struct bucket_config *config)
     bucket.effects.next = bucket.effects.prev = &bucket.effects;
     bucket.objects = world_alloc(count * sizeof *bucket.objects);
     bucket.by_name = world_alloc(count * sizeof *bucket.by_name);
-    bucket.rank_of = world_alloc(count * sizeof *bucket.rank_of);
+    bucket.names = world_alloc(count * sizeof *bucket.names);
     for (uint64_t i = 0; i < count; i++)
         bucket.by_name[i] = i;
     if (config->layout.is_hashed)
         qsort(bucket.by_name, count, sizeof *bucket.by_name, compare_names);
     for (uint64_t i = 0; i < count; i++)
-        bucket.rank_of[bucket.by_name[i]] = (uint32_t)i;
+        layout_block_name(&config->layout, bucket.by_name[i], bucket.names[i]);
 }
 
 void
@@ -549,7 +569,7 @@ bucket_free(void)
     }
     world_release(bucket.objects);
     world_release(bucket.by_name);
-    world_release(bucket.rank_of);
+    world_release(bucket.names);
 }
 
 void

@@ -180,6 +180,12 @@ daemon_survey(void)
     consistency_survey(daemon_.consistency, surveyed, NULL);
 }
 
+void
+daemon_stop_listing(void)
+{
+    consistency_stop_listing(daemon_.consistency);
+}
+
 bool
 daemon_is_surveying(void)
 {

@@ -20,6 +20,7 @@ void daemon_hold(void);
 /* List everything in the background. */
 void daemon_survey(void);
 bool daemon_is_surveying(void);
+void daemon_stop_listing(void);
 uint64_t daemon_settled_at_ns(void);
 /* All is stored, and every request answered. */
 void daemon_close(void);

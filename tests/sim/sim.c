@@ -83,7 +83,6 @@ static struct {
     uint64_t to_issue;
     bool is_waiting; /* for all clients, not only until nothing is left to issue */
     bool is_killed;
-    uint64_t held_until_ns;
     uint64_t well_ns; /* since when the store is; NEVER: it is not */
     uint64_t failed_ns; /* a request failed at the store last */
     uint64_t failed_event;
@@ -498,8 +497,6 @@ pick_mix(void)
     mix->weights[DISK_FLUSH] = (unsigned)ONE_OF(1, 1, 5, 20);
     mix->weights[DISK_SEEK_DATA] = (unsigned)ONE_OF(0, 0, 1, 10);
     mix->weights[DISK_SEEK_HOLE] = (unsigned)ONE_OF(0, 0, 1, 10);
-    if (clock_now_ns() < sim.held_until_ns) /* XXX until c-survey is merged */
-        mix->weights[DISK_SEEK_DATA] = mix->weights[DISK_SEEK_HOLE] = 0;
     mix->place = chance_below(PLACE_COUNT);
     mix->grain = chance_below(GRAIN_COUNT);
     mix->hot_count = chance_scaled(1, sim.layout.block_count);
@@ -527,6 +524,7 @@ pick_cache(void)
     cache->in_flight_max = (unsigned)ONE_OF(1, 2, 4, 16, 128);
     cache->is_sync = chance_one_in(6);
     cache->read_ahead_max = (uint32_t)ONE_OF(0, 1, 4, CACHE_READ_AHEAD_ADAPTIVE);
+    sim.daemon.consistency.listers_max = (unsigned)ONE_OF(1, 2, 16);
     cache->read_ahead_trigger = (uint32_t)chance_below(4);
     sim.daemon.has_cache = !sim.is_whole_only && !chance_one_in(20);
 }
@@ -597,7 +595,6 @@ die(void)
         truth_crash(NULL);
         open_daemon();
         daemon_hold();
-        sim.held_until_ns = clock_now_ns() + sim.bucket.settle_ns;
     } else {
         pass(sim.bucket.settle_ns + sim.bucket.stale_ns);
         truth_crash(stored);
@@ -611,6 +608,8 @@ stop(void)
     uint64_t at;
 
     sim.stops++;
+    if (chance_one_in(2))
+        daemon_stop_listing();
     while (daemon_is_surveying())
         pass(NS_PER_S);
     drain();
@@ -630,7 +629,7 @@ life(uint64_t operations, bool is_last)
     bool is_to_die = !is_last && chance_one_in(2);
     unsigned phases = (unsigned)chance_scaled(1, 6);
 
-    if (chance_one_in(4) && clock_now_ns() >= sim.held_until_ns)
+    if (chance_one_in(4))
         daemon_survey();
     for (unsigned i = 0; i < phases && !sim.is_killed; i++) {
         if (is_to_die && i == phases - 1)
@@ -740,7 +739,7 @@ run(uint64_t seed, bool is_traced)
     bucket_new(&sim.bucket);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         sim.clients[i] = (struct client){ .number = i };
-    sim.failed_ns = sim.failed_event = sim.held_until_ns = 0;
+    sim.failed_ns = sim.failed_event = 0;
     store_well();
     open_daemon();
     for (unsigned i = 0; i < lives; i++)
