@@ -69,7 +69,7 @@ static struct {
     object_name *names; /* in their order */
     struct request requests;
     struct effect effects;
-    uint64_t request_count, tags, failed_at;
+    uint64_t request_count, tags;
     struct objects handle;
 } bucket;
 
@@ -207,9 +207,7 @@ finish(struct request *request, int rc)
                 req->unsettled_ns != 0 ? ", unsettled" : "", req->is_absent ? ", absent" : "");
     in_use(request, -1u);
     request_free(request);
-    if (rc != 0 && rc != -ECANCELED)
-        bucket.failed_at = world_events();
-    else if (req->op == OBJECT_PUT)
+    if (rc == 0 && req->op == OBJECT_PUT)
         snprintf(req->tag, sizeof req->tag, "%" PRIu64, tag);
     req->rc = rc;
     req->done(req);
@@ -467,7 +465,6 @@ objects_submit(struct objects *objects, struct object_req *req)
     req->unsettled_ns = 0;
     req->tag[0] = '\0';
     if (chance_ppm(bucket.faults.memory_ppm)) {
-        bucket.failed_at = world_events();
         req->rc = -ENOMEM;
         req->done(req);
         return;
@@ -618,12 +615,6 @@ const char *
 bucket_data(uint64_t block)
 {
     return bucket.objects[block].now.data;
-}
-
-uint64_t
-bucket_failed_at(void)
-{
-    return bucket.failed_at;
 }
 
 uint64_t

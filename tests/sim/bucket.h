@@ -42,8 +42,6 @@ void bucket_kill(void);
 bool bucket_is_unsettled(void);
 /* NULL: there is no object. */
 const char *bucket_data(uint64_t block);
-/* world_events() when a request failed last; 0: never. */
-uint64_t bucket_failed_at(void);
 uint64_t bucket_requests(void);
 void bucket_tell(void);
 

@@ -8,6 +8,7 @@
 #include "world.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ static struct {
     unsigned char *in_use; /* blocks that have a request below the cache */
     uint64_t in_use_count;
     unsigned writes;
+    uint64_t failed_ns;
     struct watched watched; /* the ring */
 } daemon_;
 
@@ -41,7 +43,7 @@ mark(const struct store_req *req, bool is_begin)
 {
     uint64_t count = req->op == STORE_ZERO ? req->count : 1;
 
-    if (req->op == STORE_FLUSH || req->op == STORE_SEEK)
+    if (!daemon_.config.has_cache || req->op == STORE_FLUSH || req->op == STORE_SEEK)
         return;
     assert(req->block + count <= daemon_.in_use_count);
     for (uint64_t block = req->block; block < req->block + count; block++) {
@@ -72,6 +74,8 @@ watched_done(struct store_req *below)
     int rc = below->rc;
 
     world_no_lock("to complete a request");
+    if (rc != 0 && rc != -ENXIO)
+        daemon_.failed_ns = clock_now_ns();
     req->block = below->block;
     mark(req, false);
     watched_free(watched);
@@ -142,7 +146,7 @@ daemon_open(const struct daemon_config *config)
     if (rc == 0 && config->has_cache)
         rc = cache_new(&config->cache, &daemon_.watch, daemon_.pool, daemon_.stats, &daemon_.top);
     else if (rc == 0)
-        rc = whole_new(daemon_.consistency, layout->block_bytes,
+        rc = whole_new(&daemon_.watch, layout->block_bytes,
                        (uint64_t)config->cache.blocks_max * layout->block_bytes, &daemon_.top);
     assert(rc == 0);
     if (config->has_cache)
@@ -196,6 +200,12 @@ uint64_t
 daemon_settled_at_ns(void)
 {
     return consistency_settled_at_ns(daemon_.consistency);
+}
+
+uint64_t
+daemon_failed_ns(void)
+{
+    return daemon_.failed_ns;
 }
 
 void

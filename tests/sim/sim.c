@@ -25,6 +25,7 @@
 #define CLIENTS_MAX 24u
 #define RUN_SECONDS_MAX 60u /* of real time, after which a run counts as one that does not end */
 #define FLUSHES_MAX 30u
+#define BYTES_MAX (1u << 20) /* of one read or write, as the kernel sends them */
 #define NEVER UINT64_MAX
 /* An answer that came from a failure, and one that waited for it, may be that far apart: a busy machine. */
 #define FAILURE_SLACK_NS (500 * NS_PER_MS)
@@ -84,8 +85,6 @@ static struct {
     bool is_waiting; /* for all clients, not only until nothing is left to issue */
     bool is_killed;
     uint64_t well_ns; /* since when the store is; NEVER: it is not */
-    uint64_t failed_ns; /* a request failed at the store last */
-    uint64_t failed_event;
     uint64_t patience_ns;
     uint64_t operations, kills, stops, flushes, failures; /* for the report */
 } sim;
@@ -134,25 +133,15 @@ tell(void)
     bucket_tell();
 }
 
-static void
-note_failures(void)
-{
-    if (bucket_failed_at() != sim.failed_event) {
-        sim.failed_event = bucket_failed_at();
-        sim.failed_ns = clock_now_ns();
-    }
-}
-
 /* A request may fail only when something failed while it was under way. */
 static void
 check_failure(const struct client *client)
 {
-    note_failures();
     if (client->req.rc == -ENXIO && client->req.op >= DISK_SEEK_DATA)
         return;
     if (client->refusals != world_refusals())
         return;
-    if (sim.failed_ns == 0 || sim.failed_ns + FAILURE_SLACK_NS < client->started_ns)
+    if (daemon_failed_ns() == 0 || daemon_failed_ns() + FAILURE_SLACK_NS < client->started_ns)
         world_fail("client %u: %s failed, rc %d, and nothing else has", client->number, op_words[client->req.op],
                    client->req.rc);
 }
@@ -217,6 +206,13 @@ check_seek(const struct client *client)
                    op_words[req->op]);
 }
 
+/* Is it in the store when it is done? */
+static bool
+is_stored(enum disk_op op)
+{
+    return !sim.daemon.has_cache || (op == DISK_WRITE && sim.daemon.cache.is_sync);
+}
+
 static void
 client_done(struct disk_req *req)
 {
@@ -237,7 +233,7 @@ client_done(struct disk_req *req)
         break;
     case DISK_WRITE:
     case DISK_ZERO:
-        truth_write_end(client->write, client->first, client->end, client->start, req->rc);
+        truth_write_end(client->write, client->first, client->end, client->start, req->rc, is_stored(req->op));
         break;
     case DISK_FLUSH:
         sim.flushes++;
@@ -334,6 +330,10 @@ client_start(void *arg)
     client->start = truth_step();
     sim.busy++;
     oldest_read();
+    if (req->bytes > BYTES_MAX && req->op <= DISK_WRITE) {
+        client->end = truth_cell_at(req->offset + BYTES_MAX);
+        req->bytes = truth_offset(client->end) - req->offset;
+    }
     is_zero = req->op == DISK_ZERO || chance_below(100) < sim.mix.zeros_percent;
     if (req->op == DISK_WRITE || req->op == DISK_ZERO)
         client->write = truth_write_begin(client->first, client->end, is_zero, client->start);
@@ -502,11 +502,13 @@ pick_mix(void)
     mix->hot_count = chance_scaled(1, sim.layout.block_count);
     mix->hot_block = chance_below(sim.layout.block_count);
     mix->pause_max_ns = ONE_OF(0, 0, 100 * NS_PER_US, 10 * NS_PER_MS, NS_PER_S, 20 * NS_PER_S);
+    mix->zeros_percent = (unsigned)ONE_OF(0, 0, 5, 30);
+    mix->clients = (unsigned)chance_scaled(1, CLIENTS_MAX);
     mix->bytes_max = ONE_OF(SECTOR / 2, SECTOR, sim.layout.block_bytes, 3 * sim.layout.block_bytes);
     if (chance_one_in(20))
         mix->bytes_max = disk;
-    mix->zeros_percent = (unsigned)ONE_OF(0, 0, 5, 30);
-    mix->clients = (unsigned)chance_scaled(1, CLIENTS_MAX);
+    if (mix->clients > 4 && mix->bytes_max > 1000 * sim.layout.block_bytes)
+        mix->bytes_max = 1000 * sim.layout.block_bytes;
 }
 
 static void
@@ -565,7 +567,8 @@ check_write_back(void)
 {
     if (!sim.daemon.has_cache)
         return;
-    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns + 200 * NS_PER_S);
+    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns + 200 * NS_PER_S
+         + sim.layout.block_count * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns));
     truth_check_stored(stored, "what is stored, after a long time,");
 }
 
@@ -739,7 +742,6 @@ run(uint64_t seed, bool is_traced)
     bucket_new(&sim.bucket);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         sim.clients[i] = (struct client){ .number = i };
-    sim.failed_ns = sim.failed_event = 0;
     store_well();
     open_daemon();
     for (unsigned i = 0; i < lives; i++)
@@ -754,6 +756,20 @@ static void
 on_signal(int number)
 {
     world_fail("signal %d%s", number, number == SIGALRM ? ": the run does not end" : "");
+}
+
+/* On a stack of their own: the one in use may be full. */
+static void
+catch_signals(void)
+{
+    static char stack[64 << 10];
+    const stack_t other = { .ss_sp = stack, .ss_size = sizeof stack };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
+
+    sigaltstack(&other, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
+    sigaction(SIGSEGV, &action, NULL);
 }
 
 static double
@@ -816,9 +832,7 @@ main(int argc, char **argv)
     if (optind != argc)
         usage();
     world_on_failure(tell);
-    signal(SIGALRM, on_signal);
-    signal(SIGABRT, on_signal);
-    signal(SIGSEGV, on_signal);
+    catch_signals();
     do {
         alarm(RUN_SECONDS_MAX);
         run(seed, is_traced);

@@ -14,7 +14,7 @@
 
 struct version {
     uint32_t write;
-    bool is_zero, is_maybe;
+    bool is_zero, is_maybe, is_durable;
     uint64_t start, end; /* end is NEVER while it is under way */
     uint64_t dead;       /* reads that begin later may not find it */
 };
@@ -138,7 +138,7 @@ is_superseded(const struct cell *cell, const struct version *version)
     for (uint32_t i = 0; i < cell->count; i++) {
         const struct version *other = &cell->versions[i];
 
-        if (!other->is_maybe && other->end < truth.durable && version->end < other->start)
+        if (!other->is_maybe && (other->is_durable || other->end < truth.durable) && version->end < other->start)
             return true;
     }
     return false;
@@ -195,7 +195,8 @@ truth_write_begin(uint64_t first, uint64_t end, bool is_zero, uint64_t start)
 }
 
 void
-truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, int rc)
+truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, int rc,
+                bool is_durable)
 {
     uint64_t step = truth_step();
 
@@ -208,6 +209,7 @@ truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, in
             if (version->write == write) {
                 version->end = step;
                 version->is_maybe = rc != 0;
+                version->is_durable = is_durable;
             } else if (rc == 0 && version->end < start) {
                 version_kill(version, step);
             }

@@ -10,7 +10,7 @@
  *   - unless an earlier read, over before this one began, found another version that must be newer.
  *
  * And these may be found after the daemon died: as above, but a version is gone for good only when one that began
- * after it was done had been made durable by a flush, that is, was done before a successful flush began.
+ * after it was done had been made durable: was done before a successful flush began, or its write was durable when it was done.
  *
  * A write that failed, or whose daemon died, may have happened or not (`is_maybe`): it makes no other version go.
  *
@@ -40,7 +40,8 @@ void truth_oldest_read(uint64_t step);
 uint32_t truth_write_begin(uint64_t first, uint64_t end, bool is_zero, uint64_t start);
 /* The content of that version, from the beginning of cell `first` on. */
 void truth_fill(uint32_t write, uint64_t first, uint64_t end, char *data);
-void truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, int rc);
+void truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, int rc,
+                     bool is_durable);
 
 /* Fails the run if `data` (NULL: zeros) is not what a read that began at `start` and ends now may find. */
 void truth_read(uint64_t first, uint64_t end, const char *data, uint64_t start, const char *who);
