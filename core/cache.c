@@ -68,7 +68,7 @@ fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t
             || store_is_zero(cache->next, block))
             continue;
         if (cache->ahead_count >= cache->config.in_flight_max || cache->unread_count >= unread_max
-            || cache->starving.first != NULL)
+            || cache->starving.last != NULL)
             break;
         frame = frame_get(cache, false);
         if (frame == FRAME_NONE)
@@ -94,7 +94,7 @@ copy_out(struct cache *cache, struct entry *entry, struct store_req *req, struct
     memcpy(req->data, frames_data(cache->frames, entry->frame) + req->offset, req->bytes);
     pthread_mutex_lock(&cache->lock);
     if (reader_end(cache, entry)
-        && (entry->waiting.first != NULL || entry->is_wanted || cache->zeros != NULL))
+        && (entry->waiting.last != NULL || entry->is_wanted || cache->zeros != NULL))
         entry_settle(cache, entry, &todo);
     leave(cache, &todo);
     request_end(req, waiter, 0);
@@ -357,7 +357,7 @@ idle_run(struct task *task)
         struct entry *entry = &cache->entries[slot];
 
         if (entry->is_used && entry->is_evictable && entry->readers == 0
-            && now - entry->due_ns >= cache->config.idle_ns)
+            && now - entry->at_ns >= cache->config.idle_ns)
             entry_drop(cache, entry);
     }
     idle_later(cache);
@@ -395,19 +395,17 @@ static uint64_t
 dirty_age_ns(void *arg)
 {
     struct cache *cache = arg;
-    uint64_t now = clock_now_ns(), oldest = now;
+    uint64_t now = clock_now_ns(), oldest_s = now / NS_PER_S;
 
     pthread_mutex_lock(&cache->lock);
-    for (enum list list = LIST_FULL; list < LIST_COUNT; list++) {
-        if (cache->dirty[list].first != SLOT_NONE) {
-            uint64_t at = cache->entries[cache->dirty[list].first].dirty_ns;
+    for (uint32_t slot = 0; slot < cache->slot_count && cache->dirty_count > 0; slot++) {
+        const struct entry *entry = &cache->entries[slot];
 
-            if (at < oldest)
-                oldest = at;
-        }
+        if (entry->is_used && entry->is_dirty && entry->dirty_s < oldest_s)
+            oldest_s = entry->dirty_s;
     }
     pthread_mutex_unlock(&cache->lock);
-    return now - oldest;
+    return now - oldest_s * NS_PER_S;
 }
 
 static uint64_t
@@ -507,9 +505,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->entries = calloc(cache->slot_count, sizeof *cache->entries);
     cache->maps = calloc((size_t)cache->slot_count * 2 * cache->map_words, sizeof *cache->maps);
     cache->buckets = malloc(sizeof *cache->buckets * buckets);
-    cache->free_slots = malloc(sizeof *cache->free_slots * cache->slot_count);
     if (cache->entries == NULL || cache->maps == NULL || cache->buckets == NULL
-        || cache->free_slots == NULL
         || frames_new(cache->slot_count, config->block_bytes, &cache->frames) != 0
         || evict_new(cache->slot_count, config->protected_count, &cache->evict) != 0) {
         cache_free(&cache->store);
@@ -517,9 +513,10 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     }
     for (uint32_t i = 0; i < buckets; i++)
         cache->buckets[i] = SLOT_NONE;
-    while (cache->free_count < cache->slot_count) {
-        cache->free_slots[cache->free_count] = cache->slot_count - 1 - cache->free_count;
-        cache->free_count++;
+    cache->free_slot = SLOT_NONE;
+    for (uint32_t slot = cache->slot_count; slot-- > 0; cache->free_count++) {
+        cache->entries[slot].hash_next = cache->free_slot;
+        cache->free_slot = slot;
     }
     for (enum list list = 0; list < LIST_COUNT; list++)
         cache->dirty[list].first = cache->dirty[list].last = SLOT_NONE;
@@ -557,7 +554,6 @@ cache_free(struct store *store)
     pthread_mutex_unlock(&cache->lock);
     evict_free(cache->evict);
     frames_free(cache->frames);
-    free(cache->free_slots);
     free(cache->buckets);
     free(cache->maps);
     free(cache->entries);

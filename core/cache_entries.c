@@ -13,37 +13,52 @@
 /* ---- queues */
 
 void
+queue_push_first(struct queue *queue, struct waiter *waiter)
+{
+    if (queue->last == NULL) {
+        queue->last = waiter->next = waiter;
+    } else {
+        waiter->next = queue->last->next;
+        queue->last->next = waiter;
+    }
+}
+
+void
 queue_push(struct queue *queue, struct waiter *waiter)
 {
-    waiter->next = NULL;
-    if (queue->first == NULL)
-        queue->first = waiter;
-    else
-        queue->last->next = waiter;
+    queue_push_first(queue, waiter);
     queue->last = waiter;
 }
 
 struct waiter *
 queue_pop(struct queue *queue)
 {
-    struct waiter *waiter = queue->first;
+    struct waiter *first;
 
-    if (waiter != NULL)
-        queue->first = waiter->next;
-    return waiter;
+    if (queue->last == NULL)
+        return NULL;
+    first = queue->last->next;
+    if (first == queue->last)
+        queue->last = NULL;
+    else
+        queue->last->next = first->next;
+    return first;
 }
 
 void
 queue_move(struct queue *from, struct queue *to)
 {
-    if (from->first == NULL)
+    struct waiter *first;
+
+    if (from->last == NULL)
         return;
-    if (to->first == NULL)
-        to->first = from->first;
-    else
-        to->last->next = from->first;
+    if (to->last != NULL) {
+        first = to->last->next;
+        to->last->next = from->last->next;
+        from->last->next = first;
+    }
     to->last = from->last;
-    from->first = NULL;
+    from->last = NULL;
 }
 
 void
@@ -71,7 +86,7 @@ leave(struct cache *cache, struct todo *todo)
     bool must_drive = todo->drive && !cache->drive_is_queued;
 
     /* The oldest one that waits for a frame tries again; when it gives back the lock, the next one does. */
-    if (cache->starving.first != NULL
+    if (cache->starving.last != NULL
         && (frames_left(cache->frames) > cache->reserve || cache->idle_count > 0))
         queue_push(&todo->again, queue_pop(&cache->starving));
     cache->drive_is_queued = cache->drive_is_queued || must_drive;
@@ -239,11 +254,13 @@ struct entry *
 entry_new(struct cache *cache, uint64_t block)
 {
     /* Each entry has a frame at least, and there are as many slots. */
-    uint32_t slot = cache->free_slots[--cache->free_count];
+    uint32_t slot = cache->free_slot;
     struct entry *entry = &cache->entries[slot];
     uint32_t *bucket = bucket_of(cache, block);
 
-    *entry = (struct entry){ .block = block,
+    cache->free_slot = entry->hash_next;
+    cache->free_count--;
+    *entry = (struct entry){ .block = (uint32_t)block,
                              .frame = FRAME_NONE,
                              .fetched = FRAME_NONE,
                              .hash_next = *bucket,
@@ -261,8 +278,8 @@ entry_forget(struct cache *cache, struct entry *entry)
     uint32_t slot = slot_of(cache, entry);
     uint32_t *link = bucket_of(cache, entry->block);
 
-    assert(!entry->is_dirty && entry->flight == NULL && entry->readers == 0 && !entry->is_changing
-           && !entry->is_fetching && entry->waiting.first == NULL);
+    assert(!entry->is_dirty && !entry->is_flying && entry->readers == 0 && !entry->is_changing
+           && !entry->is_fetching && entry->waiting.last == NULL);
     while (*link != slot)
         link = &cache->entries[*link].hash_next;
     *link = entry->hash_next;
@@ -275,7 +292,9 @@ entry_forget(struct cache *cache, struct entry *entry)
         readahead_wasted(&cache->readahead, entry->block);
     }
     entry->is_used = false;
-    cache->free_slots[cache->free_count++] = slot;
+    entry->hash_next = cache->free_slot;
+    cache->free_slot = slot;
+    cache->free_count++;
 }
 
 void
@@ -289,7 +308,7 @@ bool
 is_busy(const struct entry *entry)
 {
     return entry->readers > 0 || entry->is_changing || entry->is_fetching || entry->has_arrived
-           || entry->flight != NULL;
+           || entry->is_flying;
 }
 
 /* ---- frames */
@@ -349,7 +368,7 @@ void
 entry_update_evictable(struct cache *cache, struct entry *entry)
 {
     bool is_evictable = !entry->is_dirty && !entry->is_fetching && !entry->has_arrived
-                        && !entry->is_changing && entry->flight == NULL;
+                        && !entry->is_changing && !entry->is_flying;
 
     assert(!is_evictable || is_complete(cache, entry));
     if (is_evictable == entry->is_evictable)
@@ -364,7 +383,7 @@ entry_update_evictable(struct cache *cache, struct entry *entry)
     else if (entry->readers == 0)
         cache->idle_count--;
     if (is_evictable && cache->config.idle_ns > 0)
-        entry->due_ns = clock_now_ns();
+        entry->at_ns = clock_now_ns();
 }
 
 void
@@ -380,10 +399,7 @@ starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct
         waiter->has_starved = true;
         queue_push(&cache->starving, waiter);
     } else {
-        waiter->next = cache->starving.first;
-        if (cache->starving.first == NULL)
-            cache->starving.last = waiter;
-        cache->starving.first = waiter;
+        queue_push_first(&cache->starving, waiter);
     }
     leave(cache, todo);
 }

@@ -131,7 +131,7 @@ note_used(struct cache *cache, struct entry *entry)
 {
     evict_touch(cache->evict, slot_of(cache, entry));
     if (cache->config.idle_ns > 0 && !entry->is_dirty)
-        entry->due_ns = clock_now_ns();
+        entry->at_ns = clock_now_ns();
     if (!entry->is_ahead)
         return;
     entry->is_ahead = false;
@@ -143,7 +143,6 @@ void
 entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
 {
     struct zero *zero;
-    struct waiter *waiter;
 
     if (entry->is_changing)
         return;
@@ -161,7 +160,8 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     }
     if (entry->readers == 0)
         entry->is_wanted = false;
-    while ((waiter = entry->waiting.first) != NULL && !entry->is_wanted) {
+    while (entry->waiting.last != NULL && !entry->is_wanted) {
+        struct waiter *waiter = entry->waiting.last->next;
         const struct store_req *req = waiter->req;
 
         if (req->op != STORE_READ || !covers(cache, entry, req->offset, req->bytes))
@@ -185,7 +185,7 @@ fail_waiting(struct entry *entry, int rc, struct todo *todo)
     struct queue all = entry->waiting;
     struct waiter *waiter;
 
-    entry->waiting.first = NULL;
+    entry->waiting.last = NULL;
     while ((waiter = queue_pop(&all)) != NULL) {
         waiter->rc = rc;
         queue_push(waiter->needs_data ? &todo->ended : &todo->again, waiter);

@@ -27,7 +27,8 @@ enum list {
     LIST_NONE,
     LIST_FULL,   /* every sector is dirty: nothing to wait for */
     LIST_SOME,   /* oldest first */
-    LIST_FAILED, /* not before due_ns */
+    LIST_HOT,    /* likewise; with more patience */
+    LIST_FAILED, /* likewise */
     LIST_COUNT,
 };
 
@@ -43,23 +44,23 @@ struct waiter {
     int rc;
 };
 
+/* First in, first out: a ring. */
 struct queue {
-    struct waiter *first, *last;
+    struct waiter *last;
 };
 
 struct entry {
-    uint64_t block;
-    uint64_t since;    /* dirty */
-    uint64_t dirty_ns; /* when it became dirty */
+    uint64_t since; /* dirty */
     uint64_t
-        due_ns; /* dirty: when it should be stored; clean: when it was last used, if idle_ns is set */
+        at_ns; /* dirty: since when, or when storing it failed; clean: stored, or used if idle_ns is set */
     struct queue waiting;
-    struct trip *flight;
-    uint32_t hash_next;
-    uint32_t next, prev; /* in its dirty list */
-    uint32_t frame, fetched;
+    uint32_t block;
+    uint32_t hash_next;                /* or the next free slot */
+    uint32_t next, prev;               /* in its dirty list */
+    uint32_t frame, fetched;           /* FRAME_NONE: none */
     uint32_t valid_count, dirty_count; /* sectors */
-    uint32_t readers;
+    uint32_t dirty_s;                  /* when it became dirty, in seconds of the clock */
+    uint16_t readers;
     uint8_t list;
     bool is_used : 1; /* the slot */
     bool is_changing : 1;
@@ -67,6 +68,8 @@ struct entry {
     bool is_fetching : 1;
     bool has_arrived : 1; /* `fetched` holds the block */
     bool is_dirty : 1;
+    bool is_flying : 1;
+    bool is_hot : 1;        /* dirty again soon after it was stored */
     bool is_parked : 1;     /* dirty under a zero that is not stored yet */
     bool is_completing : 1; /* fetched to be stored */
     bool is_due : 1;        /* dirty and fetched to be stored: goes first */
@@ -74,8 +77,8 @@ struct entry {
     bool is_evictable : 1;  /* evict may choose it */
 };
 
-_Static_assert(sizeof(struct entry) <= 104,
-               "with evict's and frames' share at most 128 bytes a block");
+_Static_assert(sizeof(struct entry) <= 72,
+               "with what evict, frames and the hash table need at most 128 bytes a block");
 
 /* One request to the next layer. */
 struct trip {
@@ -124,7 +127,7 @@ struct cache {
     struct entry *entries;
     uint64_t *maps; /* for each slot: valid, then dirty */
     uint32_t *buckets;
-    uint32_t *free_slots, free_count;
+    uint32_t free_slot, free_count; /* the first of them */
     struct frames *frames;
     struct evict *evict;
     struct readahead readahead;
@@ -172,6 +175,7 @@ struct todo {
 
 void queue_push(struct queue *queue, struct waiter *waiter);
 struct waiter *queue_pop(struct queue *queue);
+void queue_push_first(struct queue *queue, struct waiter *waiter);
 void queue_move(struct queue *from, struct queue *to);
 
 /* Give back the lock and do what has come up. */

@@ -68,9 +68,10 @@ entry_list(struct cache *cache, struct entry *entry)
 {
     enum list list = LIST_NONE;
 
-    if (entry->is_dirty && entry->flight == NULL && !entry->is_completing && !entry->is_parked)
+    if (entry->is_dirty && !entry->is_flying && !entry->is_completing && !entry->is_parked)
         list = entry->list == LIST_FAILED             ? LIST_FAILED
                : entry->dirty_count == cache->sectors ? LIST_FULL
+               : entry->is_hot                        ? LIST_HOT
                                                       : LIST_SOME;
     if (list == LIST_NONE)
         list_remove(cache, entry);
@@ -83,11 +84,15 @@ entry_list(struct cache *cache, struct entry *entry)
 void
 entry_dirty(struct cache *cache, struct entry *entry)
 {
+    uint64_t now = clock_now_ns();
+
     assert(!entry->is_dirty);
     entry->is_dirty = true;
     entry->since = ++cache->sequence;
-    entry->dirty_ns = clock_now_ns();
-    entry->due_ns = entry->dirty_ns + cache->config.write_delay_ns;
+    /* Who writes again soon will do so once more: wait longer, and store it less often. */
+    entry->is_hot = entry->at_ns != 0 && now - entry->at_ns < 2 * cache->config.write_delay_max_ns;
+    entry->at_ns = now;
+    entry->dirty_s = (uint32_t)(now / NS_PER_S);
     cache->dirty_count++;
     cache->unsaved++;
 }
@@ -165,8 +170,26 @@ unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
 static bool
 is_under_pressure(const struct cache *cache)
 {
-    return cache->starving.first != NULL || cache->stopped.first != NULL
+    return cache->starving.last != NULL || cache->stopped.last != NULL
            || cache->dirty_count + cache->flight_count >= SLOW_FROM(cache->dirty_max);
+}
+
+/* When an entry should be stored that is in a list. */
+static uint64_t
+due_ns(const struct cache *cache, const struct entry *entry)
+{
+    if (entry->is_due)
+        return 0;
+    switch ((enum list)entry->list) {
+    case LIST_SOME:
+        return entry->at_ns + cache->config.write_delay_ns;
+    case LIST_HOT:
+        return entry->at_ns + cache->config.write_delay_max_ns;
+    case LIST_FAILED:
+        return entry->at_ns + FAILED_PAUSE_NS;
+    default:
+        return 0;
+    }
 }
 
 bool
@@ -175,7 +198,7 @@ is_due_now(const struct cache *cache, const struct entry *entry)
     return entry->list != LIST_NONE
            && (entry->list == LIST_FULL || entry->is_due || cache->flushes != NULL
                || is_under_pressure(cache) || !cache->timer_is_set
-               || cache->timer.at_ns > entry->due_ns);
+               || cache->timer.at_ns > due_ns(cache, entry));
 }
 
 void
@@ -183,7 +206,7 @@ let_in(struct cache *cache, struct todo *todo)
 {
     uint32_t used = cache->dirty_count + cache->flight_count;
 
-    for (; used < cache->dirty_max && cache->stopped.first != NULL; used++)
+    for (; used < cache->dirty_max && cache->stopped.last != NULL; used++)
         queue_push(&todo->again, queue_pop(&cache->stopped));
 }
 
@@ -196,7 +219,7 @@ store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, s
         entry_dirty(cache, entry);
         entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
     }
-    entry->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
+    entry->at_ns = clock_now_ns();
     list_add(cache, entry, LIST_FAILED);
     todo->drive = true;
 }
@@ -284,12 +307,14 @@ flight_done(struct store_req *below)
     struct todo todo = { .drive = true };
 
     pthread_mutex_lock(&cache->lock);
-    assert(entry->flight == trip);
-    entry->flight = NULL;
+    assert(entry->is_flying);
+    entry->is_flying = false;
     cache->flight_count--;
     frames_drop(cache->frames, trip->frame);
     if (below->rc == 0) {
         counter_add(cache->stored, 1);
+        if (!entry->is_dirty)
+            entry->at_ns = clock_now_ns();
         note_drained(cache);
         unsaved_end(cache, trip->since, 0, &todo);
     } else {
@@ -307,7 +332,7 @@ flight_start(struct cache *cache, struct entry *entry, struct trip *trip, struct
     trip->since = entry->since;
     frames_share(cache->frames, entry->frame);
     entry_not_dirty(cache, entry);
-    entry->flight = trip;
+    entry->is_flying = true;
     cache->flight_count++;
     send_later(todo, trip);
 }
@@ -338,9 +363,9 @@ store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
     return true;
 }
 
-/* Store one entry of the list that is due.  *due_ns becomes when the next one will be. */
+/* Store one entry of the list that is due.  *next_ns becomes when the next one will be. */
 static bool
-store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, uint64_t *due_ns,
+store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, uint64_t *next_ns,
            struct todo *todo)
 {
     uint32_t slot = cache->dirty[list].first;
@@ -348,9 +373,9 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
         struct entry *entry = &cache->entries[slot];
 
-        if (!is_urgent && !entry->is_due && entry->due_ns > now) {
-            if (entry->due_ns < *due_ns)
-                *due_ns = entry->due_ns;
+        if (!is_urgent && due_ns(cache, entry) > now) {
+            if (due_ns(cache, entry) < *next_ns)
+                *next_ns = due_ns(cache, entry);
             return false;
         }
         slot = entry->next;
@@ -362,7 +387,7 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
 
 /* Send one thing that is due. */
 static bool
-store_next(struct cache *cache, uint64_t *due_ns, struct todo *todo)
+store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
 {
     bool is_flushing = cache->flushes != NULL;
     bool is_pressed = is_under_pressure(cache);
@@ -375,22 +400,23 @@ store_next(struct cache *cache, uint64_t *due_ns, struct todo *todo)
     if (cache->flight_count + cache->completing_count >= limit)
         return false;
     /* Who flushes waits for incomplete blocks longest: two round trips. */
-    if (is_flushing && store_from(cache, LIST_SOME, true, now, due_ns, todo))
+    if (is_flushing && store_from(cache, LIST_SOME, true, now, next_ns, todo))
         return true;
-    return store_from(cache, LIST_FULL, true, now, due_ns, todo)
-           || store_from(cache, LIST_SOME, is_pressed, now, due_ns, todo)
-           || store_from(cache, LIST_FAILED, is_flushing, now, due_ns, todo);
+    return store_from(cache, LIST_FULL, true, now, next_ns, todo)
+           || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
+           || store_from(cache, LIST_HOT, is_flushing || is_pressed, now, next_ns, todo)
+           || store_from(cache, LIST_FAILED, is_flushing, now, next_ns, todo);
 }
 
 static void
-timer_at(struct cache *cache, uint64_t due_ns)
+timer_at(struct cache *cache, uint64_t at_ns)
 {
-    if (cache->timer_is_set && cache->timer.at_ns <= due_ns)
+    if (cache->timer_is_set && cache->timer.at_ns <= at_ns)
         return;
     if (cache->timer_is_set && !pool_timer_cancel(cache->pool, &cache->timer))
         return; /* it is about to run */
     cache->timer.heap_slot = 0;
-    cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, due_ns) == 0;
+    cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, at_ns) == 0;
 }
 
 /* Give back the lock and store what is due.  Only one at a time, so that what completes inside store_submit does not call
@@ -406,14 +432,14 @@ drive(struct cache *cache)
     cache->is_driving = true;
     do {
         struct todo todo = { 0 };
-        uint64_t due_ns = UINT64_MAX;
+        uint64_t next_ns = UINT64_MAX;
 
         cache->drive_again = false;
-        retry_zeros(cache, &due_ns, &todo);
-        while (store_next(cache, &due_ns, &todo))
+        retry_zeros(cache, &next_ns, &todo);
+        while (store_next(cache, &next_ns, &todo))
             ;
-        if (due_ns != UINT64_MAX)
-            timer_at(cache, due_ns);
+        if (next_ns != UINT64_MAX)
+            timer_at(cache, next_ns);
         leave(cache, &todo);
         pthread_mutex_lock(&cache->lock);
     } while (cache->drive_again);

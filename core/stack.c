@@ -21,6 +21,8 @@
 #define IN_FLIGHT_BYTES (256ull << 20)
 #define CACHE_BYTES_MIN (64ull << 20)
 #define CACHE_BYTES_MAX (1ull << 30)
+/* So much longer than usual a block waits that is written to again and again. */
+#define PATIENCE 8
 #define STALE_READ_ONLY_NS (5 * NS_PER_S)
 #define STALL_READ_NS (120 * NS_PER_S)
 #define STALL_WRITE_NS (600 * NS_PER_S)
@@ -287,6 +289,9 @@ build_cache(struct stack *stack, unsigned in_flight)
                          &stack->blocks);
     if (settings->block_cache_sync)
         config.write_delay_ns = 0;
+    config.write_delay_max_ns = config.write_delay_ns;
+    if (!options_given(stack->options, "block-cache-write-delay"))
+        config.write_delay_max_ns *= PATIENCE;
     /* Somebody else may write: what is cached grows old. */
     if (settings->read_only && config.idle_ns == 0)
         config.idle_ns = STALE_READ_ONLY_NS;

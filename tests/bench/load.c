@@ -44,9 +44,16 @@ cpu_ns(void)
 }
 
 void
-name_of(unsigned object, char out[32])
+body_fill(unsigned char *body, size_t bytes)
 {
-    snprintf(out, 32, "block-%08x", object);
+    for (size_t i = 0; i < bytes; i++)
+        body[i] = (unsigned char)(i * 31 + i / 251);
+}
+
+void
+name_of(const struct load *load, unsigned object, char out[NAME_MAX_BYTES])
+{
+    snprintf(out, NAME_MAX_BYTES, "%s%08x", load->prefix, object);
 }
 
 const char *
@@ -82,18 +89,36 @@ load_init(struct load *load, int argc, char **argv)
 
     *load = (struct load){ 0 };
     load->is_put = strcmp(op, "put") == 0;
-    if (!load->is_put && strcmp(op, "get") != 0)
+    load->is_fill = strcmp(op, "fill") == 0;
+    if (!load->is_put && !load->is_fill && strcmp(op, "get") != 0)
         fail("op=%s", op);
+    load->prefix = word_of(argc, argv, "prefix", "block-");
+    load->is_random = strcmp(word_of(argc, argv, "order", "seq"), "random") == 0;
     load->bytes = number_of(argc, argv, "bytes", NULL);
     load->in_flight = (unsigned)number_of(argc, argv, "in_flight", NULL);
     load->objects = (unsigned)number_of(argc, argv, "objects", "256");
     load->seconds = strtod(word_of(argc, argv, "seconds", "1"), NULL);
+    if (strcmp(word_of(argc, argv, "fill", "yes"), "no") == 0)
+        load->filled = load->objects;
     load->body = malloc(load->bytes);
     load->latency_us = malloc(SAMPLES_MAX * sizeof *load->latency_us);
     if (load->body == NULL || load->latency_us == NULL)
         fail("out of memory");
-    for (size_t i = 0; i < load->bytes; i++)
-        load->body[i] = (unsigned char)(i * 31 + i / 251);
+    body_fill(load->body, load->bytes);
+}
+
+static unsigned
+object_next(struct load *load)
+{
+    uint64_t number = load->next++;
+
+    /* The finalizer of SplitMix64: any mixing will do. */
+    if (load->is_random) {
+        number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u + 0x9e3779b97f4a7c15u;
+        number = (number ^ (number >> 27)) * 0x94d049bb133111ebu;
+        number ^= number >> 31;
+    }
+    return (unsigned)(number % load->objects);
 }
 
 bool
@@ -104,9 +129,9 @@ load_begin(struct load *load, struct turn *turn)
         *turn = (struct turn){ true, load->filled++, 0 };
         return true;
     }
-    if (load->filling > 0 || load->end_ns != 0)
+    if (load->filling > 0 || load->is_fill || load->end_ns != 0)
         return false;
-    *turn = (struct turn){ load->is_put, (unsigned)(load->next++ % load->objects), clock_ns() };
+    *turn = (struct turn){ load->is_put, object_next(load), clock_ns() };
     if (load->warm_ns == 0)
         load->warm_ns = turn->begun_ns + WARM_NS;
     return true;
@@ -154,6 +179,10 @@ load_print(struct load *load)
     double seconds = (double)(load->end_ns - load->begin_ns) / NS_PER_S;
     size_t samples = load->done < SAMPLES_MAX ? load->done : SAMPLES_MAX;
 
+    if (load->is_fill) {
+        printf("{\"objects\": %u}\n", load->filled);
+        return;
+    }
     if (load->end_ns == 0)
         fail("the run ended early");
     qsort(load->latency_us, samples, sizeof *load->latency_us, compare);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What both contenders share: the load as words NAME=VALUE, whose turn it is, and the figures.
+/* What the contenders share: the load as words NAME=VALUE, whose turn it is, and the figures.
  *
  * A run writes each object once, which opens the connections, then goes on for WARM_NS before it
  * counts.  One thread. */
@@ -10,8 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NAME_MAX_BYTES 128
+
 struct load {
     bool is_put;
+    bool is_fill; /* each object is written once, and nothing is counted */
+    bool is_random;
+    const char *prefix; /* of the objects' names, which are a number behind it, as s3backer's */
     size_t bytes;       /* of an object */
     unsigned in_flight; /* requests, so connections too */
     unsigned objects;
@@ -36,7 +41,8 @@ struct turn {
 
 /* The value of a word NAME=VALUE, or `otherwise`. */
 const char *word_of(int argc, char **argv, const char *name, const char *otherwise);
-/* op=get|put bytes= in_flight= objects= seconds=  Exits with a sentence if they make no sense. */
+/* op=get|put|fill bytes= in_flight= objects= seconds= prefix= order=seq|random fill=yes|no (no: the objects are there)
+ * Exits with a sentence if they make no sense. */
 void load_init(struct load *load, int argc, char **argv);
 /* False: nothing to begin now; if nothing is under way either, the run is over. */
 bool load_begin(struct load *load, struct turn *turn);
@@ -45,7 +51,9 @@ void load_end(struct load *load, const struct turn *turn);
 void load_print(struct load *load);
 
 uint64_t clock_ns(void);
-void name_of(unsigned object, char out[32]);
+/* What each object holds. */
+void body_fill(unsigned char *body, size_t bytes);
+void name_of(const struct load *load, unsigned object, char out[NAME_MAX_BYTES]);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contender: the same requests by libcurl's multi interface and nothing else, on one thread.
  *
- *   s3_bare op=get|put bytes= in_flight= [objects=] [seconds=] [loop=epoll|poll]
+ *   s3_bare op=get|put|fill bytes= in_flight= [objects=] [seconds=] [loop=epoll|poll]
+ *           [prefix=block-] [order=seq|random] [fill=yes|no]
  *           base-url= bucket= access-id= access-key= [region=] [sign-payload=yes|no]
  *
  * Written as somebody who knows libcurl would: one easy handle for each request in flight, used again and again,
@@ -123,9 +124,9 @@ slot_send(struct client *client, struct slot *slot)
 {
     const struct load *load = &client->load;
     CURL *easy = slot->easy;
-    char name[32], path[256], url[512];
+    char name[NAME_MAX_BYTES], path[256], url[512];
 
-    name_of(slot->turn.object, name);
+    name_of(load, slot->turn.object, name);
     snprintf(path, sizeof path, "/%s/%s", client->bucket, name);
     snprintf(url, sizeof url, "http://%s%s", client->host, path);
     slot_sign(client, slot, path);

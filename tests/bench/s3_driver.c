@@ -26,7 +26,7 @@ struct slot {
     struct slot *next;
     struct turn turn;
     enum bd_status status;
-    char name[32];
+    char name[NAME_MAX_BYTES];
     char why[512];
 };
 
@@ -268,7 +268,7 @@ slot_submit(struct slot *slot, const struct load *load, const struct bd_backend 
     struct bd_io *io = &slot->io;
 
     memset(io->scratch, 0, backend->scratch_bytes);
-    name_of(slot->turn.object, slot->name);
+    name_of(load, slot->turn.object, slot->name);
     io->op = slot->turn.is_put ? BD_PUT : BD_GET;
     io->deadline_ns = clock_ns() + DEADLINE_NS;
     io->body = slot->turn.is_put ? load->body : NULL;
