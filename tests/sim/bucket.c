@@ -40,13 +40,13 @@ struct request {
     struct object_req *req;
     uint64_t number;
     uint64_t started_ns, pause_ns;
-    char *data;      /* PUT: as it was when it came */
+    char *data;       /* PUT: as it was when it came */
     uint64_t *blocks; /* DELETE: not done yet */
     unsigned count, left;
-    int rc;           /* of the attempt under way: -EAGAIN: again */
+    int rc; /* of the attempt under way: -EAGAIN: again */
     bool is_unknown;
-    uint64_t tag;     /* PUT: of the last attempt */
-    uint32_t rank;    /* LIST: of the next name */
+    uint64_t tag;  /* PUT: of the last attempt */
+    uint32_t rank; /* LIST: of the next name */
     unsigned listed;
 };
 
@@ -65,7 +65,7 @@ static struct {
     struct bucket_config config;
     struct bucket_faults faults;
     struct object *objects;
-    uint64_t *by_name; /* blocks in the order of their names */
+    uint64_t *by_name;  /* blocks in the order of their names */
     object_name *names; /* in their order */
     struct request requests;
     struct effect effects;
@@ -117,8 +117,9 @@ effect_run(void *arg)
     struct effect *effect = arg;
     struct object *object = &bucket.objects[effect->block];
 
-    world_trace("    store: %s of %" PRIu64 " (#%" PRIu64 ")%s", effect->data != NULL ? "PUT" : "DELETE",
-                effect->block, effect->request, effect->is_late ? ", LATE" : "");
+    world_trace("    store: %s of %" PRIu64 " (#%" PRIu64 ")%s",
+                effect->data != NULL ? "PUT" : "DELETE", effect->block, effect->request,
+                effect->is_late ? ", LATE" : "");
     world_release(object->before.data);
     object->before = object->now;
     object->before.replaced_ns = clock_now_ns();
@@ -191,7 +192,8 @@ request_free(struct request *request)
 static void
 check_unchanged(const struct request *request)
 {
-    if (request->data != NULL && memcmp(request->data, request->req->data, bucket.config.layout.block_bytes) != 0)
+    if (request->data != NULL
+        && memcmp(request->data, request->req->data, bucket.config.layout.block_bytes) != 0)
         world_fail("the data of block %" PRIu64 " changes while it is being sent (#%" PRIu64 ")",
                    request->req->block, request->number);
 }
@@ -203,8 +205,9 @@ finish(struct request *request, int rc)
     uint64_t tag = request->tag;
 
     check_unchanged(request);
-    world_trace("    #%" PRIu64 " %s %" PRIu64 ": rc %d%s%s", request->number, op_words[req->op], req->block, rc,
-                req->unsettled_ns != 0 ? ", unsettled" : "", req->is_absent ? ", absent" : "");
+    world_trace("    #%" PRIu64 " %s %" PRIu64 ": rc %d%s%s", request->number, op_words[req->op],
+                req->block, rc, req->unsettled_ns != 0 ? ", unsettled" : "",
+                req->is_absent ? ", absent" : "");
     in_use(request, -1u);
     request_free(request);
     if (rc == 0 && req->op == OBJECT_PUT)
@@ -221,7 +224,8 @@ static void
 again(struct request *request)
 {
     uint64_t now = clock_now_ns(), stalled_ns = now - request->started_ns;
-    uint64_t stall_ns = is_write(request) ? bucket.config.stall_write_ns : bucket.config.stall_read_ns;
+    uint64_t stall_ns =
+        is_write(request) ? bucket.config.stall_write_ns : bucket.config.stall_read_ns;
     uint64_t pause_ns = chance_from(request->pause_ns / 2, request->pause_ns);
 
     if (stalled_ns >= stall_ns) {
@@ -261,7 +265,8 @@ fate_of(const struct request *request)
 {
     const struct bucket_faults *faults = &bucket.faults;
     uint64_t now = clock_now_ns();
-    struct fate fate = { .answer_ns = now + chance_from(faults->latency_min_ns, faults->latency_max_ns) };
+    struct fate fate = { .answer_ns =
+                             now + chance_from(faults->latency_min_ns, faults->latency_max_ns) };
 
     if (chance_ppm(faults->slow_ppm))
         fate.answer_ns = now + chance_below(bucket.config.attempt_ns);
@@ -366,7 +371,8 @@ list_step(void *arg)
     request->rank++;
     request->listed++;
     req->found(req, block);
-    event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON, list_step, request);
+    event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON,
+              list_step, request);
 }
 
 /* Whoever asked has no use for it any more. */
@@ -423,7 +429,8 @@ attempt(void *arg)
     case OBJECT_LIST:
         attempt_list(request);
         if (fate.rc == 0) {
-            event_add(chance_from(clock_now_ns(), fate.answer_ns), OWNER_DAEMON, list_step, request);
+            event_add(chance_from(clock_now_ns(), fate.answer_ns), OWNER_DAEMON, list_step,
+                      request);
             return;
         }
         break;
@@ -438,14 +445,16 @@ static void
 check_alone(const struct request *request, uint64_t block)
 {
     const struct object *object = &bucket.objects[block];
-    bool is_alone = object->writers == 0 && (request->req->op == OBJECT_GET || object->readers == 0);
+    bool is_alone =
+        object->writers == 0 && (request->req->op == OBJECT_GET || object->readers == 0);
 
     if (!is_alone)
         world_fail("%s of block %" PRIu64 ", of which another request is at the store",
                    op_words[request->req->op], block);
     if (request->req->op == OBJECT_GET)
         return;
-    for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects; effect = effect->next) {
+    for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects;
+         effect = effect->next) {
         if (effect->block == block && !is_same(effect->data, request->data))
             world_fail("a different version of block %" PRIu64
                        " is sent while a lost attempt (#%" PRIu64 ") may still be carried out",
@@ -492,7 +501,8 @@ objects_submit(struct objects *objects, struct object_req *req)
         assert(req->block < bucket.config.layout.block_count);
         check_alone(request, req->block);
     }
-    world_trace("    #%" PRIu64 " %s %" PRIu64 " +%u", request->number, op_words[req->op], req->block, request->count);
+    world_trace("    #%" PRIu64 " %s %" PRIu64 " +%u", request->number, op_words[req->op],
+                req->block, request->count);
     in_use(request, 1);
     request->next = bucket.requests.next;
     request->prev = &bucket.requests;
@@ -595,7 +605,8 @@ bucket_kill(void)
         if (effect->is_late && effect->at_ns < clock_now_ns() + bucket.config.settle_ns)
             continue;
         event_cancel(effect->event);
-        if (bucket.config.settle_ns == 0 || bucket.config.capabilities & BD_CAP_LOCAL || chance_one_in(3)) {
+        if (bucket.config.settle_ns == 0 || bucket.config.capabilities & BD_CAP_LOCAL
+            || chance_one_in(3)) {
             effect_free(effect);
             continue;
         }
@@ -626,10 +637,12 @@ bucket_requests(void)
 void
 bucket_tell(void)
 {
-    for (const struct request *request = bucket.requests.next; request != &bucket.requests; request = request->next)
+    for (const struct request *request = bucket.requests.next; request != &bucket.requests;
+         request = request->next)
         printf("  at the store: #%" PRIu64 " %s %" PRIu64 " since %.6f\n", request->number,
                op_words[request->req->op], request->req->block, (double)request->started_ns / 1e9);
-    for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects; effect = effect->next)
-        printf("  to be carried out%s: #%" PRIu64 ", block %" PRIu64 "\n", effect->is_late ? " late" : "",
-               effect->request, effect->block);
+    for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects;
+         effect = effect->next)
+        printf("  to be carried out%s: #%" PRIu64 ", block %" PRIu64 "\n",
+               effect->is_late ? " late" : "", effect->request, effect->block);
 }

@@ -16,18 +16,18 @@ struct bucket_config {
     unsigned delete_max, list_max;
     uint64_t attempt_ns; /* then an answer is given up */
     uint64_t settle_ns;  /* how long after that an attempt may still be carried out */
-    uint64_t stale_ns;   /* without BD_CAP_CONSISTENT: how long the state before is shown by chance */
+    uint64_t stale_ns; /* without BD_CAP_CONSISTENT: how long the state before is shown by chance */
     uint64_t retry_pause_ns, stall_read_ns, stall_write_ns;
 };
 
 /* How likely, in parts per million of attempts. */
 struct bucket_faults {
     uint64_t latency_min_ns, latency_max_ns;
-    unsigned slow_ppm;   /* takes as long as an attempt may */
-    unsigned retry_ppm;  /* not done, and the store says so */
-    unsigned lost_ppm;   /* of writes: no answer; done now, later or never */
-    unsigned final_ppm;  /* the request fails for good */
-    unsigned memory_ppm; /* -ENOMEM, inside objects_submit */
+    unsigned slow_ppm;      /* takes as long as an attempt may */
+    unsigned retry_ppm;     /* not done, and the store says so */
+    unsigned lost_ppm;      /* of writes: no answer; done now, later or never */
+    unsigned final_ppm;     /* the request fails for good */
+    unsigned memory_ppm;    /* -ENOMEM, inside objects_submit */
     uint64_t away_until_ns; /* until then nothing is answered */
 };
 

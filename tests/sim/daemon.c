@@ -34,7 +34,7 @@ static struct {
     unsigned writes;
     uint64_t failed_ns;
     struct watched watched; /* the ring */
-} daemon_;
+} layers;
 
 /* ---- what is promised between cache and consistency */
 
@@ -43,19 +43,19 @@ mark(const struct store_req *req, bool is_begin)
 {
     uint64_t count = req->op == STORE_ZERO ? req->count : 1;
 
-    if (!daemon_.config.has_cache || req->op == STORE_FLUSH || req->op == STORE_SEEK)
+    if (!layers.config.has_cache || req->op == STORE_FLUSH || req->op == STORE_SEEK)
         return;
-    assert(req->block + count <= daemon_.in_use_count);
+    assert(req->block + count <= layers.in_use_count);
     for (uint64_t block = req->block; block < req->block + count; block++) {
-        if (daemon_.in_use[block] == is_begin)
+        if (layers.in_use[block] == is_begin)
             world_fail("two requests for block %" PRIu64 " at once below the cache", block);
-        daemon_.in_use[block] = is_begin;
+        layers.in_use[block] = is_begin;
     }
     if (req->op != STORE_WRITE)
         return;
-    daemon_.writes += is_begin ? 1 : -1u;
-    if (daemon_.writes > daemon_.config.cache.in_flight_max)
-        world_fail("%u blocks are being stored at once", daemon_.writes);
+    layers.writes += is_begin ? 1 : -1u;
+    if (layers.writes > layers.config.cache.in_flight_max)
+        world_fail("%u blocks are being stored at once", layers.writes);
 }
 
 static void
@@ -75,7 +75,7 @@ watched_done(struct store_req *below)
 
     world_no_lock("to complete a request");
     if (rc != 0 && rc != -ENXIO)
-        daemon_.failed_ns = clock_now_ns();
+        layers.failed_ns = clock_now_ns();
     req->block = below->block;
     mark(req, false);
     watched_free(watched);
@@ -90,20 +90,20 @@ watch_submit(struct store *store, struct store_req *req)
     (void)store;
     world_no_lock("to call the next layer");
     mark(req, true);
-    watched->next = daemon_.watched.next;
-    watched->prev = &daemon_.watched;
+    watched->next = layers.watched.next;
+    watched->prev = &layers.watched;
     watched->next->prev = watched->prev->next = watched;
     watched->req = req;
     watched->below = *req;
     watched->below.done = watched_done;
-    store_submit(daemon_.consistency, &watched->below);
+    store_submit(layers.consistency, &watched->below);
 }
 
 static bool
 watch_is_zero(struct store *store, uint64_t block)
 {
     (void)store;
-    return store_is_zero(daemon_.consistency, block);
+    return store_is_zero(layers.consistency, block);
 }
 
 /* ---- life */
@@ -112,15 +112,17 @@ watch_is_zero(struct store *store, uint64_t block)
 static void
 check_size(size_t bytes)
 {
-    const struct cache_config *cache = &daemon_.config.cache;
-    uint64_t blocks = cache->blocks_max < cache->block_count ? cache->blocks_max : cache->block_count;
+    const struct cache_config *cache = &layers.config.cache;
+    uint64_t blocks =
+        cache->blocks_max < cache->block_count ? cache->blocks_max : cache->block_count;
     uint64_t moving = blocks / 16 + 1;
     uint64_t maps = (cache->block_bytes / SECTOR_BYTES + 63) / 64 * 2 * sizeof(uint64_t);
     uint64_t max = (blocks + moving) * (cache->block_bytes + maps + ENTRY_BYTES) + OWN_BYTES;
 
     if (bytes > max)
-        world_fail("a cache of %" PRIu64 " blocks takes %zu bytes; at most %" PRIu64 " were promised", blocks,
-                   bytes, max);
+        world_fail("a cache of %" PRIu64 " blocks takes %zu bytes; at most %" PRIu64
+                   " were promised",
+                   blocks, bytes, max);
 }
 
 void
@@ -130,42 +132,42 @@ daemon_open(const struct daemon_config *config)
     size_t bytes;
     int rc;
 
-    memset(&daemon_, 0, sizeof daemon_);
-    daemon_.config = *config;
-    daemon_.watched.next = daemon_.watched.prev = &daemon_.watched;
-    daemon_.watch = (struct store){ .submit = watch_submit, .is_zero = watch_is_zero };
-    daemon_.in_use_count = layout->block_count;
-    daemon_.in_use = world_alloc(layout->block_count);
-    rc = pool_new(2, &daemon_.pool);
+    memset(&layers, 0, sizeof layers);
+    layers.config = *config;
+    layers.watched.next = layers.watched.prev = &layers.watched;
+    layers.watch = (struct store){ .submit = watch_submit, .is_zero = watch_is_zero };
+    layers.in_use_count = layout->block_count;
+    layers.in_use = world_alloc(layout->block_count);
+    rc = pool_new(2, &layers.pool);
     if (rc == 0)
-        rc = stats_new(&daemon_.stats);
+        rc = stats_new(&layers.stats);
     if (rc == 0)
-        rc = consistency_new(&config->consistency, bucket_objects(), daemon_.pool, daemon_.stats,
-                             &daemon_.consistency);
+        rc = consistency_new(&config->consistency, bucket_objects(), layers.pool, layers.stats,
+                             &layers.consistency);
     bytes = world_memory_bytes();
     if (rc == 0 && config->has_cache)
-        rc = cache_new(&config->cache, &daemon_.watch, daemon_.pool, daemon_.stats, &daemon_.top);
+        rc = cache_new(&config->cache, &layers.watch, layers.pool, layers.stats, &layers.top);
     else if (rc == 0)
-        rc = whole_new(&daemon_.watch, layout->block_bytes,
-                       (uint64_t)config->cache.blocks_max * layout->block_bytes, &daemon_.top);
+        rc = whole_new(&layers.watch, layout->block_bytes,
+                       (uint64_t)config->cache.blocks_max * layout->block_bytes, &layers.top);
     assert(rc == 0);
     if (config->has_cache)
         check_size(world_memory_bytes() - bytes);
-    daemon_.disk = (struct disk){ .next = daemon_.top,
-                                  .block_bytes = layout->block_bytes,
-                                  .bytes = layout->block_bytes * layout->block_count };
+    layers.disk = (struct disk){ .next = layers.top,
+                                 .block_bytes = layout->block_bytes,
+                                 .bytes = layout->block_bytes * layout->block_count };
 }
 
 const struct disk *
 daemon_disk(void)
 {
-    return &daemon_.disk;
+    return &layers.disk;
 }
 
 void
 daemon_hold(void)
 {
-    consistency_hold(daemon_.consistency);
+    consistency_hold(layers.consistency);
 }
 
 static void
@@ -174,50 +176,50 @@ surveyed(void *arg, int rc)
     (void)arg;
     world_no_lock("to complete a survey");
     world_trace("survey: rc %d", rc);
-    daemon_.is_surveying = false;
+    layers.is_surveying = false;
 }
 
 void
 daemon_survey(void)
 {
-    daemon_.is_surveying = true;
-    consistency_survey(daemon_.consistency, surveyed, NULL);
+    layers.is_surveying = true;
+    consistency_survey(layers.consistency, surveyed, NULL);
 }
 
 void
 daemon_stop_listing(void)
 {
-    consistency_stop_listing(daemon_.consistency);
+    consistency_stop_listing(layers.consistency);
 }
 
 bool
 daemon_is_surveying(void)
 {
-    return daemon_.is_surveying;
+    return layers.is_surveying;
 }
 
 uint64_t
 daemon_settled_at_ns(void)
 {
-    return consistency_settled_at_ns(daemon_.consistency);
+    return consistency_settled_at_ns(layers.consistency);
 }
 
 uint64_t
 daemon_failed_ns(void)
 {
-    return daemon_.failed_ns;
+    return layers.failed_ns;
 }
 
 void
 daemon_close(void)
 {
-    if (daemon_.config.has_cache)
-        cache_free(daemon_.top);
+    if (layers.config.has_cache)
+        cache_free(layers.top);
     else
-        whole_free(daemon_.top);
-    consistency_free(daemon_.consistency);
-    pool_free(daemon_.pool);
-    stats_free(daemon_.stats);
+        whole_free(layers.top);
+    consistency_free(layers.consistency);
+    pool_free(layers.pool);
+    stats_free(layers.stats);
     daemon_forget();
     /* Whoever has answered the last request may still be about to return, but touches nothing any more. */
     world_run(clock_now_ns() + 100 * NS_PER_MS);
@@ -232,8 +234,8 @@ daemon_close(void)
 void
 daemon_forget(void)
 {
-    while (daemon_.watched.next != &daemon_.watched)
-        watched_free(daemon_.watched.next);
-    world_release(daemon_.in_use);
-    memset(&daemon_, 0, sizeof daemon_);
+    while (layers.watched.next != &layers.watched)
+        watched_free(layers.watched.next);
+    world_release(layers.in_use);
+    memset(&layers, 0, sizeof layers);
 }

@@ -60,7 +60,8 @@ chunk_new(size_t bytes, bool is_cleared)
         memory.refusals++;
         return NULL;
     }
-    chunk = is_cleared ? __real_calloc(1, sizeof *chunk + bytes) : __real_malloc(sizeof *chunk + bytes);
+    chunk =
+        is_cleared ? __real_calloc(1, sizeof *chunk + bytes) : __real_malloc(sizeof *chunk + bytes);
     if (chunk == NULL)
         abort();
     if (!is_cleared)
@@ -126,7 +127,8 @@ __wrap_free(void *old)
         return;
     chunk = chunk_of(old);
     if (chunk->state != ALIVE)
-        world_fail("memory is given back that %s", chunk->state == FREED ? "was already" : "is none");
+        world_fail("memory is given back that %s",
+                   chunk->state == FREED ? "was already" : "is none");
     chunk->state = FREED;
     chunk->next->prev = chunk->prev;
     chunk->prev->next = chunk->next;

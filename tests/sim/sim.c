@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 24u
-#define RUN_SECONDS_MAX 60u /* of real time, after which a run counts as one that does not end */
+#define RUN_SECONDS_MAX                                                                            \
+    60 /* of processor time, after which a run counts as one that does not end */
 #define FLUSHES_MAX 30u
 #define BYTES_MAX (1u << 20) /* of one read or write, as the kernel sends them */
 #define NEVER UINT64_MAX
@@ -89,7 +91,9 @@ static struct {
     uint64_t operations, kills, stops, flushes, failures; /* for the report */
 } sim;
 
-static const char *const op_words[] = { "read", "write", "zero", "flush", "seek data", "seek hole" };
+static const char *const op_words[] = {
+    "read", "write", "zero", "flush", "seek data", "seek hole"
+};
 
 /* ---- what the store holds */
 
@@ -109,26 +113,30 @@ tell(void)
 {
     const struct cache_config *cache = &sim.daemon.cache;
 
-    printf("%" PRIu64 " blocks of %u bytes, %s; cache of %u blocks, dirty %u, delay %" PRIu64 " ms, idle %" PRIu64
-           " ms, protected %" PRIu64 ", in flight %u%s, ahead %u from %u on\n",
-           sim.layout.block_count, sim.layout.block_bytes, sim.daemon.has_cache ? "cache.c" : "whole.c", cache->blocks_max,
-           cache->dirty_max, (uint64_t)(cache->write_delay_ns / NS_PER_MS), (uint64_t)(cache->idle_ns / NS_PER_MS),
-           cache->protected_count, cache->in_flight_max, cache->is_sync ? ", sync" : "", cache->read_ahead_max,
-           cache->read_ahead_trigger);
-    printf("store:%s%s%s, settle %" PRIu64 " ms, write gap %" PRIu64 " ms, tags %" PRIu64 ", preempt %u, memory %u\n",
+    printf("%" PRIu64 " blocks of %u bytes, %s; cache of %u blocks, dirty %u, delay %" PRIu64
+           " ms, idle %" PRIu64 " ms, protected %" PRIu64 ", in flight %u%s, ahead %u from %u on\n",
+           sim.layout.block_count, sim.layout.block_bytes,
+           sim.daemon.has_cache ? "cache.c" : "whole.c", cache->blocks_max, cache->dirty_max,
+           (uint64_t)(cache->write_delay_ns / NS_PER_MS), (uint64_t)(cache->idle_ns / NS_PER_MS),
+           cache->protected_count, cache->in_flight_max, cache->is_sync ? ", sync" : "",
+           cache->read_ahead_max, cache->read_ahead_trigger);
+    printf("store:%s%s%s, settle %" PRIu64 " ms, write gap %" PRIu64 " ms, tags %" PRIu64
+           ", preempt %u, memory %u\n",
            sim.bucket.capabilities & BD_CAP_CONSISTENT ? " consistent" : "",
-           sim.bucket.capabilities & BD_CAP_LOCAL ? " local" : "", sim.layout.is_hashed ? " hashed" : "",
-           (uint64_t)(sim.bucket.settle_ns / NS_PER_MS),
+           sim.bucket.capabilities & BD_CAP_LOCAL ? " local" : "",
+           sim.layout.is_hashed ? " hashed" : "", (uint64_t)(sim.bucket.settle_ns / NS_PER_MS),
            (uint64_t)(sim.daemon.consistency.recent.write_gap_ns / NS_PER_MS),
-           sim.daemon.consistency.recent.tag_count_max, sim.world_faults.preempt_ppm, sim.world_faults.memory_ppm);
-    printf("faults: retry %u lost %u final %u memory %u\n", sim.faults.retry_ppm, sim.faults.lost_ppm,
-           sim.faults.final_ppm, sim.faults.memory_ppm);
+           sim.daemon.consistency.recent.tag_count_max, sim.world_faults.preempt_ppm,
+           sim.world_faults.memory_ppm);
+    printf("faults: retry %u lost %u final %u memory %u\n", sim.faults.retry_ppm,
+           sim.faults.lost_ppm, sim.faults.final_ppm, sim.faults.memory_ppm);
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &sim.clients[i];
 
         if (client->is_busy)
-            printf("  client %u: %s of bytes %" PRIu64 " .. %" PRIu64 " since %.6f\n", i, op_words[client->req.op],
-                   client->req.offset, client->req.offset + client->req.bytes, (double)client->started_ns / 1e9);
+            printf("  client %u: %s of bytes %" PRIu64 " .. %" PRIu64 " since %.6f\n", i,
+                   op_words[client->req.op], client->req.offset,
+                   client->req.offset + client->req.bytes, (double)client->started_ns / 1e9);
     }
     bucket_tell();
 }
@@ -142,8 +150,8 @@ check_failure(const struct client *client)
     if (client->refusals != world_refusals())
         return;
     if (daemon_failed_ns() == 0 || daemon_failed_ns() + FAILURE_SLACK_NS < client->started_ns)
-        world_fail("client %u: %s failed, rc %d, and nothing else has", client->number, op_words[client->req.op],
-                   client->req.rc);
+        world_fail("client %u: %s failed, rc %d, and nothing else has", client->number,
+                   op_words[client->req.op], client->req.rc);
 }
 
 /* ---- clients */
@@ -192,7 +200,8 @@ check_seek(const struct client *client)
     if (req->rc != 0 && (req->rc != -ENXIO || req->op == DISK_SEEK_HOLE))
         return;
     if (req->rc == 0 && (req->offset < asked || req->offset > end))
-        world_fail("client %u: a seek from %" PRIu64 " came to %" PRIu64, client->number, asked, req->offset);
+        world_fail("client %u: a seek from %" PRIu64 " came to %" PRIu64, client->number, asked,
+                   req->offset);
     if (req->rc == 0 && req->op == DISK_SEEK_DATA)
         hole_end = req->offset;
     if (req->op == DISK_SEEK_HOLE) {
@@ -202,8 +211,8 @@ check_seek(const struct client *client)
             return;
     }
     if (hole < hole_end)
-        truth_read(truth_cell_at(hole), hole_end == end ? truth_cells() : truth_cell_at(hole_end), NULL, client->start,
-                   op_words[req->op]);
+        truth_read(truth_cell_at(hole), hole_end == end ? truth_cells() : truth_cell_at(hole_end),
+                   NULL, client->start, op_words[req->op]);
 }
 
 /* Is it in the store when it is done? */
@@ -222,7 +231,8 @@ client_done(struct disk_req *req)
     world_no_lock("to complete a request");
     assert(client->is_busy);
     snprintf(who, sizeof who, "client %u's %s", client->number, op_words[req->op]);
-    world_trace("client %u: %s is done, rc %d, offset %" PRIu64, client->number, op_words[req->op], req->rc, req->offset);
+    world_trace("client %u: %s is done, rc %d, offset %" PRIu64, client->number, op_words[req->op],
+                req->rc, req->offset);
     if (req->rc != 0)
         check_failure(client);
     sim.failures += req->rc != 0;
@@ -233,7 +243,8 @@ client_done(struct disk_req *req)
         break;
     case DISK_WRITE:
     case DISK_ZERO:
-        truth_write_end(client->write, client->first, client->end, client->start, req->rc, is_stored(req->op));
+        truth_write_end(client->write, client->first, client->end, client->start, req->rc,
+                        is_stored(req->op));
         break;
     case DISK_FLUSH:
         sim.flushes++;
@@ -287,7 +298,8 @@ pick_range(struct client *client)
     uint64_t first, bytes = chance_scaled(1, mix->bytes_max);
 
     if (mix->place == PLACE_HOT)
-        first = (mix->hot_block + chance_below(mix->hot_count)) * block_bytes + chance_below(block_bytes);
+        first = (mix->hot_block + chance_below(mix->hot_count)) * block_bytes
+                + chance_below(block_bytes);
     else if (mix->place == PLACE_STREAM && !chance_one_in(50))
         first = client->stream;
     else
@@ -345,8 +357,9 @@ client_start(void *arg)
         truth_fill(client->write, client->first, client->end, req->data);
     if (req->op >= DISK_FLUSH)
         req->bytes = 0;
-    world_trace("client %u: %s, bytes %" PRIu64 " +%" PRIu64 "%s, step %" PRIu64 ", write %" PRIu32, client->number,
-                op_words[req->op], req->offset, req->bytes, is_zero ? " zeros" : "", client->start, client->write);
+    world_trace("client %u: %s, bytes %" PRIu64 " +%" PRIu64 "%s, step %" PRIu64 ", write %" PRIu32,
+                client->number, op_words[req->op], req->offset, req->bytes, is_zero ? " zeros" : "",
+                client->start, client->write);
     disk_submit(daemon_disk(), req);
 }
 
@@ -391,9 +404,11 @@ check_patience(void)
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &sim.clients[i];
 
-        if (client->is_busy && now > client->started_ns + sim.patience_ns && now - sim.well_ns > sim.patience_ns)
-            world_fail("client %u's %s is not answered for %.0f s, the store being well for %.0f s", i,
-                       op_words[client->req.op], (double)(now - client->started_ns) / 1e9, (double)(now - sim.well_ns) / 1e9);
+        if (client->is_busy && now > client->started_ns + sim.patience_ns
+            && now - sim.well_ns > sim.patience_ns)
+            world_fail("client %u's %s is not answered for %.0f s, the store being well for %.0f s",
+                       i, op_words[client->req.op], (double)(now - client->started_ns) / 1e9,
+                       (double)(now - sim.well_ns) / 1e9);
     }
 }
 
@@ -406,7 +421,8 @@ clients_run(bool is_all)
         enum world_end end = world_run(clock_now_ns() + sim.patience_ns);
 
         if (end == WORLD_DRY)
-            world_fail("nothing will ever happen again, and %u requests are not answered", sim.busy);
+            world_fail("nothing will ever happen again, and %u requests are not answered",
+                       sim.busy);
         if (end == WORLD_LATE && sim.well_ns == NEVER)
             store_well(); /* it has been ill for long enough */
         else if (end == WORLD_LATE)
@@ -482,7 +498,8 @@ one_of(const uint64_t *values, size_t count)
 }
 
 #define ONE_OF(...)                                                                                \
-    one_of((const uint64_t[]){ __VA_ARGS__ }, sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+    one_of((const uint64_t[]){ __VA_ARGS__ },                                                      \
+           sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 
 static void
 pick_mix(void)
@@ -518,7 +535,8 @@ pick_cache(void)
     uint64_t blocks = sim.layout.block_count;
 
     *cache = (struct cache_config){ .block_bytes = sim.layout.block_bytes, .block_count = blocks };
-    cache->blocks_max = (uint32_t)ONE_OF(1, 2, 3, 4, chance_from(4, 20), chance_from(1, blocks), blocks, 2 * blocks);
+    cache->blocks_max = (uint32_t)ONE_OF(1, 2, 3, 4, chance_from(4, 20), chance_from(1, blocks),
+                                         blocks, 2 * blocks);
     cache->dirty_max = chance_one_in(2) ? 0 : (uint32_t)chance_from(1, cache->blocks_max);
     cache->write_delay_ns = ONE_OF(0, 0, NS_PER_MS, 50 * NS_PER_MS, 2 * NS_PER_S, 250 * NS_PER_S);
     cache->idle_ns = ONE_OF(0, 0, 0, NS_PER_S, 20 * NS_PER_S);
@@ -567,8 +585,10 @@ check_write_back(void)
 {
     if (!sim.daemon.has_cache)
         return;
-    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns + 200 * NS_PER_S
-         + sim.layout.block_count * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns));
+    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns
+         + 200 * NS_PER_S
+         + sim.layout.block_count
+               * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns));
     truth_check_stored(stored, "what is stored, after a long time,");
 }
 
@@ -636,7 +656,8 @@ life(uint64_t operations, bool is_last)
         daemon_survey();
     for (unsigned i = 0; i < phases && !sim.is_killed; i++) {
         if (is_to_die && i == phases - 1)
-            event_add(clock_now_ns() + chance_scaled(1, 300 * NS_PER_S), OWNER_DAEMON, kill_daemon, NULL);
+            event_add(clock_now_ns() + chance_scaled(1, 300 * NS_PER_S), OWNER_DAEMON, kill_daemon,
+                      NULL);
         phase(1 + operations / phases);
     }
     if (is_to_die) {
@@ -666,7 +687,8 @@ pick_store(void)
     bool is_consistent = !chance_one_in(6), is_local = is_consistent && chance_one_in(8);
 
     *bucket = (struct bucket_config){ .layout = sim.layout };
-    bucket->capabilities = (is_consistent ? BD_CAP_CONSISTENT : 0u) | (is_local ? BD_CAP_LOCAL : 0u);
+    bucket->capabilities =
+        (is_consistent ? BD_CAP_CONSISTENT : 0u) | (is_local ? BD_CAP_LOCAL : 0u);
     bucket->delete_max = (unsigned)ONE_OF(1, 2, 7, 1000);
     bucket->list_max = (unsigned)ONE_OF(1, 3, 1000);
     bucket->attempt_ns = ONE_OF(NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S);
@@ -676,7 +698,8 @@ pick_store(void)
     bucket->stall_write_ns = ONE_OF(2 * NS_PER_S, 20 * NS_PER_S, 600 * NS_PER_S);
 
     *faults = (struct bucket_faults){ 0 };
-    faults->latency_max_ns = ONE_OF(0, 100 * NS_PER_US, 5 * NS_PER_MS, 50 * NS_PER_MS, 500 * NS_PER_MS);
+    faults->latency_max_ns =
+        ONE_OF(0, 100 * NS_PER_US, 5 * NS_PER_MS, 50 * NS_PER_MS, 500 * NS_PER_MS);
     faults->latency_min_ns = chance_below(faults->latency_max_ns + 1);
     if (!chance_one_in(5)) {
         faults->slow_ppm = (unsigned)ONE_OF(0, 1000, 20000);
@@ -684,7 +707,7 @@ pick_store(void)
         faults->lost_ppm = (unsigned)ONE_OF(0, 10000, 100000, 300000);
         faults->final_ppm = (unsigned)ONE_OF(0, 0, 5000, 50000);
         faults->memory_ppm = (unsigned)ONE_OF(0, 0, 0, 2000);
-        sim.world_faults.memory_ppm = getenv("SIM_OOM") != NULL ? (unsigned)ONE_OF(0, 0, 0, 0, 200, 5000) : 0;
+        sim.world_faults.memory_ppm = (unsigned)ONE_OF(0, 0, 0, 0, 200, 5000);
     }
     if (is_local || bucket->settle_ns == 0)
         faults->lost_ppm = 0;
@@ -705,7 +728,8 @@ pick_store(void)
     sim.world_faults.memory_ppm = 0;
     recent->tag_count_max = sim.layout.block_count;
     /* What a read is shown may be as old as its answer takes. */
-    recent->tag_keep_ns = chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns + bucket->attempt_ns + NS_PER_S;
+    recent->tag_keep_ns =
+        chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns + bucket->attempt_ns + NS_PER_S;
 }
 
 static void
@@ -717,28 +741,34 @@ run(uint64_t seed, bool is_traced)
     world_new(&(struct world_config){ .seed = seed, .is_traced = is_traced });
     sim.layout = (struct layout){ .prefix = "" };
     sim.layout.block_bytes = SECTOR << chance_below(4);
-    sim.layout.block_count = ONE_OF(1, 2, 3, chance_from(4, 20), chance_from(4, 20), chance_from(20, 200));
+    sim.layout.block_count =
+        ONE_OF(1, 2, 3, chance_from(4, 20), chance_from(4, 20), chance_from(20, 200));
     sim.layout.is_hashed = chance_one_in(4);
     if (chance_one_in(100)) { /* so many that a zero lists them before */
         sim.layout.block_bytes = SECTOR;
         sim.layout.block_count = 12000;
     }
-    sim.world_faults = (struct world_faults){ .preempt_ppm = (unsigned)ONE_OF(0, 1000, 10000, 100000) };
+    sim.world_faults =
+        (struct world_faults){ .preempt_ppm = (unsigned)ONE_OF(0, 1000, 10000, 100000) };
     sim.daemon.consistency = (struct consistency_config){ .layout = &sim.layout };
     pick_store();
     sim.daemon.consistency.stall_read_ns = sim.bucket.stall_read_ns;
     /* Everything that one may have to wait for: each client before it, and what these wait for. */
-    sim.patience_ns = sim.bucket.settle_ns + sim.bucket.attempt_ns + sim.daemon.consistency.recent.write_gap_ns;
+    sim.patience_ns =
+        sim.bucket.settle_ns + sim.bucket.attempt_ns + sim.daemon.consistency.recent.write_gap_ns;
     if (sim.bucket.stall_write_ns < UINT64_MAX)
         sim.patience_ns += sim.bucket.stall_write_ns;
-    sim.patience_ns = 2 * CLIENTS_MAX * sim.patience_ns + 2000 * NS_PER_S
-                      + sim.layout.block_count * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns);
+    sim.patience_ns =
+        2 * CLIENTS_MAX * sim.patience_ns + 2000 * NS_PER_S
+        + sim.layout.block_count
+              * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns);
 
     operations = chance_scaled(50, 4000);
     if (sim.operations_max > 0)
         operations = sim.operations_max;
     lives = (unsigned)chance_scaled(1, 6);
-    truth_new(sim.layout.block_count * sim.layout.block_bytes / SECTOR, (unsigned)chance_from(1, 4));
+    truth_new(sim.layout.block_count * sim.layout.block_bytes / SECTOR,
+              (unsigned)chance_from(1, 4));
     bucket_new(&sim.bucket);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         sim.clients[i] = (struct client){ .number = i };
@@ -755,7 +785,7 @@ run(uint64_t seed, bool is_traced)
 static void
 on_signal(int number)
 {
-    world_fail("signal %d%s", number, number == SIGALRM ? ": the run does not end" : "");
+    world_fail("signal %d%s", number, number == SIGPROF ? ": the run does not end" : "");
 }
 
 /* On a stack of their own: the one in use may be full. */
@@ -767,7 +797,7 @@ catch_signals(void)
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
 
     sigaltstack(&other, NULL);
-    sigaction(SIGALRM, &action, NULL);
+    sigaction(SIGPROF, &action, NULL);
     sigaction(SIGABRT, &action, NULL);
     sigaction(SIGSEGV, &action, NULL);
 }
@@ -797,9 +827,12 @@ int
 main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "seed", required_argument, NULL, 's' },       { "seconds", required_argument, NULL, 'S' },
-        { "operations", required_argument, NULL, 'o' }, { "whole", no_argument, NULL, 'w' },
-        { "trace", no_argument, NULL, 't' },            { NULL, 0, NULL, 0 },
+        { "seed", required_argument, NULL, 's' },
+        { "seconds", required_argument, NULL, 'S' },
+        { "operations", required_argument, NULL, 'o' },
+        { "whole", no_argument, NULL, 'w' },
+        { "trace", no_argument, NULL, 't' },
+        { NULL, 0, NULL, 0 },
     };
     const char *text = getenv("BUCKETDISK_SEED");
     uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
@@ -834,18 +867,18 @@ main(int argc, char **argv)
     world_on_failure(tell);
     catch_signals();
     do {
-        alarm(RUN_SECONDS_MAX);
+        setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = RUN_SECONDS_MAX }, NULL);
         run(seed, is_traced);
         seed++;
         runs++;
         events += world_events();
         requests += bucket_requests();
     } while (seconds() - began < limit);
-    printf("%" PRIu64 " runs, seeds %" PRIu64 " .. %" PRIu64 ": %" PRIu64 " operations (%" PRIu64 " failed, %" PRIu64
-           " flushes), %" PRIu64 " kills, %" PRIu64 " stops, %" PRIu64 " requests, %" PRIu64
-           " events; the last digest is %016" PRIx64 "\n",
-           runs, seed - runs, seed - 1, sim.operations, sim.failures, sim.flushes, sim.kills, sim.stops, requests, events,
-           world_digest());
+    printf("%" PRIu64 " runs, seeds %" PRIu64 " .. %" PRIu64 ": %" PRIu64 " operations (%" PRIu64
+           " failed, %" PRIu64 " flushes), %" PRIu64 " kills, %" PRIu64 " stops, %" PRIu64
+           " requests, %" PRIu64 " events; the last digest is %016" PRIx64 "\n",
+           runs, seed - runs, seed - 1, sim.operations, sim.failures, sim.flushes, sim.kills,
+           sim.stops, requests, events, world_digest());
     printf("%.0f operations a second\n", (double)sim.operations / (seconds() - began));
     return 0;
 }

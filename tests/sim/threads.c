@@ -78,7 +78,8 @@ thread_switch(unsigned to)
         pthread_attr_destroy(&attr);
         main_stack = stack;
     }
-    __sanitizer_start_switch_fiber(&threads.all[from].fake, to == MAIN ? main_stack : threads.all[to].stack,
+    __sanitizer_start_switch_fiber(&threads.all[from].fake,
+                                   to == MAIN ? main_stack : threads.all[to].stack,
                                    to == MAIN ? main_stack_bytes : STACK_BYTES);
 #endif
     swapcontext(&threads.all[from].context, &threads.all[to].context);
@@ -187,7 +188,8 @@ maybe_preempt(void)
     to = idle_thread();
     if (to == MAIN)
         return;
-    at = clock_now_ns() + (chance_one_in(20) ? chance_below(50 * NS_PER_MS) : chance_below(50 * NS_PER_US));
+    at = clock_now_ns()
+         + (chance_one_in(20) ? chance_below(50 * NS_PER_MS) : chance_below(50 * NS_PER_US));
     event_add(at, OWNER_DAEMON, resume_event, (void *)(uintptr_t)threads.current);
     threads.all[to].is_idle = false;
     thread_switch(to);

@@ -138,7 +138,8 @@ is_superseded(const struct cell *cell, const struct version *version)
     for (uint32_t i = 0; i < cell->count; i++) {
         const struct version *other = &cell->versions[i];
 
-        if (!other->is_maybe && (other->is_durable || other->end < truth.durable) && version->end < other->start)
+        if (!other->is_maybe && (other->is_durable || other->end < truth.durable)
+            && version->end < other->start)
             return true;
     }
     return false;
@@ -222,21 +223,25 @@ truth_write_end(uint32_t write, uint64_t first, uint64_t end, uint64_t start, in
 static void
 tell(const struct cell *cell, uint64_t number, const char *data)
 {
-    printf("cell %" PRIu64 ", bytes %" PRIu64 " .. %" PRIu64 "; durable before step %" PRIu64 "; versions:\n", number,
-           truth_offset(number), truth_offset(number) + cell_bytes(number), truth.durable);
+    printf("cell %" PRIu64 ", bytes %" PRIu64 " .. %" PRIu64 "; durable before step %" PRIu64
+           "; versions:\n",
+           number, truth_offset(number), truth_offset(number) + cell_bytes(number), truth.durable);
     for (uint32_t i = 0; i < cell->count; i++) {
         const struct version *version = &cell->versions[i];
 
-        printf("  write %" PRIu32 "%s%s, steps %" PRIu64 " .. %" PRId64 ", overwritten at %" PRId64 "%s\n", version->write,
-               version->is_zero ? " (zeros)" : "", version->is_maybe ? " (failed or died)" : "", version->start,
-               (int64_t)version->end, (int64_t)version->dead,
-               is_content(version, number, data) ? "  <-- found" : "");
+        printf("  write %" PRIu32 "%s%s, steps %" PRIu64 " .. %" PRId64 ", overwritten at %" PRId64
+               "%s\n",
+               version->write, version->is_zero ? " (zeros)" : "",
+               version->is_maybe ? " (failed or died)" : "", version->start, (int64_t)version->end,
+               (int64_t)version->dead, is_content(version, number, data) ? "  <-- found" : "");
     }
     if (data == NULL)
         printf("  found nothing\n");
     else
-        printf("  found %02x %02x %02x %02x\n", (unsigned char)data[0], (unsigned char)data[cell_bytes(number) / 2],
-               (unsigned char)data[cell_bytes(number) * 3 / 4], (unsigned char)data[cell_bytes(number) - 1]);
+        printf("  found %02x %02x %02x %02x\n", (unsigned char)data[0],
+               (unsigned char)data[cell_bytes(number) / 2],
+               (unsigned char)data[cell_bytes(number) * 3 / 4],
+               (unsigned char)data[cell_bytes(number) - 1]);
 }
 
 void
@@ -294,7 +299,8 @@ truth_check_durable(const char *(*data_of)(uint64_t cell), const char *when)
         bool is_right = false;
 
         for (uint32_t j = cell->count; j-- > 0 && !is_right;)
-            is_right = is_content(&cell->versions[j], i, data) && !is_superseded(cell, &cell->versions[j]);
+            is_right =
+                is_content(&cell->versions[j], i, data) && !is_superseded(cell, &cell->versions[j]);
         if (!is_right) {
             tell(cell, i, data);
             world_fail("%s: the store does not hold what a flush acknowledged", when);

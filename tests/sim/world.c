@@ -93,7 +93,8 @@ is_before(uint32_t a, uint32_t b)
 {
     const struct event *first = &world.slots[a], *second = &world.slots[b];
 
-    return first->at_ns != second->at_ns ? first->at_ns < second->at_ns : first->number < second->number;
+    return first->at_ns != second->at_ns ? first->at_ns < second->at_ns
+                                         : first->number < second->number;
 }
 
 static void
@@ -212,9 +213,9 @@ loop(void)
             event.run(event.arg);
             world_no_lock("to end a task");
         }
-        world.end = world.is_stopping          ? WORLD_STOPPED
-                    : world.heap_count == 0    ? WORLD_DRY
-                                               : WORLD_LATE;
+        world.end = world.is_stopping       ? WORLD_STOPPED
+                    : world.heap_count == 0 ? WORLD_DRY
+                                            : WORLD_LATE;
         threads_leave();
     }
 }

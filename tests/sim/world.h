@@ -21,7 +21,7 @@
 /* ---- chance */
 
 uint64_t chance(void);
-uint64_t chance_below(uint64_t end);             /* 0 .. end - 1 */
+uint64_t chance_below(uint64_t end);              /* 0 .. end - 1 */
 uint64_t chance_from(uint64_t min, uint64_t max); /* inclusive */
 /* Evenly by order of magnitude: small ones are as likely as large ones. */
 uint64_t chance_scaled(uint64_t min, uint64_t max);
@@ -54,8 +54,9 @@ struct world_config {
 
 /* Each how likely, in parts per million. */
 struct world_faults {
-    unsigned preempt_ppm; /* to lose the processor before a mutex is taken, or after it was given back */
-    unsigned memory_ppm;  /* that malloc has none */
+    unsigned
+        preempt_ppm; /* to lose the processor before a mutex is taken, or after it was given back */
+    unsigned memory_ppm; /* that malloc has none */
 };
 
 enum world_end {
@@ -104,9 +105,11 @@ void memory_set_ppm(unsigned ppm);
 
 /* threads.c, for world.c: `loop` runs on a thread of its own whenever it is entered. */
 void threads_new(void (*loop)(void));
-void threads_enter(void);  /* main: until a loop calls threads_leave */
-void threads_leave(void);  /* a loop: back to main; returns when it is entered again */
-void threads_resume(unsigned thread); /* a loop: go on with a thread that lost the processor; returns when entered again */
+void threads_enter(void); /* main: until a loop calls threads_leave */
+void threads_leave(void); /* a loop: back to main; returns when it is entered again */
+void threads_resume(
+    unsigned
+        thread); /* a loop: go on with a thread that lost the processor; returns when entered again */
 void threads_drop_all(void);
 void threads_set_ppm(unsigned ppm);
 
