@@ -485,8 +485,9 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
 
     if (cache == NULL)
         return -ENOMEM;
-    if (blocks_max > config->block_count)
-        blocks_max = (uint32_t)config->block_count;
+    /* No more than the volume has, and copies of what is in flight. */
+    if (blocks_max > config->block_count + config->in_flight_max)
+        blocks_max = (uint32_t)config->block_count + config->in_flight_max;
     cache->store.submit = cache_submit;
     cache->config = *config;
     cache->next = next;
@@ -495,7 +496,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->map_words = (cache->sectors + 63) / 64;
     cache->reserve = blocks_max / 16 + 1;
     cache->slot_count = blocks_max + cache->reserve;
-    room = blocks_max - blocks_max / 8;
+    room = config->blocks_max - config->blocks_max / 8;
     cache->dirty_max = config->dirty_max > 0 && config->dirty_max < room ? config->dirty_max : room;
     for (cache->hash_shift = 64; buckets < cache->slot_count || cache->hash_shift > 63;
          cache->hash_shift--)

@@ -311,6 +311,25 @@ is_busy(const struct entry *entry)
            || entry->is_flying;
 }
 
+/* The state table in cache.c. */
+void
+entry_check(const struct cache *cache, const struct entry *entry)
+{
+    assert(entry->is_used);
+    assert(!entry->is_changing || entry->readers == 0 || entry->has_arrived);
+    assert(!entry->is_flying || (is_complete(cache, entry) && !entry->is_fetching));
+    assert(!(entry->is_fetching && entry->has_arrived));
+    assert((entry->fetched != FRAME_NONE) == (entry->is_fetching || entry->has_arrived));
+    assert(entry->is_dirty == (entry->dirty_count > 0));
+    assert(entry->frame != FRAME_NONE || (entry->valid_count == 0 && !entry->is_dirty));
+    assert(!entry->is_parked || entry->is_dirty);
+    assert(!entry->is_completing || (entry->is_dirty && entry->fetched != FRAME_NONE));
+    assert(entry->list == LIST_NONE
+           || (entry->is_dirty && !entry->is_flying && !entry->is_parked && !entry->is_completing));
+    assert(!entry->is_evictable
+           || (!entry->is_dirty && !entry->is_flying && is_complete(cache, entry)));
+}
+
 /* ---- frames */
 
 void

@@ -177,6 +177,7 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     if (is_due_now(cache, entry))
         todo->drive = true;
     entry_update_evictable(cache, entry);
+    entry_check(cache, entry);
 }
 
 static void

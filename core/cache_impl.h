@@ -212,6 +212,8 @@ struct entry *entry_of(const struct cache *cache, uint64_t block);
 struct entry *entry_new(struct cache *cache, uint64_t block);
 void entry_drop(struct cache *cache, struct entry *entry);
 bool is_busy(const struct entry *entry);
+/* Asserts what must be true of it when nobody is in the midst of a change. */
+void entry_check(const struct cache *cache, const struct entry *entry);
 /* Let `evict` have it if it may go, and only then. */
 void entry_update_evictable(struct cache *cache, struct entry *entry);
 void reader_begin(struct cache *cache, struct entry *entry);

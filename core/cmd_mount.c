@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #define STORE_AGAIN_S 10
+#define MALLOC_KEPT_BYTES (32 << 20)
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -492,6 +494,9 @@ serve(struct mount *mount)
     int rc;
 
     protect_process(mount);
+    /* Buffers of requests are reused: given back to the system and taken again, each would cost page faults. */
+    mallopt(M_MMAP_THRESHOLD, MALLOC_KEPT_BYTES);
+    mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES);
     rc = start(mount, &why);
     if (rc != 0) {
         if (why.text[0] != '\0')
