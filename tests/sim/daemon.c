@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRY_BYTES 160u /* of memory for each cached block, beside its data and sector maps */
+#define ENTRY_BYTES 128u /* of memory for each cached block, beside its data and sector maps */
 #define OWN_BYTES 16384u /* of memory for the cache itself: its struct, streams, statistics */
 
 struct watched {
@@ -113,8 +113,9 @@ static void
 check_size(size_t bytes)
 {
     const struct cache_config *cache = &layers.config.cache;
-    uint64_t blocks =
-        cache->blocks_max < cache->block_count ? cache->blocks_max : cache->block_count;
+    uint64_t most =
+        cache->block_count + cache->in_flight_max; /* all blocks, and copies in flight */
+    uint64_t blocks = cache->blocks_max < most ? cache->blocks_max : most;
     uint64_t moving = blocks / 16 + 1;
     uint64_t maps = (cache->block_bytes / SECTOR_BYTES + 63) / 64 * 2 * sizeof(uint64_t);
     uint64_t max = (blocks + moving) * (cache->block_bytes + maps + ENTRY_BYTES) + OWN_BYTES;
