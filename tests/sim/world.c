@@ -290,8 +290,7 @@ world_is_traced(void)
     return world.config.is_traced;
 }
 
-static void
-say(const char *format, va_list args)
+static void __attribute__((format(printf, 1, 0))) say(const char *format, va_list args)
 {
     printf("%12.6f  ", (double)world.now_ns / 1e9);
     vprintf(format, args);
