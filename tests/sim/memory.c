@@ -15,19 +15,23 @@
 #define FREED 0x6672656564667265u
 #define RUBBISH 0xdb
 
+struct link {
+    struct link *next, *prev;
+};
+
 struct chunk {
-    struct chunk *next, *prev;
+    struct link link; /* first */
     size_t bytes;
     uint64_t state;
     _Alignas(16) char data[];
 };
 
 static struct {
-    struct chunk all; /* a ring */
+    struct link all; /* a ring of chunks */
     size_t bytes, peak;
     unsigned ppm;
     uint64_t refusals;
-} memory = { .all = { &memory.all, &memory.all, 0, ALIVE } };
+} memory = { .all = { &memory.all, &memory.all } };
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -68,9 +72,8 @@ chunk_new(size_t bytes, bool is_cleared)
         memset(chunk->data, RUBBISH, bytes);
     chunk->bytes = bytes;
     chunk->state = ALIVE;
-    chunk->next = memory.all.next;
-    chunk->prev = &memory.all;
-    chunk->next->prev = chunk->prev->next = chunk;
+    chunk->link = (struct link){ memory.all.next, &memory.all };
+    chunk->link.next->prev = chunk->link.prev->next = &chunk->link;
     memory.bytes += bytes;
     if (memory.bytes > memory.peak)
         memory.peak = memory.bytes;
@@ -130,8 +133,8 @@ __wrap_free(void *old)
         world_fail("memory is given back that %s",
                    chunk->state == FREED ? "was already" : "is none");
     chunk->state = FREED;
-    chunk->next->prev = chunk->prev;
-    chunk->prev->next = chunk->next;
+    chunk->link.next->prev = chunk->link.prev;
+    chunk->link.prev->next = chunk->link.next;
     memory.bytes -= chunk->bytes;
     memset(chunk->data, RUBBISH, chunk->bytes);
     __real_free(chunk);
@@ -192,7 +195,7 @@ void
 memory_drop_all(void)
 {
     while (memory.all.next != &memory.all)
-        __wrap_free(memory.all.next->data);
+        __wrap_free(((struct chunk *)(void *)memory.all.next)->data);
 }
 
 void
@@ -228,8 +231,8 @@ world_memory_peak_reset(void)
 void
 world_memory_list(void)
 {
-    for (const struct chunk *chunk = memory.all.next; chunk != &memory.all; chunk = chunk->next)
-        printf("  %zu bytes\n", chunk->bytes);
+    for (const struct link *link = memory.all.next; link != &memory.all; link = link->next)
+        printf("  %zu bytes\n", ((const struct chunk *)(const void *)link)->bytes);
 }
 
 void *
