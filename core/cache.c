@@ -209,7 +209,6 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
         cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
     entry_settle(cache, entry, todo);
-    let_in(cache, todo);
 }
 
 static void

@@ -78,9 +78,13 @@ send_later(struct todo *todo, struct trip *trip)
     todo->send_last = &trip->next;
 }
 
-/* What an enclosing leave() on this thread is starting over: whoever wakes others adds them there, so that many who
- * wake each other do not call deeper and deeper. */
-static _Thread_local struct queue *starting_over;
+void
+start_over(struct task *task)
+{
+    struct waiter *waiter = container_of(task, struct waiter, timer.task);
+
+    request_start(waiter->cache, waiter->req, waiter);
+}
 
 void
 leave(struct cache *cache, struct todo *todo)
@@ -89,10 +93,12 @@ leave(struct cache *cache, struct todo *todo)
     struct trip *trip;
     bool must_drive = todo->drive && !cache->drive_is_queued;
 
-    /* The oldest one that waits for a frame tries again; when it gives back the lock, the next one does. */
+    /* The oldest one that waits for room tries again; when it gives back the lock, the next one does. */
     if (cache->starving.last != NULL
         && (frames_left(cache->frames) > cache->reserve || cache->idle_count > 0))
         queue_push(&todo->again, queue_pop(&cache->starving));
+    if (cache->stopped.last != NULL && cache->dirty_count + cache->flight_count < cache->dirty_max)
+        queue_push(&todo->again, queue_pop(&cache->stopped));
     cache->drive_is_queued = cache->drive_is_queued || must_drive;
     pthread_mutex_unlock(&cache->lock);
     if (must_drive)
@@ -119,14 +125,11 @@ leave(struct cache *cache, struct todo *todo)
             store_submit(cache->next, &trip->below);
         }
     }
-    if (starting_over != NULL) {
-        queue_move(&todo->again, starting_over);
-        return;
+    /* As tasks: many who wake each other would call deeper and deeper. */
+    while ((waiter = queue_pop(&todo->again)) != NULL) {
+        waiter->timer.task.run = start_over;
+        pool_submit(cache->pool, &waiter->timer.task);
     }
-    starting_over = &todo->again;
-    while ((waiter = queue_pop(&todo->again)) != NULL)
-        request_start(waiter->cache, waiter->req, waiter);
-    starting_over = NULL;
 }
 
 struct waiter *

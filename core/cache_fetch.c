@@ -154,7 +154,6 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
         zero_take(cache, zero, entry);
         if (--zero->pending == 0)
             zero_ready(cache, zero, todo);
-        let_in(cache, todo);
         return;
     }
     if (entry->readers == 0)

@@ -209,15 +209,6 @@ is_due_now(const struct cache *cache, const struct entry *entry)
 }
 
 void
-let_in(struct cache *cache, struct todo *todo)
-{
-    uint32_t used = cache->dirty_count + cache->flight_count;
-
-    for (; used < cache->dirty_max && cache->stopped.last != NULL; used++)
-        queue_push(&todo->again, queue_pop(&cache->stopped));
-}
-
-void
 store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, struct todo *todo)
 {
     counter_add(cache->store_failures, 1);
@@ -265,14 +256,6 @@ slowed_until(struct cache *cache)
     return cache->admit_ns - now < SLOW_MIN_NS ? 0 : cache->admit_ns;
 }
 
-static void
-admitted(struct task *task)
-{
-    struct waiter *waiter = container_of(task, struct waiter, timer.task);
-
-    request_start(waiter->cache, waiter->req, waiter);
-}
-
 bool
 must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *waiter,
                    struct todo *todo)
@@ -280,9 +263,19 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
     uint64_t at;
 
     if (cache->dirty_count + cache->flight_count >= cache->dirty_max) {
-        counter_add(cache->stopped_writes, 1);
         todo->drive = true;
-        wait_in(cache, &cache->stopped, req, waiter, false, todo);
+        waiter = waiter_of(cache, req, waiter, todo);
+        if (waiter == NULL)
+            return true;
+        waiter->needs_data = false;
+        if (waiter->was_stopped) {
+            queue_push_first(&cache->stopped, waiter);
+        } else {
+            counter_add(cache->stopped_writes, 1);
+            queue_push(&cache->stopped, waiter);
+        }
+        waiter->was_stopped = true;
+        leave(cache, todo);
         return true;
     }
     if (waiter != NULL && waiter->is_admitted)
@@ -296,7 +289,7 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
     if (waiter == NULL)
         return true;
     waiter->is_admitted = true;
-    waiter->timer = (struct timer){ .task.run = admitted };
+    waiter->timer = (struct timer){ .task.run = start_over };
     leave(cache, todo);
     if (pool_timer_set(cache->pool, &waiter->timer, at) != 0)
         request_end(req, waiter, -ENOMEM);
@@ -329,7 +322,6 @@ flight_done(struct store_req *below)
     }
     free(trip);
     entry_settle(cache, entry, &todo);
-    let_in(cache, &todo);
     leave(cache, &todo);
 }
 
@@ -344,9 +336,19 @@ flight_start(struct cache *cache, struct entry *entry, struct trip *trip, struct
     send_later(todo, trip);
 }
 
-/* Send the entry on its way.  False: it can't go now. */
+/* Out of memory. */
+static void
+try_again_soon(uint64_t now, uint64_t *next_ns)
+{
+    if (*next_ns > now + NO_MEMORY_PAUSE_NS)
+        *next_ns = now + NO_MEMORY_PAUSE_NS;
+}
+
+/* Send the entry on its way.  False: it can't go now; *next_ns becomes when it should be tried again, if nothing else
+ * will see to that. */
 static bool
-store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
+store_entry(struct cache *cache, struct entry *entry, uint64_t now, uint64_t *next_ns,
+            struct todo *todo)
 {
     uint32_t frame;
     struct trip *trip;
@@ -355,14 +357,20 @@ store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
         return false;
     if (is_complete(cache, entry)) {
         trip = trip_new(cache, STORE_WRITE, entry, entry->frame, flight_done);
-        if (trip == NULL)
+        if (trip == NULL) {
+            try_again_soon(now, next_ns);
             return false;
+        }
         flight_start(cache, entry, trip, todo);
         return true;
     }
     frame = frame_get(cache, true);
-    if (frame == FRAME_NONE || !fetch_start(cache, entry, frame, todo))
+    if (frame == FRAME_NONE)
         return false;
+    if (!fetch_start(cache, entry, frame, todo)) {
+        try_again_soon(now, next_ns);
+        return false;
+    }
     counter_add(cache->partial_fetches, 1);
     entry->is_completing = true;
     cache->completing_count++;
@@ -387,7 +395,7 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
                 *next_ns = due_ns(cache, entry);
             continue;
         }
-        if (store_entry(cache, entry, todo))
+        if (store_entry(cache, entry, now, next_ns, todo))
             return true;
     }
     return false;
@@ -425,6 +433,8 @@ timer_at(struct cache *cache, uint64_t at_ns)
         return; /* it is about to run */
     cache->timer.heap_slot = 0;
     cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, at_ns) == 0;
+    if (!cache->timer_is_set)
+        cache->drive_again = true; /* out of memory: no rest until there is some */
 }
 
 /* Give back the lock and store what is due.  Only one at a time, so that what completes inside store_submit does not call

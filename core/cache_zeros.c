@@ -167,7 +167,6 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     entries_in(cache, first, last, zero, zero_meets);
     if (zero->pending == 0)
         zero_ready(cache, zero, &todo);
-    let_in(cache, &todo);
     leave(cache, &todo);
 }
 
