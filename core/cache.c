@@ -68,7 +68,7 @@ fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t
             || store_is_zero(cache->next, block))
             continue;
         if (cache->ahead_count >= cache->config.in_flight_max || cache->unread_count >= unread_max
-            || cache->starving.last != NULL)
+            || cache->starving.queue.last != NULL)
             break;
         frame = frame_get(cache, false);
         if (frame == FRAME_NONE)

@@ -82,8 +82,23 @@ void
 start_over(struct task *task)
 {
     struct waiter *waiter = container_of(task, struct waiter, timer.task);
+    struct cache *cache = waiter->cache;
 
-    request_start(waiter->cache, waiter->req, waiter);
+    if (waiter->gate != NULL) {
+        pthread_mutex_lock(&cache->lock);
+        waiter->gate->is_calling = false;
+        pthread_mutex_unlock(&cache->lock);
+    }
+    request_start(cache, waiter->req, waiter);
+}
+
+static void
+call_next(struct gate *gate, bool is_room, struct todo *todo)
+{
+    if (!is_room || gate->is_calling || gate->queue.last == NULL)
+        return;
+    gate->is_calling = true;
+    queue_push(&todo->again, queue_pop(&gate->queue));
 }
 
 void
@@ -93,12 +108,10 @@ leave(struct cache *cache, struct todo *todo)
     struct trip *trip;
     bool must_drive = todo->drive && !cache->drive_is_queued;
 
-    /* The oldest one that waits for room tries again; when it gives back the lock, the next one does. */
-    if (cache->starving.last != NULL
-        && (frames_left(cache->frames) > cache->reserve || cache->idle_count > 0))
-        queue_push(&todo->again, queue_pop(&cache->starving));
-    if (cache->stopped.last != NULL && cache->dirty_count + cache->flight_count < cache->dirty_max)
-        queue_push(&todo->again, queue_pop(&cache->stopped));
+    call_next(&cache->starving,
+              frames_left(cache->frames) > cache->reserve || cache->idle_count > 0, todo);
+    call_next(&cache->stopped, cache->dirty_count + cache->flight_count < cache->dirty_max, todo);
+    call_next(&cache->zeros_full, cache->zero_count < ZEROS_MAX, todo);
     cache->drive_is_queued = cache->drive_is_queued || must_drive;
     pthread_mutex_unlock(&cache->lock);
     if (must_drive)
@@ -430,19 +443,26 @@ entry_update_evictable(struct cache *cache, struct entry *entry)
 }
 
 void
-starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo)
+wait_at(struct cache *cache, struct gate *gate, struct store_req *req, struct waiter *waiter,
+        struct counter *counter, struct todo *todo)
 {
     todo->drive = true;
     waiter = waiter_of(cache, req, waiter, todo);
     if (waiter == NULL)
         return;
     waiter->needs_data = false;
-    if (!waiter->has_starved) {
-        counter_add(cache->starved, 1);
-        waiter->has_starved = true;
-        queue_push(&cache->starving, waiter);
+    if (waiter->gate == gate) {
+        queue_push_first(&gate->queue, waiter);
     } else {
-        queue_push_first(&cache->starving, waiter);
+        counter_add(counter, 1);
+        queue_push(&gate->queue, waiter);
     }
+    waiter->gate = gate;
     leave(cache, todo);
+}
+
+void
+starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo)
+{
+    wait_at(cache, &cache->starving, req, waiter, cache->starved, todo);
 }

@@ -138,6 +138,35 @@ note_used(struct cache *cache, struct entry *entry)
     counter_add(cache->ahead_used, 1);
 }
 
+/* Those who wait for the entry, in their order: reads of what is there are served, but for those behind a write; others
+ * start over once there are no readers.  Who needs what is being fetched stays. */
+static void
+go_on(struct cache *cache, struct entry *entry, struct todo *todo)
+{
+    struct queue stay = { NULL };
+    bool is_blocked = entry->is_wanted;
+    struct waiter *waiter;
+
+    while ((waiter = queue_pop(&entry->waiting)) != NULL) {
+        const struct store_req *req = waiter->req;
+
+        if (req->op == STORE_READ && !is_blocked && covers(cache, entry, req->offset, req->bytes)) {
+            reader_begin(cache, entry);
+            note_used(cache, entry);
+            queue_push(&todo->serve, waiter);
+        } else if (waiter->needs_data && entry->is_fetching) {
+            queue_push(&stay, waiter);
+        } else if (entry->readers == 0) {
+            queue_push(&todo->again, waiter);
+            is_blocked = is_blocked || req->op == STORE_WRITE;
+        } else {
+            queue_push(&stay, waiter);
+            is_blocked = true;
+        }
+    }
+    entry->waiting = stay;
+}
+
 void
 entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
 {
@@ -158,19 +187,7 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     }
     if (entry->readers == 0)
         entry->is_wanted = false;
-    while (entry->waiting.last != NULL && !entry->is_wanted) {
-        struct waiter *waiter = entry->waiting.last->next;
-        const struct store_req *req = waiter->req;
-
-        if (req->op != STORE_READ || !covers(cache, entry, req->offset, req->bytes))
-            break;
-        queue_pop(&entry->waiting);
-        reader_begin(cache, entry);
-        note_used(cache, entry);
-        queue_push(&todo->serve, waiter);
-    }
-    if (entry->readers == 0)
-        queue_move(&entry->waiting, &todo->again);
+    go_on(cache, entry, todo);
     entry_list(cache, entry);
     if (is_due_now(cache, entry))
         todo->drive = true;

@@ -39,16 +39,21 @@ struct waiter {
     struct waiter *next;
     struct cache *cache;
     struct timer timer;
-    bool needs_data;  /* waits for the fetch, and fails with it */
-    bool is_admitted; /* has been slowed */
-    bool was_stopped; /* likewise at the dirty limit */
-    bool has_starved; /* goes first when it starves again */
+    bool needs_data;   /* waits for the fetch, and fails with it */
+    bool is_admitted;  /* has been slowed */
+    struct gate *gate; /* that it has waited at last */
     int rc;
 };
 
 /* First in, first out: a ring. */
 struct queue {
     struct waiter *last;
+};
+
+/* Where requests wait for room.  They are called one by one: the next one when the one before has tried. */
+struct gate {
+    struct queue queue;
+    bool is_calling;
 };
 
 struct entry {
@@ -134,7 +139,7 @@ struct cache {
     struct frames *frames;
     struct evict *evict;
     struct readahead readahead;
-    struct queue starving, stopped, zeros_full;
+    struct gate starving, stopped, zeros_full; /* no frame; too many dirty; too many zeros */
     struct {
         uint32_t first, last;
     } dirty[LIST_COUNT];
@@ -197,6 +202,9 @@ void wait_in(struct cache *cache, struct queue *queue, struct store_req *req, st
              bool needs_data, struct todo *todo);
 /* The same, for a frame. */
 void starve(struct cache *cache, struct store_req *req, struct waiter *waiter, struct todo *todo);
+/* The same, at a gate; whoever waited there before goes in front.  Counted by `counter`, once. */
+void wait_at(struct cache *cache, struct gate *gate, struct store_req *req, struct waiter *waiter,
+             struct counter *counter, struct todo *todo);
 
 uint64_t *valid_map(const struct cache *cache, const struct entry *entry);
 uint64_t *dirty_map(const struct cache *cache, const struct entry *entry);

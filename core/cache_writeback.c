@@ -177,7 +177,7 @@ is_flushed(const struct cache *cache, uint64_t since)
 static bool
 is_under_pressure(const struct cache *cache)
 {
-    return cache->starving.last != NULL || cache->stopped.last != NULL
+    return cache->starving.queue.last != NULL || cache->stopped.queue.last != NULL
            || cache->dirty_count + cache->flight_count >= SLOW_FROM(cache->dirty_max);
 }
 
@@ -263,19 +263,7 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
     uint64_t at;
 
     if (cache->dirty_count + cache->flight_count >= cache->dirty_max) {
-        todo->drive = true;
-        waiter = waiter_of(cache, req, waiter, todo);
-        if (waiter == NULL)
-            return true;
-        waiter->needs_data = false;
-        if (waiter->was_stopped) {
-            queue_push_first(&cache->stopped, waiter);
-        } else {
-            counter_add(cache->stopped_writes, 1);
-            queue_push(&cache->stopped, waiter);
-        }
-        waiter->was_stopped = true;
-        leave(cache, todo);
+        wait_at(cache, &cache->stopped, req, waiter, cache->stopped_writes, todo);
         return true;
     }
     if (waiter != NULL && waiter->is_admitted)

@@ -123,7 +123,6 @@ zero_done(struct store_req *below)
         cache->zero_count--;
         entries_in(cache, zero->first, zero->last, zero, zero_leaves);
         free(zero);
-        queue_move(&cache->zeros_full, &todo.again);
     }
     leave(cache, &todo);
 }
@@ -140,7 +139,7 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     if (waiter == NULL)
         return;
     if (cache->zero_count == ZEROS_MAX) {
-        wait_in(cache, &cache->zeros_full, req, waiter, false, &todo);
+        wait_at(cache, &cache->zeros_full, req, waiter, NULL, &todo);
         return;
     }
     zero = zero_covering(cache, first, last);

@@ -492,6 +492,7 @@ TEST(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blo
     wish_write(cached, &write, 3, 0, 1, 0x33);
     assert_false(wish_is_done(&write));
     zero_now(cached, 2, 1);
+    cached_settle(cached);
     assert_true(wish_is_done(&write));
     expect_done(&write, 0);
     asked_answer(expect_zero(cached, 2, 1), 0);
