@@ -297,9 +297,9 @@ pick_range(struct client *client)
     uint64_t unit = grain == GRAIN_BLOCK ? block_bytes : SECTOR;
     uint64_t first, bytes = chance_scaled(1, mix->bytes_max);
 
+    first = chance_below(block_bytes);
     if (mix->place == PLACE_HOT)
-        first = (mix->hot_block + chance_below(mix->hot_count)) * block_bytes
-                + chance_below(block_bytes);
+        first += (mix->hot_block + chance_below(mix->hot_count)) * block_bytes;
     else if (mix->place == PLACE_STREAM && !chance_one_in(50))
         first = client->stream;
     else
