@@ -136,7 +136,7 @@ read_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     struct todo todo = { 0 };
     struct zero *zero;
     struct entry *entry;
-    bool is_hit;
+    bool is_new = waiter == NULL, is_hit, must_fetch;
 
     pthread_mutex_lock(&cache->lock);
     zero = cache->zeros != NULL ? zero_covering(cache, req->block, req->block) : NULL;
@@ -153,18 +153,22 @@ read_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
              && covers(cache, entry, req->offset, req->bytes);
     if (entry != NULL)
         note_used(cache, entry);
-    if (is_hit)
-        reader_begin(cache, entry);
-    if (waiter == NULL)
-        note_read(cache, req, is_hit, &todo);
     if (is_hit) {
+        reader_begin(cache, entry);
+        if (is_new)
+            note_read(cache, req, true, &todo);
         leave(cache, &todo);
         copy_out(cache, entry, req, waiter);
-    } else if (entry != NULL && (entry->is_changing || entry->is_wanted)) {
-        wait_in(cache, &entry->waiting, req, waiter, false, &todo);
-    } else {
-        fetch_and_wait(cache, entry, req, waiter, &todo);
+        return;
     }
+    must_fetch = entry == NULL || (!entry->is_changing && !entry->is_wanted);
+    if (must_fetch)
+        entry = fetch_for(cache, entry, req, &waiter, &todo);
+    if (entry == NULL)
+        return;
+    if (is_new) /* after the block itself: what is fetched ahead comes second */
+        note_read(cache, req, false, &todo);
+    wait_in(cache, &entry->waiting, req, waiter, must_fetch, &todo);
 }
 
 /* ---- writes */
@@ -205,7 +209,6 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
         cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
     entry_settle(cache, entry, todo);
-    let_in(cache, todo);
 }
 
 static void
@@ -235,7 +238,9 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         if (entry == NULL && store_is_zero(cache->next, req->block)) {
             is_on_zeros = true;
         } else {
-            fetch_and_wait(cache, entry, req, waiter, &todo);
+            entry = fetch_for(cache, entry, req, &waiter, &todo);
+            if (entry != NULL)
+                wait_in(cache, &entry->waiting, req, waiter, true, &todo);
             return;
         }
     }

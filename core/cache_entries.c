@@ -79,16 +79,26 @@ send_later(struct todo *todo, struct trip *trip)
 }
 
 void
+start_over(struct task *task)
+{
+    struct waiter *waiter = container_of(task, struct waiter, timer.task);
+
+    request_start(waiter->cache, waiter->req, waiter);
+}
+
+void
 leave(struct cache *cache, struct todo *todo)
 {
     struct waiter *waiter;
     struct trip *trip;
     bool must_drive = todo->drive && !cache->drive_is_queued;
 
-    /* The oldest one that waits for a frame tries again; when it gives back the lock, the next one does. */
+    /* The oldest one that waits for room tries again; when it gives back the lock, the next one does. */
     if (cache->starving.last != NULL
         && (frames_left(cache->frames) > cache->reserve || cache->idle_count > 0))
         queue_push(&todo->again, queue_pop(&cache->starving));
+    if (cache->stopped.last != NULL && cache->dirty_count + cache->flight_count < cache->dirty_max)
+        queue_push(&todo->again, queue_pop(&cache->stopped));
     cache->drive_is_queued = cache->drive_is_queued || must_drive;
     pthread_mutex_unlock(&cache->lock);
     if (must_drive)
@@ -108,10 +118,18 @@ leave(struct cache *cache, struct todo *todo)
     }
     while ((trip = todo->send) != NULL) {
         todo->send = trip->next;
-        store_submit(cache->next, &trip->below);
+        if (trip->is_zeros) {
+            memset(trip->below.data, 0, cache->config.block_bytes);
+            store_done(&trip->below, 0);
+        } else {
+            store_submit(cache->next, &trip->below);
+        }
     }
-    while ((waiter = queue_pop(&todo->again)) != NULL)
-        request_start(cache, waiter->req, waiter);
+    /* As tasks: many who wake each other would call deeper and deeper. */
+    while ((waiter = queue_pop(&todo->again)) != NULL) {
+        waiter->timer.task.run = start_over;
+        pool_submit(cache->pool, &waiter->timer.task);
+    }
 }
 
 struct waiter *
@@ -353,18 +371,24 @@ static bool
 evict_one(struct cache *cache)
 {
     struct entry *entry;
+    uint32_t slot, passed = SLOT_NONE;
 
     if (cache->idle_count == 0)
         return false;
+    /* The few that are being read at this instant are held back until one is found that is not. */
     for (;;) {
-        uint32_t slot = evict_choose(cache->evict);
-
+        slot = evict_choose(cache->evict);
+        assert(slot != EVICT_NONE);
         entry = &cache->entries[slot];
         if (entry->readers == 0)
             break;
-        /* The few that are being read at this instant. */
         evict_insert(cache->evict, slot, entry->block);
-        evict_release(cache->evict, slot);
+        entry->next = passed;
+        passed = slot;
+    }
+    while (passed != SLOT_NONE) {
+        evict_release(cache->evict, passed);
+        passed = cache->entries[passed].next;
     }
     entry_forget(cache, entry);
     counter_add(cache->evictions, 1);

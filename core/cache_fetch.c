@@ -44,41 +44,40 @@ fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct tod
     entry->fetched = frame;
     entry_update_evictable(cache, entry);
     trip->is_ahead = entry->is_ahead;
+    trip->is_zeros = store_is_zero(cache->next, entry->block);
     cache->ahead_count += trip->is_ahead;
     send_later(todo, trip);
     return true;
 }
 
-void
-fetch_and_wait(struct cache *cache, struct entry *entry, struct store_req *req,
-               struct waiter *waiter, struct todo *todo)
+struct entry *
+fetch_for(struct cache *cache, struct entry *entry, struct store_req *req, struct waiter **waiter,
+          struct todo *todo)
 {
     uint32_t frame;
 
-    if (entry != NULL && entry->is_fetching) {
-        wait_in(cache, &entry->waiting, req, waiter, true, todo);
-        return;
-    }
-    waiter = waiter_of(cache, req, waiter, todo);
-    if (waiter == NULL)
-        return;
+    if (entry != NULL && entry->is_fetching)
+        return entry;
+    *waiter = waiter_of(cache, req, *waiter, todo);
+    if (*waiter == NULL)
+        return NULL;
     frame = frame_get(cache, false);
     if (frame == FRAME_NONE) {
-        starve(cache, req, waiter, todo);
-        return;
+        starve(cache, req, *waiter, todo);
+        return NULL;
     }
     if (entry == NULL)
         entry = entry_new(cache, req->block);
     if (!fetch_start(cache, entry, frame, todo)) {
-        waiter->rc = -ENOMEM;
-        queue_push(&todo->ended, waiter);
+        (*waiter)->rc = -ENOMEM;
+        queue_push(&todo->ended, *waiter);
         if (entry->frame == FRAME_NONE)
             entry_drop(cache, entry);
         leave(cache, todo);
-        return;
+        return NULL;
     }
     counter_add(cache->partial_fetches, entry->frame != FRAME_NONE);
-    wait_in(cache, &entry->waiting, req, waiter, true, todo);
+    return entry;
 }
 
 /* ---- when an entry is less busy than before */
@@ -155,7 +154,6 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
         zero_take(cache, zero, entry);
         if (--zero->pending == 0)
             zero_ready(cache, zero, todo);
-        let_in(cache, todo);
         return;
     }
     if (entry->readers == 0)
@@ -222,7 +220,7 @@ fetch_done(struct store_req *below)
         }
     }
     free(trip);
-    if (entry->frame == FRAME_NONE && rc != 0) {
+    if (entry->frame == FRAME_NONE && rc != 0 && !entry->is_changing) {
         struct zero *zero = zero_covering(cache, entry->block, entry->block);
 
         queue_move(&entry->waiting, &todo.again);

@@ -15,6 +15,7 @@
 #define SLOT_NONE UINT32_MAX
 #define ZEROS_MAX 256u
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
+#define NO_MEMORY_PAUSE_NS (100 * NS_PER_MS)
 #define PICK_STEPS 64u
 /* Writers are slowed from three quarters of the dirty limit on, so that they never find it reached. */
 #define SLOW_FROM(limit) ((limit) - (limit) / 4)
@@ -40,6 +41,7 @@ struct waiter {
     struct timer timer;
     bool needs_data;  /* waits for the fetch, and fails with it */
     bool is_admitted; /* has been slowed */
+    bool was_stopped; /* likewise at the dirty limit */
     bool has_starved; /* goes first when it starves again */
     int rc;
 };
@@ -88,6 +90,7 @@ struct trip {
     uint32_t slot, frame;
     uint64_t since;
     bool is_ahead;
+    bool is_zeros; /* of a block that is known to be zeros: nobody is asked */
 };
 
 struct zero {
@@ -182,6 +185,8 @@ void queue_move(struct queue *from, struct queue *to);
 void leave(struct cache *cache, struct todo *todo);
 /* Takes `waiter`, which may be NULL.  Without the lock. */
 void request_end(struct store_req *req, struct waiter *waiter, int rc);
+/* Task of a waiter.  Without the lock. */
+void start_over(struct task *task);
 /* Submit it when the lock is given back. */
 void send_later(struct todo *todo, struct trip *trip);
 /* Gives one for the request, or answers it (out of memory): then NULL, and the lock is given back. */
@@ -229,9 +234,10 @@ struct trip *trip_new(struct cache *cache, enum store_op op, const struct entry 
                       uint32_t frame, void (*done)(struct store_req *below));
 /* Takes the frame.  False: out of memory. */
 bool fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct todo *todo);
-/* For a request that needs more of the block than there is: fetch it, let the request wait, and give back the lock. */
-void fetch_and_wait(struct cache *cache, struct entry *entry, struct store_req *req,
-                    struct waiter *waiter, struct todo *todo);
+/* For a request that needs more of the block than there is: have it fetched.  Gives the entry to wait in (needs_data).
+ * NULL: the request waits already, or was answered, and the lock is given back. */
+struct entry *fetch_for(struct cache *cache, struct entry *entry, struct store_req *req,
+                        struct waiter **waiter, struct todo *todo);
 /* The block is wanted. */
 void note_used(struct cache *cache, struct entry *entry);
 /* The entry may be less busy than before: whatever can go on with it does.  The last thing that is done with
@@ -258,8 +264,8 @@ void unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *
 /* May another entry become dirty now?  True: the request waits, or was answered, and the lock is given back. */
 bool must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *waiter,
                         struct todo *todo);
-/* Those who were stopped at the dirty limit, as many as there is room for. */
-void let_in(struct cache *cache, struct todo *todo);
+/* Does a flush wait for what is unsaved since that number? */
+bool is_flushed(const struct cache *cache, uint64_t since);
 /* Should it be stored before the timer runs, or is there no timer yet? */
 bool is_due_now(const struct cache *cache, const struct entry *entry);
 /* Tasks: store what is due.  Without the lock. */

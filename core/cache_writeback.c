@@ -167,6 +167,13 @@ unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
         zero->since = entry->since;
 }
 
+/* What has failed meanwhile has a new number. */
+bool
+is_flushed(const struct cache *cache, uint64_t since)
+{
+    return cache->flushes != NULL && since <= cache->flushes->since; /* the newest is the first */
+}
+
 static bool
 is_under_pressure(const struct cache *cache)
 {
@@ -199,15 +206,6 @@ is_due_now(const struct cache *cache, const struct entry *entry)
            && (entry->list == LIST_FULL || entry->is_due || cache->flushes != NULL
                || is_under_pressure(cache) || !cache->timer_is_set
                || cache->timer.at_ns > due_ns(cache, entry));
-}
-
-void
-let_in(struct cache *cache, struct todo *todo)
-{
-    uint32_t used = cache->dirty_count + cache->flight_count;
-
-    for (; used < cache->dirty_max && cache->stopped.last != NULL; used++)
-        queue_push(&todo->again, queue_pop(&cache->stopped));
 }
 
 void
@@ -258,14 +256,6 @@ slowed_until(struct cache *cache)
     return cache->admit_ns - now < SLOW_MIN_NS ? 0 : cache->admit_ns;
 }
 
-static void
-admitted(struct task *task)
-{
-    struct waiter *waiter = container_of(task, struct waiter, timer.task);
-
-    request_start(waiter->cache, waiter->req, waiter);
-}
-
 bool
 must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *waiter,
                    struct todo *todo)
@@ -273,9 +263,19 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
     uint64_t at;
 
     if (cache->dirty_count + cache->flight_count >= cache->dirty_max) {
-        counter_add(cache->stopped_writes, 1);
         todo->drive = true;
-        wait_in(cache, &cache->stopped, req, waiter, false, todo);
+        waiter = waiter_of(cache, req, waiter, todo);
+        if (waiter == NULL)
+            return true;
+        waiter->needs_data = false;
+        if (waiter->was_stopped) {
+            queue_push_first(&cache->stopped, waiter);
+        } else {
+            counter_add(cache->stopped_writes, 1);
+            queue_push(&cache->stopped, waiter);
+        }
+        waiter->was_stopped = true;
+        leave(cache, todo);
         return true;
     }
     if (waiter != NULL && waiter->is_admitted)
@@ -289,7 +289,7 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
     if (waiter == NULL)
         return true;
     waiter->is_admitted = true;
-    waiter->timer = (struct timer){ .task.run = admitted };
+    waiter->timer = (struct timer){ .task.run = start_over };
     leave(cache, todo);
     if (pool_timer_set(cache->pool, &waiter->timer, at) != 0)
         request_end(req, waiter, -ENOMEM);
@@ -322,7 +322,6 @@ flight_done(struct store_req *below)
     }
     free(trip);
     entry_settle(cache, entry, &todo);
-    let_in(cache, &todo);
     leave(cache, &todo);
 }
 
@@ -337,9 +336,19 @@ flight_start(struct cache *cache, struct entry *entry, struct trip *trip, struct
     send_later(todo, trip);
 }
 
-/* Send the entry on its way.  False: it can't go now. */
+/* Out of memory. */
+static void
+try_again_soon(uint64_t now, uint64_t *next_ns)
+{
+    if (*next_ns > now + NO_MEMORY_PAUSE_NS)
+        *next_ns = now + NO_MEMORY_PAUSE_NS;
+}
+
+/* Send the entry on its way.  False: it can't go now; *next_ns becomes when it should be tried again, if nothing else
+ * will see to that. */
 static bool
-store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
+store_entry(struct cache *cache, struct entry *entry, uint64_t now, uint64_t *next_ns,
+            struct todo *todo)
 {
     uint32_t frame;
     struct trip *trip;
@@ -348,14 +357,20 @@ store_entry(struct cache *cache, struct entry *entry, struct todo *todo)
         return false;
     if (is_complete(cache, entry)) {
         trip = trip_new(cache, STORE_WRITE, entry, entry->frame, flight_done);
-        if (trip == NULL)
+        if (trip == NULL) {
+            try_again_soon(now, next_ns);
             return false;
+        }
         flight_start(cache, entry, trip, todo);
         return true;
     }
     frame = frame_get(cache, true);
-    if (frame == FRAME_NONE || !fetch_start(cache, entry, frame, todo))
+    if (frame == FRAME_NONE)
         return false;
+    if (!fetch_start(cache, entry, frame, todo)) {
+        try_again_soon(now, next_ns);
+        return false;
+    }
     counter_add(cache->partial_fetches, 1);
     entry->is_completing = true;
     cache->completing_count++;
@@ -373,13 +388,14 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
         struct entry *entry = &cache->entries[slot];
 
-        if (!is_urgent && due_ns(cache, entry) > now) {
+        slot = entry->next;
+        if (!is_urgent && !(list == LIST_FAILED && is_flushed(cache, entry->since))
+            && due_ns(cache, entry) > now) {
             if (due_ns(cache, entry) < *next_ns)
                 *next_ns = due_ns(cache, entry);
-            return false;
+            continue;
         }
-        slot = entry->next;
-        if (store_entry(cache, entry, todo))
+        if (store_entry(cache, entry, now, next_ns, todo))
             return true;
     }
     return false;
@@ -405,7 +421,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     return store_from(cache, LIST_FULL, true, now, next_ns, todo)
            || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
            || store_from(cache, LIST_HOT, is_flushing || is_pressed, now, next_ns, todo)
-           || store_from(cache, LIST_FAILED, is_flushing, now, next_ns, todo);
+           || store_from(cache, LIST_FAILED, false, now, next_ns, todo);
 }
 
 static void
@@ -417,6 +433,8 @@ timer_at(struct cache *cache, uint64_t at_ns)
         return; /* it is about to run */
     cache->timer.heap_slot = 0;
     cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, at_ns) == 0;
+    if (!cache->timer_is_set)
+        cache->drive_again = true; /* out of memory: no rest until there is some */
 }
 
 /* Give back the lock and store what is due.  Only one at a time, so that what completes inside store_submit does not call

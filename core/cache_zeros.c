@@ -167,7 +167,6 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     entries_in(cache, first, last, zero, zero_meets);
     if (zero->pending == 0)
         zero_ready(cache, zero, &todo);
-    let_in(cache, &todo);
     leave(cache, &todo);
 }
 
@@ -179,7 +178,7 @@ retry_zeros(struct cache *cache, uint64_t *due_ns, struct todo *todo)
     for (struct zero *zero = cache->zeros; zero != NULL; zero = zero->next) {
         if (!zero->is_sent || zero->is_under_way)
             continue;
-        if (cache->flushes != NULL || zero->due_ns <= now)
+        if (is_flushed(cache, zero->since) || zero->due_ns <= now)
             zero_send(cache, zero, todo);
         else if (zero->due_ns < *due_ns)
             *due_ns = zero->due_ns;

@@ -12,7 +12,7 @@ class RandomOperations(disk.Story):
     limit_seconds = 400
 
     def compare(self, block_size, size, *options, count=None, threads=1, chaos=None, max_bytes=4 * disk.MIB):
-        count = count or disk.pick(5000, 100000, remote=1000)
+        count = count or disk.pick(2500, 100000, remote=300)
         seed = self.random.randrange(1 << 32)
         volume = disk.Disk(self, size, block_size, *options)
         model = self.path("model")
@@ -38,17 +38,17 @@ class RandomOperations(disk.Story):
 
     def test_neighbours_in_one_block(self):
         """Threads whose ranges meet inside blocks: a lost update of a partial write would show."""
-        self.compare("64K", "4M", "--directIO", count=disk.pick(1500, 30000, remote=500), threads=8, max_bytes=300000)
+        self.compare("64K", "4M", "--directIO", count=disk.pick(1000, 30000, remote=150), threads=8, max_bytes=300000)
 
     def test_latency_and_retries(self):
         """Replies out of order, and each twentieth request refused once."""
-        self.compare("4K", "1M", count=disk.pick(800, 20000, remote=300), threads=4, max_bytes=64 * disk.KIB,
+        self.compare("4K", "1M", count=disk.pick(500, 20000, remote=100), threads=4, max_bytes=64 * disk.KIB,
                      chaos=["latency=1ms", "jitter=4ms", "retry=50000", f"seed={disk.SEED}"])
 
     def test_lost_replies_and_stale_reads(self):
         """Writes that are done or not, nobody knows, and reads that give the version before."""
         self.compare("4K", "1M", "--settle-time=100ms", "--initialRetryPause=5ms", "--md5CacheSize=100000",
-                     "--md5CacheTime=0", count=disk.pick(600, 20000, remote=200), threads=4, max_bytes=64 * disk.KIB,
+                     "--md5CacheTime=0", count=disk.pick(500, 20000, remote=100), threads=4, max_bytes=64 * disk.KIB,
                      chaos=["latency=1ms", "jitter=3ms", "retry=20000", "lost=30000", "stale=30000", f"seed={disk.SEED}"])
 
     def test_every_kind_of_write_back(self):
@@ -56,7 +56,7 @@ class RandomOperations(disk.Story):
                         ["--blockCacheTimeout=10ms"], ["--blockCacheThreads=1", "--blockCacheWriteDelay=5s"],
                         ["--readAhead=0"], ["--blockCacheNumProtected=100"]):
             with self.subTest(options):
-                self.compare("16K", "2M", *options, count=disk.pick(300, 5000, remote=100), threads=4, max_bytes=200000)
+                self.compare("16K", "2M", *options, count=disk.pick(150, 5000, remote=30), threads=4, max_bytes=200000)
 
 
 if __name__ == "__main__":

@@ -132,10 +132,10 @@ class Objects(Client):
                                                 ContentType="text/html" if block % 2 else "application/octet-stream")
                 volume = disk.Disk(self, SIZE, "64K", store=store)
                 volume.is_new = False
-                volume.mount(*more)
+                volume.mount("--blockCacheSize=0", *more)
                 self.assertEqual(volume.file.stat().st_size, len(data))
                 self.assertEqual(disk.read_at(volume.file, 0, len(data)) == data, True)
-                # Changed behind its back, as nobody should: at least a fresh read sees it.
+                # Changed behind its back, as nobody should: without a cache a fresh read sees it.
                 changed = self.random.randbytes(BLOCK)
                 store.client.put_object(Bucket=store.bucket, Key=f"{store.prefix}{5:08x}", Body=changed)
                 self.assertEqual(disk.read_at(volume.file, 5 * BLOCK, BLOCK) == changed, True)
