@@ -524,8 +524,6 @@ pick_mix(void)
     mix->bytes_max = ONE_OF(SECTOR / 2, SECTOR, sim.layout.block_bytes, 3 * sim.layout.block_bytes);
     if (chance_one_in(20))
         mix->bytes_max = disk;
-    if (mix->clients > 4 && mix->bytes_max > 1000 * sim.layout.block_bytes)
-        mix->bytes_max = 1000 * sim.layout.block_bytes;
 }
 
 static void
