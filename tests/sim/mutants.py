@@ -95,11 +95,26 @@ BUGS = {
 """, """\
     cache->unsaved--;
 """),
-    "a stopped writer is not woken": ("core/cache_writeback.c", """\
-    entry_settle(cache, entry, &todo);
-    let_in(cache, &todo);
+    "a stopped writer is not woken": ("core/cache_entries.c", """\
+    if (cache->stopped.last != NULL && cache->dirty_count + cache->flight_count < cache->dirty_max)
 """, """\
-    entry_settle(cache, entry, &todo);
+    if (cache->stopped.last != NULL && todo->again.last != NULL)
+"""),
+    "who evicts waits for a reader with the lock": ("core/cache_entries.c", """\
+        entry->next = passed;
+        passed = slot;
+""", """\
+        evict_release(cache->evict, slot);
+"""),
+    "short of memory, what is due is forgotten": ("core/cache_writeback.c", """\
+    if (*next_ns > now + NO_MEMORY_PAUSE_NS)
+""", """\
+    if (false)
+"""),
+    "a block fetched in vain is dropped while it is written to": ("core/cache_fetch.c", """\
+    if (entry->frame == FRAME_NONE && rc != 0 && !entry->is_changing) {
+""", """\
+    if (entry->frame == FRAME_NONE && rc != 0) {
 """),
     "a dirty block is evicted": ("core/cache_entries.c", """\
     bool is_evictable = !entry->is_dirty && !entry->is_fetching""", """\
@@ -134,6 +149,8 @@ BUGS = {
 # These take up to minutes to find: in the long form, or when asked for.
 RARE = {
     "a read notes an absence that a lost write may end",
+    "a block fetched in vain is dropped while it is written to",
+    "who evicts waits for a reader with the lock",
 }
 
 

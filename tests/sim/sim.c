@@ -297,9 +297,9 @@ pick_range(struct client *client)
     uint64_t unit = grain == GRAIN_BLOCK ? block_bytes : SECTOR;
     uint64_t first, bytes = chance_scaled(1, mix->bytes_max);
 
+    first = chance_below(block_bytes);
     if (mix->place == PLACE_HOT)
-        first = (mix->hot_block + chance_below(mix->hot_count)) * block_bytes
-                + chance_below(block_bytes);
+        first += (mix->hot_block + chance_below(mix->hot_count)) * block_bytes;
     else if (mix->place == PLACE_STREAM && !chance_one_in(50))
         first = client->stream;
     else
@@ -524,8 +524,6 @@ pick_mix(void)
     mix->bytes_max = ONE_OF(SECTOR / 2, SECTOR, sim.layout.block_bytes, 3 * sim.layout.block_bytes);
     if (chance_one_in(20))
         mix->bytes_max = disk;
-    if (mix->clients > 4 && mix->bytes_max > 1000 * sim.layout.block_bytes)
-        mix->bytes_max = 1000 * sim.layout.block_bytes;
 }
 
 static void
