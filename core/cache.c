@@ -53,6 +53,16 @@
 
 /* ---- reads */
 
+/* The oldest one that was fetched ahead in vain, as it seems. */
+static void
+drop_unread(struct cache *cache)
+{
+    uint32_t slot = cache->dirty[LIST_AHEAD].first;
+
+    if (slot != SLOT_NONE && cache->entries[slot].readers == 0)
+        entry_drop(cache, &cache->entries[slot]);
+}
+
 static void
 fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t end,
             struct todo *todo)
@@ -67,6 +77,8 @@ fetch_ahead(struct cache *cache, struct stream *stream, uint64_t block, uint64_t
         if (entry_of(cache, block) != NULL || zero_covering(cache, block, block) != NULL
             || store_is_zero(cache->next, block))
             continue;
+        if (cache->unread_count >= unread_max)
+            drop_unread(cache);
         if (cache->ahead_count >= cache->config.in_flight_max || cache->unread_count >= unread_max
             || cache->starving.queue.last != NULL)
             break;
@@ -228,7 +240,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     entry = entry_of(cache, req->block);
     if (entry != NULL && (entry->is_changing || entry->readers > 0)) {
-        entry->is_wanted = !entry->is_changing;
+        entry->is_wanted = entry->is_wanted || !entry->is_changing;
         wait_in(cache, &entry->waiting, req, waiter, false, &todo);
         return;
     }
@@ -400,17 +412,17 @@ static uint64_t
 dirty_age_ns(void *arg)
 {
     struct cache *cache = arg;
-    uint64_t now = clock_now_ns(), oldest_s = now / NS_PER_S;
+    uint64_t now = clock_now_ns(), oldest_s = UINT64_MAX;
 
     pthread_mutex_lock(&cache->lock);
-    for (uint32_t slot = 0; slot < cache->slot_count && cache->dirty_count > 0; slot++) {
+    for (uint32_t slot = 0; slot < cache->slot_count && cache->unsaved > 0; slot++) {
         const struct entry *entry = &cache->entries[slot];
 
-        if (entry->is_used && entry->is_dirty && entry->dirty_s < oldest_s)
+        if (entry->is_used && (entry->is_dirty || entry->is_flying) && entry->dirty_s < oldest_s)
             oldest_s = entry->dirty_s;
     }
     pthread_mutex_unlock(&cache->lock);
-    return now - oldest_s * NS_PER_S;
+    return oldest_s == UINT64_MAX ? 0 : now - oldest_s * NS_PER_S;
 }
 
 static uint64_t

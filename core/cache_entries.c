@@ -158,6 +158,7 @@ waiter_of(struct cache *cache, struct store_req *req, struct waiter *waiter, str
     }
     waiter->cache = cache;
     waiter->req = req;
+    waiter->came_ns = clock_now_ns();
     return waiter;
 }
 
@@ -317,6 +318,7 @@ entry_forget(struct cache *cache, struct entry *entry)
     if (entry->frame != FRAME_NONE)
         frames_drop(cache->frames, entry->frame);
     cache->idle_count -= entry->is_evictable;
+    list_remove(cache, entry);
     if (entry->is_ahead) {
         cache->unread_count--;
         counter_add(cache->ahead_wasted, 1);
@@ -355,7 +357,7 @@ entry_check(const struct cache *cache, const struct entry *entry)
     assert(entry->frame != FRAME_NONE || (entry->valid_count == 0 && !entry->is_dirty));
     assert(!entry->is_parked || entry->is_dirty);
     assert(!entry->is_completing || (entry->is_dirty && entry->fetched != FRAME_NONE));
-    assert(entry->list == LIST_NONE
+    assert(entry->list == LIST_NONE || (entry->list == LIST_AHEAD && entry->is_ahead)
            || (entry->is_dirty && !entry->is_flying && !entry->is_parked && !entry->is_completing));
     assert(!entry->is_evictable
            || (!entry->is_dirty && !entry->is_flying && is_complete(cache, entry)));

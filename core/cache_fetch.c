@@ -129,11 +129,13 @@ void
 note_used(struct cache *cache, struct entry *entry)
 {
     evict_touch(cache->evict, slot_of(cache, entry));
-    if (cache->config.idle_ns > 0 && !entry->is_dirty)
+    if (cache->config.idle_ns > 0 && !cache->config.is_reader && !entry->is_dirty)
         entry->at_ns = clock_now_ns();
     if (!entry->is_ahead)
         return;
     entry->is_ahead = false;
+    if (entry->list == LIST_AHEAD)
+        list_remove(cache, entry);
     cache->unread_count--;
     counter_add(cache->ahead_used, 1);
 }
@@ -165,6 +167,7 @@ go_on(struct cache *cache, struct entry *entry, struct todo *todo)
         }
     }
     entry->waiting = stay;
+    entry->is_wanted = is_blocked && entry->readers > 0;
 }
 
 void
@@ -188,10 +191,10 @@ entry_settle(struct cache *cache, struct entry *entry, struct todo *todo)
     if (entry->readers == 0)
         entry->is_wanted = false;
     go_on(cache, entry, todo);
+    entry_update_evictable(cache, entry);
     entry_list(cache, entry);
     if (is_due_now(cache, entry))
         todo->drive = true;
-    entry_update_evictable(cache, entry);
     entry_check(cache, entry);
 }
 
@@ -228,7 +231,12 @@ fetch_done(struct store_req *below)
         frames_drop(cache->frames, entry->fetched);
         entry->fetched = FRAME_NONE;
         fail_waiting(entry, rc, &todo);
-        if (entry->is_completing) {
+        if (entry->is_completing && is_complete(cache, entry)) {
+            /* All of it has been written meanwhile. */
+            entry->is_completing = false;
+            entry->is_due = true;
+            cache->completing_count--;
+        } else if (entry->is_completing) {
             entry->is_completing = false;
             cache->completing_count--;
             cache->unsaved++; /* its dirty version goes on under a new number */

@@ -16,6 +16,8 @@
 #define ZEROS_MAX 256u
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
 #define NO_MEMORY_PAUSE_NS (100 * NS_PER_MS)
+/* Then a block goes before full ones. */
+#define OVERDUE_NS NS_PER_S
 #define PICK_STEPS 64u
 /* Writers are slowed from three quarters of the dirty limit on, so that they never find it reached. */
 #define SLOW_FROM(limit) ((limit) - (limit) / 4)
@@ -23,13 +25,14 @@
 #define SLOW_MIN_NS (100000ull)
 #define SLOW_MAX_NS (NS_PER_S)
 
-/* Which dirty list an entry is in. */
+/* Which list an entry is in; those of dirty ones are in the order of `since`. */
 enum list {
     LIST_NONE,
     LIST_FULL,   /* every sector is dirty: nothing to wait for */
     LIST_SOME,   /* oldest first */
     LIST_HOT,    /* likewise; with more patience */
     LIST_FAILED, /* likewise */
+    LIST_AHEAD,  /* not dirty: fetched ahead and not read, in the order in which they came */
     LIST_COUNT,
 };
 
@@ -42,6 +45,7 @@ struct waiter {
     bool needs_data;   /* waits for the fetch, and fails with it */
     bool is_admitted;  /* has been slowed */
     struct gate *gate; /* that it has waited at last */
+    uint64_t came_ns;
     int rc;
 };
 
@@ -254,13 +258,17 @@ void entry_settle(struct cache *cache, struct entry *entry, struct todo *todo);
 
 /* ---- cache_writeback.c */
 
-/* A dirty entry that could be stored is in a list; no other one. */
+void list_remove(struct cache *cache, struct entry *entry);
+/* A dirty entry that could be stored is in a list, and one that was fetched ahead; no other one. */
 void entry_list(struct cache *cache, struct entry *entry);
 void entry_dirty(struct cache *cache, struct entry *entry);
 void entry_not_dirty(struct cache *cache, struct entry *entry);
 /* Storing it failed: it is unsaved anew, and tried again later. */
 void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc,
                   struct todo *todo);
+
+/* Something could not be stored: who has waited for room for too long gets an error. */
+void fail_stalled(struct cache *cache, struct todo *todo);
 
 /* Answer who waits when what is unsaved now is saved. */
 void flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo);

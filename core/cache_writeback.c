@@ -12,7 +12,7 @@
 
 /* ---- what is not stored yet */
 
-static void
+void
 list_remove(struct cache *cache, struct entry *entry)
 {
     uint32_t *first = &cache->dirty[entry->list].first, *last = &cache->dirty[entry->list].last;
@@ -30,37 +30,28 @@ list_remove(struct cache *cache, struct entry *entry)
     entry->list = LIST_NONE;
 }
 
+/* Behind all that are older. */
 static void
 list_add(struct cache *cache, struct entry *entry, enum list list)
 {
-    uint32_t slot = slot_of(cache, entry), last = cache->dirty[list].last;
+    uint32_t slot = slot_of(cache, entry), prev = cache->dirty[list].last, next = SLOT_NONE;
 
     list_remove(cache, entry);
+    while (prev != SLOT_NONE && cache->entries[prev].since > entry->since) {
+        next = prev;
+        prev = cache->entries[prev].prev;
+    }
     entry->list = (uint8_t)list;
-    entry->prev = last;
-    entry->next = SLOT_NONE;
-    if (last != SLOT_NONE)
-        cache->entries[last].next = slot;
+    entry->prev = prev;
+    entry->next = next;
+    if (prev != SLOT_NONE)
+        cache->entries[prev].next = slot;
     else
         cache->dirty[list].first = slot;
-    cache->dirty[list].last = slot;
-}
-
-/* In front of all others. */
-static void
-list_add_first(struct cache *cache, struct entry *entry, enum list list)
-{
-    uint32_t slot = slot_of(cache, entry), first = cache->dirty[list].first;
-
-    list_remove(cache, entry);
-    entry->list = (uint8_t)list;
-    entry->prev = SLOT_NONE;
-    entry->next = first;
-    if (first != SLOT_NONE)
-        cache->entries[first].prev = slot;
+    if (next != SLOT_NONE)
+        cache->entries[next].prev = slot;
     else
         cache->dirty[list].last = slot;
-    cache->dirty[list].first = slot;
 }
 
 void
@@ -73,10 +64,10 @@ entry_list(struct cache *cache, struct entry *entry)
                : entry->dirty_count == cache->sectors ? LIST_FULL
                : entry->is_hot                        ? LIST_HOT
                                                       : LIST_SOME;
+    else if (entry->is_ahead && entry->is_evictable)
+        list = LIST_AHEAD;
     if (list == LIST_NONE)
         list_remove(cache, entry);
-    else if (list != entry->list && entry->is_due)
-        list_add_first(cache, entry, list);
     else if (list != entry->list)
         list_add(cache, entry, list);
 }
@@ -90,9 +81,11 @@ entry_dirty(struct cache *cache, struct entry *entry)
     entry->is_dirty = true;
     entry->since = ++cache->sequence;
     /* Who writes again soon will do so once more: wait longer, and store it less often. */
-    entry->is_hot = entry->at_ns != 0 && now - entry->at_ns < 2 * cache->config.write_delay_max_ns;
+    entry->is_hot = cache->config.idle_ns == 0 && entry->at_ns != 0
+                    && now - entry->at_ns < 2 * cache->config.write_delay_max_ns;
     entry->at_ns = now;
-    entry->dirty_s = (uint32_t)(now / NS_PER_S);
+    if (!entry->is_flying)
+        entry->dirty_s = (uint32_t)(now / NS_PER_S);
     cache->dirty_count++;
     cache->unsaved++;
 }
@@ -202,10 +195,37 @@ due_ns(const struct cache *cache, const struct entry *entry)
 bool
 is_due_now(const struct cache *cache, const struct entry *entry)
 {
-    return entry->list != LIST_NONE
+    return entry->list != LIST_NONE && entry->list != LIST_AHEAD
            && (entry->list == LIST_FULL || entry->is_due || cache->flushes != NULL
                || is_under_pressure(cache) || !cache->timer_is_set
                || cache->timer.at_ns > due_ns(cache, entry));
+}
+
+static void
+fail_older(struct queue *queue, uint64_t came_until_ns, struct todo *todo)
+{
+    struct queue stay = { NULL };
+    struct waiter *waiter;
+
+    while ((waiter = queue_pop(queue)) != NULL) {
+        waiter->rc = -EIO;
+        queue_push(waiter->came_ns <= came_until_ns ? &todo->ended : &stay, waiter);
+    }
+    *queue = stay;
+}
+
+void
+fail_stalled(struct cache *cache, struct todo *todo)
+{
+    uint64_t now = clock_now_ns(), stall_ns = cache->config.stall_ns;
+
+    if (stall_ns == 0 || now < stall_ns)
+        return;
+    fail_older(&cache->starving.queue, now - stall_ns, todo);
+    fail_older(&cache->stopped.queue, now - stall_ns, todo);
+    fail_older(&cache->zeros_full.queue, now - stall_ns, todo);
+    for (struct zero *zero = cache->zeros; zero != NULL; zero = zero->next)
+        fail_older(&zero->waiting, now - stall_ns, todo);
 }
 
 void
@@ -214,11 +234,15 @@ store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, s
     counter_add(cache->store_failures, 1);
     unsaved_end(cache, since, rc, todo);
     if (!entry->is_dirty) {
+        uint32_t dirty_s = entry->dirty_s;
+
         entry_dirty(cache, entry);
+        entry->dirty_s = dirty_s;
         entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
     }
     entry->at_ns = clock_now_ns();
     list_add(cache, entry, LIST_FAILED);
+    fail_stalled(cache, todo);
     todo->drive = true;
 }
 
@@ -332,6 +356,12 @@ try_again_soon(uint64_t now, uint64_t *next_ns)
         *next_ns = now + NO_MEMORY_PAUSE_NS;
 }
 
+static bool
+is_storable(const struct entry *entry)
+{
+    return !entry->is_changing && !entry->is_fetching && !entry->has_arrived;
+}
+
 /* Send the entry on its way.  False: it can't go now; *next_ns becomes when it should be tried again, if nothing else
  * will see to that. */
 static bool
@@ -341,7 +371,7 @@ store_entry(struct cache *cache, struct entry *entry, uint64_t now, uint64_t *ne
     uint32_t frame;
     struct trip *trip;
 
-    if (entry->is_changing || entry->is_fetching || entry->has_arrived)
+    if (!is_storable(entry))
         return false;
     if (is_complete(cache, entry)) {
         trip = trip_new(cache, STORE_WRITE, entry, entry->frame, flight_done);
@@ -377,8 +407,7 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
         struct entry *entry = &cache->entries[slot];
 
         slot = entry->next;
-        if (!is_urgent && !(list == LIST_FAILED && is_flushed(cache, entry->since))
-            && due_ns(cache, entry) > now) {
+        if (!is_urgent && due_ns(cache, entry) > now) {
             if (due_ns(cache, entry) < *next_ns)
                 *next_ns = due_ns(cache, entry);
             continue;
@@ -389,6 +418,31 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     return false;
 }
 
+/* Store the oldest entry that a flush waits for. */
+static bool
+store_flushed(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo *todo)
+{
+    struct entry *oldest = NULL;
+
+    for (enum list list = LIST_FULL; list <= LIST_FAILED; list++) {
+        uint32_t slot = cache->dirty[list].first;
+
+        for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
+            struct entry *entry = &cache->entries[slot];
+
+            if (!is_flushed(cache, entry->since)
+                || (oldest != NULL && entry->since > oldest->since))
+                break;
+            if (is_storable(entry)) {
+                oldest = entry;
+                break;
+            }
+            slot = entry->next;
+        }
+    }
+    return oldest != NULL && store_entry(cache, oldest, now, next_ns, todo);
+}
+
 /* Send one thing that is due. */
 static bool
 store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
@@ -396,19 +450,22 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     bool is_flushing = cache->flushes != NULL;
     bool is_pressed = is_under_pressure(cache);
     unsigned limit = cache->config.in_flight_max;
-    uint64_t now = clock_now_ns();
+    uint64_t now = clock_now_ns(), ignored = UINT64_MAX;
+    uint64_t overdue = now > OVERDUE_NS ? now - OVERDUE_NS : 0;
 
     /* In quiet times some places are left for who reads. */
     if (!is_flushing && !is_pressed && limit > 4)
         limit -= limit / 4;
     if (cache->flight_count + cache->completing_count >= limit)
         return false;
-    /* Who flushes waits for incomplete blocks longest: two round trips. */
-    if (is_flushing && store_from(cache, LIST_SOME, true, now, next_ns, todo))
+    if (is_flushing && store_flushed(cache, now, next_ns, todo))
         return true;
-    return store_from(cache, LIST_FULL, true, now, next_ns, todo)
+    /* Full ones first, but not for ever. */
+    return store_from(cache, LIST_SOME, false, overdue, &ignored, todo)
+           || store_from(cache, LIST_HOT, false, overdue, &ignored, todo)
+           || store_from(cache, LIST_FULL, true, now, next_ns, todo)
            || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
-           || store_from(cache, LIST_HOT, is_flushing || is_pressed, now, next_ns, todo)
+           || store_from(cache, LIST_HOT, is_pressed, now, next_ns, todo)
            || store_from(cache, LIST_FAILED, false, now, next_ns, todo);
 }
 

@@ -40,8 +40,12 @@ void
 zero_ready(struct cache *cache, struct zero *zero, struct todo *todo)
 {
     zero->is_sent = true;
-    zero->waiter->rc = 0;
-    queue_push(&todo->ended, zero->waiter);
+    if (cache->config.is_sync) {
+        flush_add(cache, zero->waiter, todo);
+    } else {
+        zero->waiter->rc = 0;
+        queue_push(&todo->ended, zero->waiter);
+    }
     zero->waiter = NULL;
     queue_move(&zero->waiting, &todo->again);
     zero_send(cache, zero, todo);
@@ -114,6 +118,7 @@ zero_done(struct store_req *below)
         cache->unsaved++;
         zero->since = ++cache->sequence;
         zero->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
+        fail_stalled(cache, &todo);
     } else {
         struct zero **link = &cache->zeros;
 

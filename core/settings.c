@@ -101,7 +101,7 @@ const struct bd_option settings_rows[] = {
     { .name = "read-ahead", .type = BD_OPT_UINT, FIELD(read_ahead), .max = UINT32_MAX,
       .metavar = "BLOCKS", .help = "most blocks fetched ahead of a reader; as many as it takes, 0 for none" },
     { .name = "read-ahead-trigger", .type = BD_OPT_UINT, FIELD(read_ahead_trigger), .def = "2",
-      .min = 1, .max = 1000, .metavar = "BLOCKS",
+      .max = 1000, .metavar = "BLOCKS",
       .help = "blocks read in a row before any is fetched ahead" },
 
     { .name = "stop-timeout", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS,

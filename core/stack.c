@@ -20,6 +20,7 @@
 #define IN_FLIGHT_DEFAULT 128u
 #define IN_FLIGHT_BYTES (256ull << 20)
 #define CACHE_BYTES_MIN (64ull << 20)
+#define CACHE_BLOCKS_MAX (1u << 30)
 #define CACHE_BYTES_MAX (1ull << 30)
 /* So much longer than usual a block waits that is written to again and again. */
 #define PATIENCE 8
@@ -254,14 +255,17 @@ cache_blocks(const struct stack *stack)
     uint64_t bytes = settings->cache_size, blocks;
 
     if (options_given(stack->options, "block-cache-size"))
-        return settings->block_cache_size;
+        return settings->block_cache_size < CACHE_BLOCKS_MAX ? settings->block_cache_size
+                                                             : CACHE_BLOCKS_MAX;
+    if (options_given(stack->options, "cache-size") && bytes == 0)
+        return 0;
     if (bytes == 0) {
         bytes = memory_bytes() / 8;
         bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
         bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
     }
     blocks = bytes / stack->layout.block_bytes;
-    return blocks == 0 ? 1 : blocks < UINT32_MAX / 2 ? blocks : UINT32_MAX / 2;
+    return blocks == 0 ? 1 : blocks < CACHE_BLOCKS_MAX ? blocks : CACHE_BLOCKS_MAX;
 }
 
 static int
@@ -278,6 +282,8 @@ build_cache(struct stack *stack, unsigned in_flight)
         .idle_ns = settings->block_cache_timeout_ms * NS_PER_MS,
         .protected_count = settings->block_cache_num_protected,
         .in_flight_max = in_flight,
+        .stall_ns = stall_ns(settings, STALL_WRITE_NS),
+        .is_reader = settings->read_only,
         .is_sync = settings->block_cache_sync,
         .read_ahead_max = options_given(stack->options, "read-ahead") ? settings->read_ahead
                                                                       : CACHE_READ_AHEAD_ADAPTIVE,
@@ -293,7 +299,7 @@ build_cache(struct stack *stack, unsigned in_flight)
     if (!options_given(stack->options, "block-cache-write-delay"))
         config.write_delay_max_ns *= PATIENCE;
     /* Somebody else may write: what is cached grows old. */
-    if (settings->read_only && config.idle_ns == 0)
+    if (settings->read_only && !options_given(stack->options, "block-cache-timeout"))
         config.idle_ns = STALE_READ_ONLY_NS;
     stack->has_cache = true;
     return cache_new(&config, stack->consistency, stack->pool, stack->stats, &stack->blocks);

@@ -96,9 +96,14 @@ BUGS = {
     cache->unsaved--;
 """),
     "a stopped writer is not woken": ("core/cache_entries.c", """\
-    if (cache->stopped.last != NULL && cache->dirty_count + cache->flight_count < cache->dirty_max)
+    call_next(&cache->stopped, cache->dirty_count + cache->flight_count < cache->dirty_max, todo);
 """, """\
-    if (cache->stopped.last != NULL && todo->again.last != NULL)
+    call_next(&cache->stopped, cache->dirty_count + cache->flight_count == 0, todo);
+"""),
+    "who was called and goes away calls nobody": ("core/cache_entries.c", """\
+        waiter->gate->is_calling = false;
+""", """\
+        waiter->gate->is_calling = waiter->req->op == STORE_READ;
 """),
     "who evicts waits for a reader with the lock": ("core/cache_entries.c", """\
         entry->next = passed;
