@@ -157,7 +157,7 @@ TEST(writeback, full_blocks_go_before_partial_ones)
     write_now(cached, 1, 0, SECTORS, 0x11); /* takes the only place */
     make_dirty(cached, 2, 0x22);
     write_now(cached, 3, 0, 1, 0x33);
-    cached_sleep(cached, 2 * DELAY_NS);
+    cached_sleep(cached, DELAY_NS + NS_PER_S / 2);
     write_now(cached, 4, 0, SECTORS, 0x44);
     write_now(cached, 5, 0, SECTORS, 0x55);
     below_answer(&cached->below, STORE_WRITE, 1, 0);
@@ -167,6 +167,40 @@ TEST(writeback, full_blocks_go_before_partial_ones)
     below_answer(&cached->below, STORE_WRITE, 2, 0);
     below_answer(&cached->below, STORE_READ, 3, 0);
     below_answer(&cached->below, STORE_WRITE, 3, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = DELAY_NS, .in_flight_max = 1 });
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    make_dirty(cached, 2, 0x22);
+    cached_sleep(cached, DELAY_NS + 2 * NS_PER_S);
+    write_now(cached, 4, 0, SECTORS, 0x44);
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    below_answer(&cached->below, STORE_WRITE, 4, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, what_a_flush_waits_for_goes_before_what_was_written_later)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = EVER_NS, .in_flight_max = 1 });
+    struct wish flush;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    make_dirty(cached, 2, 0x22);
+    wish_flush(cached, &flush);
+    for (unsigned block = 10; block < 20; block++)
+        write_now(cached, block, 0, SECTORS, 0x33);
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    expect_done(&flush, 0);
+    for (unsigned block = 10; block < 20; block++)
+        below_answer(&cached->below, STORE_WRITE, block, 0);
     cached_free(cached);
 }
 
@@ -795,6 +829,8 @@ main(void)
         RUN(writeback, a_block_that_came_due_while_it_was_written_to_goes_afterwards),
         RUN(writeback, a_block_is_stored_while_somebody_reads_it),
         RUN(writeback, full_blocks_go_before_partial_ones),
+        RUN(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever),
+        RUN(writeback, what_a_flush_waits_for_goes_before_what_was_written_later),
         RUN(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits),
         RUN(writeback, a_block_written_to_in_flight_goes_again_afterwards_and_both_carry_their_own),
         RUN(writeback, a_part_written_in_flight_leaves_the_rest_of_the_block_as_it_was),
