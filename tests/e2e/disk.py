@@ -73,6 +73,12 @@ def is_sanitized():
         return b"__asan_init" in (text := program.read()) or b"__tsan_init" in text
 
 
+def status_of(pid, word):
+    """A number of /proc/PID/status: KiB for memory."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(word + ":"))
+
+
 def sizeof(text):
     """64M -> bytes."""
     units = {"K": 1, "M": 2, "G": 3, "T": 4}

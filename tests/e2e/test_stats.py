@@ -168,7 +168,8 @@ class Stats(disk.Story):
         text = dict(line.split() for line in (volume.mountpoint / "stats").read_text().splitlines())
         self.assertEqual(list(text), list(flat(numbers)))
         for name, value in flat(numbers).items():
-            self.assertAlmostEqual(float(text[name]), value, places=5, msg=name)
+            if not moving(name):
+                self.assertAlmostEqual(float(text[name]), value, places=5, msg=name)
 
         families = self.metrics(volume)
         self.assertEqual(len(families), len(numbers))
