@@ -5,9 +5,9 @@
  * two bit maps.  An entry is in several of these states at once:
  *
  *   readers > 0     somebody copies out of the frame, which must not change
- *   is_changing     somebody copies into it, alone; implies readers == 0
+ *   is_changing     somebody copies into it, alone (but for readers of valid sectors while what has arrived is merged)
  *   is_fetching     the next layer reads the whole block into the frame `fetched`; what arrives becomes the rest
- *                   of the block: valid sectors are newer
+ *                   of the block: valid sectors are newer; has_arrived: it is there, and not merged yet
  *   is_dirty        holds what the store does not have and no flight carries
  *   flight          the next layer stores `flight->frame`, all sectors of it valid.  Who writes to the block
  *                   meanwhile gets a fresh frame (copy on write), and the entry is dirty again
@@ -38,7 +38,7 @@
  * write in `since`.  A flush waits until all that was unsaved when it came has been stored or has failed; what fails
  * is unsaved again, with a new number.
  *
- * cache->lock guards all of this.  It is not held while copying data or calling out, but for store_is_zero.  What is to
+ * cache->lock guards all of this.  It is not held while copying data or calling out, but for store_is_zero and timers.  What is to
  * be done after unlocking is collected in a struct todo. */
 
 #include "cache_impl.h"

@@ -30,7 +30,7 @@ struct cache_config {
     uint64_t block_count;
     uint32_t
         blocks_max; /* of memory, at least 1; one in sixteen more, at least one, are for blocks in motion */
-    uint32_t dirty_max; /* blocks; 0: as many as there is room for */
+    uint32_t dirty_max; /* blocks, at most seven eighths of blocks_max; 0: that */
     uint64_t
         write_delay_max_ns; /* the same for one that is written to again and again; at least write_delay_ns */
     uint64_t write_delay_ns;  /* how long a dirty block waits for more writes */

@@ -248,7 +248,6 @@ fetch_done(struct store_req *below)
     if (entry->frame == FRAME_NONE && rc != 0 && !entry->is_changing) {
         struct zero *zero = zero_covering(cache, entry->block, entry->block);
 
-        queue_move(&entry->waiting, &todo.again);
         if (zero != NULL && !zero->is_sent && --zero->pending == 0)
             zero_ready(cache, zero, &todo);
         entry_drop(cache, entry);

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 /* The survey of everything: asked for, or begun by who needs it.  There is one at a time. */
-struct whole {
+struct survey_state {
     bool is_running;
     struct job *joined; /* go on when it has ended */
     struct timer delay;
@@ -38,7 +38,7 @@ struct consistency {
     struct zeromap *map;
     struct recent *recent;
     uint64_t list_from_ns; /* before this, a listing shows what a dead daemon's writes may change */
-    struct whole whole;
+    struct survey_state survey_state;
 };
 
 /* One request from above, until it ends. */

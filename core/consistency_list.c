@@ -57,15 +57,15 @@ static bool
 whole_tell(void *arg)
 {
     struct consistency *consistency = arg;
-    struct whole *whole = &consistency->whole;
-    uint64_t now = clock_now_ns(), percent = survey_percent(whole->survey), found;
+    struct survey_state *state = &consistency->survey_state;
+    uint64_t now = clock_now_ns(), percent = survey_percent(state->survey), found;
     bool is_told = false;
 
     pthread_mutex_lock(&consistency->lock);
-    if (percent > whole->percent)
-        whole->percent = percent;
-    if (whole->done != NULL && now - whole->told_ns >= TELL_NS) {
-        whole->told_ns = now;
+    if (percent > state->percent)
+        state->percent = percent;
+    if (state->done != NULL && now - state->told_ns >= TELL_NS) {
+        state->told_ns = now;
         is_told = true;
     }
     found = zeromap_data_count(consistency->map);
@@ -74,7 +74,7 @@ whole_tell(void *arg)
         log_line(BD_INFO,
                  "listing blocks: %" PRIu64 " found in %" PRIu64 " %% of the volume, %" PRIu64
                  " s so far",
-                 found, percent, (uint64_t)((now - whole->started_ns) / NS_PER_S));
+                 found, percent, (uint64_t)((now - state->started_ns) / NS_PER_S));
     return false;
 }
 
@@ -82,21 +82,21 @@ static void
 whole_listed(void *arg, int rc)
 {
     struct consistency *consistency = arg;
-    struct whole *whole = &consistency->whole;
-    uint64_t ms = (clock_now_ns() - whole->started_ns) / NS_PER_MS, found;
+    struct survey_state *state = &consistency->survey_state;
+    uint64_t ms = (clock_now_ns() - state->started_ns) / NS_PER_MS, found;
     struct job *joined;
     void (*done)(void *arg, int rc);
     void *done_arg;
 
     pthread_mutex_lock(&consistency->lock);
-    joined = whole->joined;
-    done = whole->done;
-    done_arg = whole->done_arg;
-    whole->joined = NULL;
-    whole->done = NULL;
-    whole->is_running = false;
+    joined = state->joined;
+    done = state->done;
+    done_arg = state->done_arg;
+    state->joined = NULL;
+    state->done = NULL;
+    state->is_running = false;
     if (rc == 0)
-        whole->percent = 100;
+        state->percent = 100;
     found = zeromap_data_count(consistency->map);
     pthread_mutex_unlock(&consistency->lock);
     if (done != NULL && rc == 0)
@@ -116,7 +116,7 @@ whole_listed(void *arg, int rc)
 static void
 whole_start(struct consistency *consistency)
 {
-    struct whole *whole = &consistency->whole;
+    struct survey_state *state = &consistency->survey_state;
     const struct survey_config config = {
         .layout = consistency->config.layout,
         .objects = consistency->objects,
@@ -130,13 +130,13 @@ whole_start(struct consistency *consistency)
         .done = whole_listed,
         .arg = consistency,
     };
-    int rc = survey_new(&config, &whole->survey);
+    int rc = survey_new(&config, &state->survey);
 
-    whole->started_ns = whole->told_ns = clock_now_ns();
+    state->started_ns = state->told_ns = clock_now_ns();
     if (rc != 0)
         whole_listed(consistency, rc);
     else
-        survey_start(whole->survey);
+        survey_start(state->survey);
 }
 
 static void
@@ -155,18 +155,18 @@ static bool
 whole_join(struct job *job)
 {
     struct consistency *consistency = job->consistency;
-    struct whole *whole = &consistency->whole;
+    struct survey_state *state = &consistency->survey_state;
     bool is_hashed = consistency->config.layout->is_hashed, is_begun = false, is_joined;
 
     pthread_mutex_lock(&consistency->lock);
     /* There, a part is no less work than everything. */
     is_joined = is_hashed
-                || (whole->is_running && objects_capabilities(consistency->objects) & BD_CAP_LOCAL);
+                || (state->is_running && objects_capabilities(consistency->objects) & BD_CAP_LOCAL);
     if (is_joined) {
-        is_begun = !whole->is_running;
-        whole->is_running = true;
-        job->next_joined = whole->joined;
-        whole->joined = job;
+        is_begun = !state->is_running;
+        state->is_running = true;
+        job->next_joined = state->joined;
+        state->joined = job;
     }
     pthread_mutex_unlock(&consistency->lock);
     if (is_begun)
@@ -255,24 +255,24 @@ void
 consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *arg)
 {
     struct consistency *consistency = container_of(store, struct consistency, store);
-    struct whole *whole = &consistency->whole;
+    struct survey_state *state = &consistency->survey_state;
     bool is_running;
     uint64_t from_ns;
 
     pthread_mutex_lock(&consistency->lock);
-    assert(whole->done == NULL);
-    whole->done = done;
-    whole->done_arg = arg;
-    is_running = whole->is_running;
-    whole->is_running = true;
+    assert(state->done == NULL);
+    state->done = done;
+    state->done_arg = arg;
+    is_running = state->is_running;
+    state->is_running = true;
     from_ns = consistency->list_from_ns;
     pthread_mutex_unlock(&consistency->lock);
     if (is_running)
         return;
-    whole->delay.task.run = whole_start_late;
+    state->delay.task.run = whole_start_late;
     if (from_ns <= clock_now_ns())
         whole_start(consistency);
-    else if (pool_timer_set(consistency->pool, &whole->delay, from_ns) != 0)
+    else if (pool_timer_set(consistency->pool, &state->delay, from_ns) != 0)
         whole_listed(consistency, -ENOMEM);
 }
 
@@ -282,7 +282,7 @@ consistency_stop_listing(struct store *store)
     struct consistency *consistency = container_of(store, struct consistency, store);
 
     atomic_store(&consistency->is_stopping, true);
-    if (pool_timer_cancel(consistency->pool, &consistency->whole.delay))
+    if (pool_timer_cancel(consistency->pool, &consistency->survey_state.delay))
         whole_listed(consistency, -ECANCELED);
 }
 
@@ -293,7 +293,7 @@ consistency_listed_percent(void *arg)
     uint64_t percent;
 
     pthread_mutex_lock(&consistency->lock);
-    percent = consistency->whole.percent;
+    percent = consistency->survey_state.percent;
     pthread_mutex_unlock(&consistency->lock);
     return percent;
 }

@@ -83,7 +83,7 @@ const struct bd_option settings_rows[] = {
     { .name = "cache-size", .type = BD_OPT_SIZE, FIELD(cache_size),
       .help = "memory of the block cache; an eighth of the machine's, at least 64M, at most 1G" },
     { .name = "block-cache-size", .type = BD_OPT_UINT, FIELD(block_cache_size), .max = UINT32_MAX,
-      .metavar = "BLOCKS", .help = "the same in blocks; 0 for no cache" },
+      .metavar = "BLOCKS", .help = "the same in blocks; 0 in either for no cache" },
     { .name = "block-cache-threads", .type = BD_OPT_UINT, FIELD(block_cache_threads), .max = 4096,
       .help = "most requests at the store at once; 128" },
     { .name = "block-cache-write-delay", .type = BD_OPT_DURATION, FIELD(block_cache_write_delay_ms),
@@ -94,7 +94,8 @@ const struct bd_option settings_rows[] = {
     { .name = "block-cache-sync", .type = BD_OPT_BOOL, FIELD(block_cache_sync),
       .help = "a write returns when it is stored; needs --block-cache-write-delay=0" },
     { .name = "block-cache-timeout", .type = BD_OPT_DURATION, FIELD(block_cache_timeout_ms),
-      .help = "drop blocks that nobody used for so long; 0: never, or 5 s with --read-only" },
+      .help = "drop blocks that nobody used for so long; 0: never; with --read-only, that were fetched so "
+              "long ago, 5 s" },
     { .name = "block-cache-num-protected", .type = BD_OPT_UINT, FIELD(block_cache_num_protected),
       .max = UINT32_MAX, .metavar = "BLOCKS",
       .help = "the first blocks of the disk, to be dropped last" },

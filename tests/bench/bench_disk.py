@@ -601,8 +601,11 @@ def main():
     print(machine + "\n")
     print(table_of(results, [who for who in CONTENDERS if who in args.contenders]))
     judged = [reached for result in results.values() for _, reached, _ in result["goals"]]
+    failed = [name for name, result in results.items() if any("error" in run for run in result["runs"].get("bucketdisk", []))]
+    if failed:
+        print(f"bucketdisk failed in a run of: {', '.join(failed)}")
     print(f"\ngoals: {judged.count(True)} reached, {judged.count(False)} not reached, {judged.count(None)} not measured")
-    sys.exit(0 if all(judged) else 1)
+    sys.exit(0 if all(judged) and not failed else 1)
 
 
 main()
