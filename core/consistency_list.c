@@ -47,14 +47,14 @@ job_listed(void *arg, int rc)
 }
 
 static void
-whole_learnt(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end)
+survey_learnt(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end)
 {
     learn(arg, blocks, count, first, end);
 }
 
 /* After a page. */
 static bool
-whole_tell(void *arg)
+survey_tell(void *arg)
 {
     struct consistency *consistency = arg;
     struct survey_state *state = &consistency->survey_state;
@@ -79,7 +79,7 @@ whole_tell(void *arg)
 }
 
 static void
-whole_listed(void *arg, int rc)
+survey_listed(void *arg, int rc)
 {
     struct consistency *consistency = arg;
     struct survey_state *state = &consistency->survey_state;
@@ -114,7 +114,7 @@ whole_listed(void *arg, int rc)
 }
 
 static void
-whole_start(struct consistency *consistency)
+survey_start(struct consistency *consistency)
 {
     struct survey_state *state = &consistency->survey_state;
     const struct survey_config config = {
@@ -125,34 +125,35 @@ whole_start(struct consistency *consistency)
         .is_background = true,
         /* Who still needs one when all stops, to zero something, gets it. */
         .is_over = atomic_load(&consistency->is_stopping) ? NULL : &consistency->is_stopping,
-        .learnt = whole_learnt,
-        .is_enough = whole_tell,
-        .done = whole_listed,
+        .learnt = survey_learnt,
+        .is_enough = survey_tell,
+        .done = survey_listed,
         .arg = consistency,
     };
     int rc = survey_new(&config, &state->survey);
 
     state->started_ns = state->told_ns = clock_now_ns();
     if (rc != 0)
-        whole_listed(consistency, rc);
+        survey_listed(consistency, rc);
     else
         survey_start(state->survey);
 }
 
 static void
-whole_start_late(struct task *task)
+survey_start_late(struct task *task)
 {
-    struct consistency *consistency = container_of(task, struct consistency, whole.delay.task);
+    struct consistency *consistency =
+        container_of(task, struct consistency, survey_state.delay.task);
 
     if (atomic_load(&consistency->is_stopping))
-        whole_listed(consistency, -ECANCELED);
+        survey_listed(consistency, -ECANCELED);
     else
-        whole_start(consistency);
+        survey_start(consistency);
 }
 
 /* True: there is one of everything, which the job has joined. */
 static bool
-whole_join(struct job *job)
+survey_join(struct job *job)
 {
     struct consistency *consistency = job->consistency;
     struct survey_state *state = &consistency->survey_state;
@@ -170,7 +171,7 @@ whole_join(struct job *job)
     }
     pthread_mutex_unlock(&consistency->lock);
     if (is_begun)
-        whole_start(consistency);
+        survey_start(consistency);
     return is_joined;
 }
 
@@ -193,7 +194,7 @@ consistency_list(struct job *job, uint64_t from, unsigned listers_max, bool (*is
     struct survey *survey;
     int rc;
 
-    if (whole_join(job))
+    if (survey_join(job))
         return;
     rc = survey_new(&config, &survey);
     if (rc != 0)
@@ -269,11 +270,11 @@ consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *a
     pthread_mutex_unlock(&consistency->lock);
     if (is_running)
         return;
-    state->delay.task.run = whole_start_late;
+    state->delay.task.run = survey_start_late;
     if (from_ns <= clock_now_ns())
-        whole_start(consistency);
+        survey_start(consistency);
     else if (pool_timer_set(consistency->pool, &state->delay, from_ns) != 0)
-        whole_listed(consistency, -ENOMEM);
+        survey_listed(consistency, -ENOMEM);
 }
 
 void
@@ -283,7 +284,7 @@ consistency_stop_listing(struct store *store)
 
     atomic_store(&consistency->is_stopping, true);
     if (pool_timer_cancel(consistency->pool, &consistency->survey_state.delay))
-        whole_listed(consistency, -ECANCELED);
+        survey_listed(consistency, -ECANCELED);
 }
 
 uint64_t
