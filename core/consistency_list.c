@@ -47,14 +47,14 @@ job_listed(void *arg, int rc)
 }
 
 static void
-survey_learnt(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end)
+list_all_learnt(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end)
 {
     learn(arg, blocks, count, first, end);
 }
 
 /* After a page. */
 static bool
-survey_tell(void *arg)
+list_all_tell(void *arg)
 {
     struct consistency *consistency = arg;
     struct survey_state *state = &consistency->survey_state;
@@ -79,7 +79,7 @@ survey_tell(void *arg)
 }
 
 static void
-survey_listed(void *arg, int rc)
+list_all_listed(void *arg, int rc)
 {
     struct consistency *consistency = arg;
     struct survey_state *state = &consistency->survey_state;
@@ -114,7 +114,7 @@ survey_listed(void *arg, int rc)
 }
 
 static void
-survey_start(struct consistency *consistency)
+list_all_start(struct consistency *consistency)
 {
     struct survey_state *state = &consistency->survey_state;
     const struct survey_config config = {
@@ -125,35 +125,35 @@ survey_start(struct consistency *consistency)
         .is_background = true,
         /* Who still needs one when all stops, to zero something, gets it. */
         .is_over = atomic_load(&consistency->is_stopping) ? NULL : &consistency->is_stopping,
-        .learnt = survey_learnt,
-        .is_enough = survey_tell,
-        .done = survey_listed,
+        .learnt = list_all_learnt,
+        .is_enough = list_all_tell,
+        .done = list_all_listed,
         .arg = consistency,
     };
     int rc = survey_new(&config, &state->survey);
 
     state->started_ns = state->told_ns = clock_now_ns();
     if (rc != 0)
-        survey_listed(consistency, rc);
+        list_all_listed(consistency, rc);
     else
         survey_start(state->survey);
 }
 
 static void
-survey_start_late(struct task *task)
+list_all_start_late(struct task *task)
 {
     struct consistency *consistency =
         container_of(task, struct consistency, survey_state.delay.task);
 
     if (atomic_load(&consistency->is_stopping))
-        survey_listed(consistency, -ECANCELED);
+        list_all_listed(consistency, -ECANCELED);
     else
-        survey_start(consistency);
+        list_all_start(consistency);
 }
 
 /* True: there is one of everything, which the job has joined. */
 static bool
-survey_join(struct job *job)
+list_all_join(struct job *job)
 {
     struct consistency *consistency = job->consistency;
     struct survey_state *state = &consistency->survey_state;
@@ -171,7 +171,7 @@ survey_join(struct job *job)
     }
     pthread_mutex_unlock(&consistency->lock);
     if (is_begun)
-        survey_start(consistency);
+        list_all_start(consistency);
     return is_joined;
 }
 
@@ -194,7 +194,7 @@ consistency_list(struct job *job, uint64_t from, unsigned listers_max, bool (*is
     struct survey *survey;
     int rc;
 
-    if (survey_join(job))
+    if (list_all_join(job))
         return;
     rc = survey_new(&config, &survey);
     if (rc != 0)
@@ -270,11 +270,11 @@ consistency_survey(struct store *store, void (*done)(void *arg, int rc), void *a
     pthread_mutex_unlock(&consistency->lock);
     if (is_running)
         return;
-    state->delay.task.run = survey_start_late;
+    state->delay.task.run = list_all_start_late;
     if (from_ns <= clock_now_ns())
-        survey_start(consistency);
+        list_all_start(consistency);
     else if (pool_timer_set(consistency->pool, &state->delay, from_ns) != 0)
-        survey_listed(consistency, -ENOMEM);
+        list_all_listed(consistency, -ENOMEM);
 }
 
 void
@@ -284,7 +284,7 @@ consistency_stop_listing(struct store *store)
 
     atomic_store(&consistency->is_stopping, true);
     if (pool_timer_cancel(consistency->pool, &consistency->survey_state.delay))
-        survey_listed(consistency, -ECANCELED);
+        list_all_listed(consistency, -ECANCELED);
 }
 
 uint64_t
