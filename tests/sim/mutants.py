@@ -98,7 +98,7 @@ BUGS = {
     "a stopped writer is not woken": ("core/cache_entries.c", """\
     call_next(&cache->stopped, cache->dirty_count + cache->flight_count < cache->dirty_max, todo);
 """, """\
-    call_next(&cache->stopped, cache->dirty_count + cache->flight_count == 0, todo);
+    call_next(&cache->stopped, false, todo);
 """),
     "who was called and goes away calls nobody": ("core/cache_entries.c", """\
         waiter->gate->is_calling = false;
