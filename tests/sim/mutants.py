@@ -76,12 +76,12 @@ BUGS = {
 """),
     "a failed write is forgotten": ("core/cache_writeback.c", """\
     if (!entry->is_dirty) {
-        entry_dirty(cache, entry);
-        entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
-    }
+        uint32_t dirty_s = entry->dirty_s;
 """, """\
     if (!entry->is_dirty)
         return;
+    if (false) {
+        uint32_t dirty_s = entry->dirty_s;
 """),
     "a failed zero is forgotten": ("core/cache_zeros.c", """\
     if (below->rc != 0) {
