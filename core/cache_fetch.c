@@ -237,11 +237,14 @@ fetch_done(struct store_req *below)
             entry->is_due = true;
             cache->completing_count--;
         } else if (entry->is_completing) {
+            uint64_t since = entry->since;
+
             entry->is_completing = false;
             cache->completing_count--;
-            cache->unsaved++; /* its dirty version goes on under a new number */
-            store_failed(cache, entry, entry->since, rc, &todo);
+            /* Its dirty version goes on under a new number. */
+            cache->unsaved++;
             entry->since = ++cache->sequence;
+            store_failed(cache, entry, since, rc, &todo);
         }
     }
     free(trip);
