@@ -5,7 +5,6 @@
 Over the faulty server, without faults, which checks every signature; with BUCKETDISK_STORE over a real one."""
 import hashlib
 import shutil
-import subprocess
 import sys
 import unittest
 from urllib.parse import urlsplit
@@ -15,13 +14,13 @@ from botocore.config import Config
 
 import disk
 import faulty
+import s3backer
 
 BLOCK = 65536
 SIZE = "4M"
 BLOCKS = disk.sizeof(SIZE) // BLOCK
 MEDIA_TYPE = "application/x-s3backer-block"
 TOKEN = "s3backer-mounted"
-QUICK = ["--blockCacheThreads=20", "--blockCacheWriteDelay=0", "--minWriteDelay=0", "--md5CacheSize=0", "--md5CacheTime=0"]
 KIND = disk.STORE.removesuffix("-tls")
 # s3rver and our nginx do not.
 HAS_VHOST = KIND in ("dir", "faulty", "ceph")
@@ -239,31 +238,10 @@ class S3backer(Client):
     """The real one, version 1.5.4 of Debian."""
 
     def s3backer(self, store, use, *options):
-        mountpoint = self.directory("s3backer")
-        thing = disk.RECORD.add("mount", mountpoint)
-        log = self.path("s3backer").with_suffix(".log")
         tls = [f"--cacert={self.option(store, 'cacert')}"] if store.endpoint.startswith("https") else []
-        with open(log, "wb") as output:
-            daemon = self.start("s3backer", "-f", *QUICK, f"--baseURL={store.endpoint}", *tls,
-                                f"--accessFile={self.option(store, 'accessFile')}", f"--size={SIZE}", "--blockSize=64K",
-                                f"--prefix={store.prefix}", *options, store.bucket, mountpoint, stdin=subprocess.DEVNULL,
-                                stdout=output, stderr=output, env=disk.environment(self))
-        disk.wait_until("s3backer's file", lambda: daemon.poll() is not None
-                        or disk.is_mounted(mountpoint) and (mountpoint / "file").exists(), 60)
-        self.assertIsNone(daemon.poll(), log.read_text(errors="replace")[-2000:])
-        result = use(mountpoint / "file")
-        disk.run("umount", mountpoint)
-        disk.RECORD.drop(thing)
-        self.assertEqual(self.reap(daemon), 0)
-        return result
-
-    def filesystem(self):
-        tree, image = self.directory("tree"), self.path("image")
-        disk.make_tree(tree, disk.SEED, files=60, bytes_max=30 * disk.KIB)
-        with open(image, "wb") as file:
-            file.truncate(disk.sizeof(SIZE))
-        disk.run("mkfs.ext4", "-q", "-d", tree, image)
-        return image.read_bytes()
+        return s3backer.use_disk(self, use, "--blockCacheThreads=20", f"--baseURL={store.endpoint}", *tls,
+                                 f"--accessFile={self.option(store, 'accessFile')}", f"--size={SIZE}", "--blockSize=64K",
+                                 f"--prefix={store.prefix}", *options, store.bucket)
 
     def edit(self, text):
         """Mount the ext4 in a file, leave a text there."""
@@ -286,7 +264,7 @@ class S3backer(Client):
         return found
 
     def test_theirs_read_and_changed_by_us(self):
-        store, image = self.store("theirs"), self.filesystem()
+        store, image = self.store("theirs"), s3backer.ext4_image(self, SIZE)
         self.s3backer(store, lambda file: disk.write_at(file, 0, image))
         volume = disk.Disk(self, SIZE, "64K", store=store)
         volume.mount()
@@ -296,7 +274,7 @@ class S3backer(Client):
         self.assertEqual(self.s3backer(store, self.read), "by us")
 
     def test_ours_read_and_changed_by_them(self):
-        store, image = self.store("ours"), self.filesystem()
+        store, image = self.store("ours"), s3backer.ext4_image(self, SIZE)
         volume = disk.Disk(self, SIZE, "64K", store=store).mount()
         disk.write_at(volume.file, 0, image)
         volume.umount()

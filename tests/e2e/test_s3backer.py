@@ -2,15 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real s3backer of Debian and ours read each other's directories, with a filesystem on them."""
 import shutil
-import subprocess
 import sys
 
 import disk
+import s3backer
 
 SIZE = "4M"
-# Its own delays are for stores of long ago.  Each request in its test mode takes up to 0.2 s more, hence small volumes.
-QUICK = ["--blockCacheThreads=100", "--blockCacheWriteDelay=0", "--minWriteDelay=0", "--md5CacheSize=0",
-         "--md5CacheTime=0"]
 NAMES = {"plain": [], "prefix": ["--prefix=disk_of:mine-"], "hash": ["--blockHashPrefix"],
          "both": ["--prefix=p-", "--blockHashPrefix"]}
 # The test mode of 1.5.4 writes hashed names, but a new mount of it reads zeros for them (its own, too): with them it can
@@ -20,26 +17,9 @@ READABLE_BY_THEM = {label: names for label, names in NAMES.items() if "--blockHa
 
 class S3backer(disk.Story):
     def s3backer(self, store, block_size, names, use):
-        """Mount the directory with the real program, use the file, unmount, and wait until it has ended."""
-        mountpoint = self.directory("s3backer")
-        thing = disk.RECORD.add("mount", mountpoint)
-        daemon = self.start("s3backer", "--test", "-f", *QUICK, f"--size={SIZE}", f"--blockSize={block_size}", *names, store.path,
-                            mountpoint, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        disk.wait_until("s3backer's file", lambda: disk.is_mounted(mountpoint) and (mountpoint / "file").exists())
-        result = use(mountpoint / "file")
-        disk.run("umount", mountpoint)
-        disk.RECORD.drop(thing)
-        self.assertEqual(self.reap(daemon), 0)
-        return result
-
-    def filesystem(self):
-        """An ext4 image with a tree in it."""
-        tree, image = self.directory("tree"), self.path("image")
-        disk.make_tree(tree, disk.SEED, files=60, bytes_max=30 * disk.KIB)
-        with open(image, "wb") as file:
-            file.truncate(disk.sizeof(SIZE))
-        disk.run("mkfs.ext4", "-q", "-d", tree, image)
-        return image.read_bytes()
+        """Each request in its test mode takes up to 0.2 s more, hence small volumes and many threads."""
+        return s3backer.use_disk(self, use, "--test", "--blockCacheThreads=100", f"--size={SIZE}",
+                                 f"--blockSize={block_size}", *names, store.path)
 
     def blocks_of(self, image, block_size):
         block = disk.sizeof(block_size)
@@ -48,7 +28,7 @@ class S3backer(disk.Story):
     def test_their_directory_opened_by_us(self):
         for label, names in NAMES.items():
             with self.subTest(names=label):
-                store, image = disk.DirStore(self), self.filesystem()
+                store, image = disk.DirStore(self), s3backer.ext4_image(self, SIZE)
                 self.s3backer(store, "16K", names, lambda file: disk.write_at(file, 0, image))
                 theirs = store.objects()
                 self.assertEqual(len(theirs), self.blocks_of(image, "16K"))
@@ -71,7 +51,7 @@ class S3backer(disk.Story):
     def test_our_volume_read_by_them(self):
         for label, names in READABLE_BY_THEM.items():
             with self.subTest(names=label):
-                image = self.filesystem()
+                image = s3backer.ext4_image(self, SIZE)
                 volume = disk.Disk(self, SIZE, "64K", *names).mount()
                 disk.write_at(volume.file, 0, image)
                 volume.remount()

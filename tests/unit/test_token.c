@@ -423,7 +423,6 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
         enum treatment if_absent;
         bool is_takeover;
         unsigned lost_put, denied_head;
-        bool strips_attrs;
     } cases[] = {
         { HONOURS, false, 1, 0 }, { REFUSES, false, 2, 0 }, { HONOURS, true, 1, 0 },
         { HONOURS, false, 0, 2 }, { IGNORES, false, 0, 2 },
