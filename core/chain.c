@@ -21,7 +21,9 @@
 
 /* One token's opened codec. */
 struct layer {
-    char token[BD_TOKEN_BYTES_MAX + 1];
+    char token[BD_TOKEN_BYTES_MAX + 1]; /* as asked for */
+    char written[BD_TOKEN_BYTES_MAX
+                 + 1]; /* as objects carry it, and as other layers' data is bound to it */
     const struct bd_codec *codec;
     struct host *host;
     void *handle;
@@ -46,6 +48,33 @@ struct chain {
 };
 
 /* ---- opening codecs */
+
+/* The usual spelling of the layer's token, so that others can read what we write. */
+static int
+layer_spell(struct layer *layer, struct error *why)
+{
+    const char *written = layer->codec->match == NULL ? layer->codec->token : layer->token;
+
+    if (layer->codec->written != NULL)
+        written = layer->codec->written(layer->handle);
+    if (strlen(written) > BD_TOKEN_BYTES_MAX)
+        return error_set(why, -EINVAL, "the encoding \"%s\" is written with more than %u bytes",
+                         layer->token, BD_TOKEN_BYTES_MAX);
+    strcpy(layer->written, written);
+    return 0;
+}
+
+static void
+layer_close(struct layer *layer)
+{
+    while (layer->worker_count > 0)
+        layer->codec->worker_free(layer->handle, layer->workers[--layer->worker_count]);
+    if (layer->codec->close != NULL)
+        layer->codec->close(layer->handle);
+    host_free(layer->host);
+    pthread_mutex_destroy(&layer->lock);
+    free(layer);
+}
 
 static int
 layer_open(struct chain *chain, const char *token, struct layer **out, struct error *why)
@@ -77,6 +106,10 @@ layer_open(struct chain *chain, const char *token, struct layer **out, struct er
                          token, said.text[0] != '\0' ? ": " : "", said.text);
     }
     pthread_mutex_init(&layer->lock, NULL);
+    if (layer_spell(layer, why) != 0) {
+        layer_close(layer);
+        return -EINVAL;
+    }
     *out = layer;
     return 0;
 }
@@ -232,7 +265,7 @@ chain_encode(struct chain *chain, uint64_t block, void *plain, struct encoded *o
             free(out->body);
         out->body = next.data;
         out->body_bytes = next.len;
-        strcpy(applied.tokens[applied.count++], layer->token);
+        strcpy(applied.tokens[applied.count++], layer->written);
     }
     if (rc == 0 && encoding_format(&applied, out->encoding, sizeof out->encoding) != 0)
         rc = error_set(why, -EINVAL, "the list of encodings is too long");
@@ -296,6 +329,8 @@ chain_decode(struct chain *chain, uint64_t block, const char *encoding_text, str
     struct bd_bytes in = body;
     int rc = layers_of(chain, encoding_text, &encoding, layers, why);
 
+    for (unsigned i = 0; i < encoding.count && rc == 0; i++)
+        strcpy(encoding.tokens[i], layers[i]->written);
     for (unsigned i = encoding.count; i-- > 0 && rc == 0;) {
         /* The innermost layer gives the block; what lies between two is bounded like a body. */
         struct bd_buf next = { .data = out, .cap = chain->block_bytes };
@@ -387,11 +422,7 @@ chain_open(const struct plugins *plugins, const char *write_list, const char *re
         if (rc != 0)
             break;
         chain->write_layers[i] = layer;
-        /* What is written is the codec's own spelling, so that others can read it. */
-        if (layer->codec->match == NULL) {
-            strcpy(layer->token, layer->codec->token);
-            strcpy(chain->write.tokens[i], layer->token);
-        }
+        strcpy(chain->write.tokens[i], layer->written);
         bound = layer->codec->bound(layer->handle, bound);
     }
     if (rc == 0)
@@ -422,13 +453,7 @@ chain_close(struct chain *chain)
         struct layer *layer = chain->layers;
 
         chain->layers = layer->next;
-        while (layer->worker_count > 0)
-            layer->codec->worker_free(layer->handle, layer->workers[--layer->worker_count]);
-        if (layer->codec->close != NULL)
-            layer->codec->close(layer->handle);
-        host_free(layer->host);
-        pthread_mutex_destroy(&layer->lock);
-        free(layer);
+        layer_close(layer);
     }
     pthread_mutex_destroy(&chain->lock);
     free(chain->read_default);

@@ -254,9 +254,9 @@ host_key(const struct bd_host *table, const char *purpose, void *out, size_t byt
 }
 
 static enum bd_status
-host_passphrase(const struct bd_host *table, char **out, size_t *bytes)
+host_passphrase(const struct bd_host *table, char **out, size_t *bytes, const char **salt)
 {
-    (void)table, (void)out, (void)bytes;
+    (void)table, (void)out, (void)bytes, (void)salt;
     return BD_UNSUPPORTED;
 }
 

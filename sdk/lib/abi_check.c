@@ -131,18 +131,16 @@ AT(bd_buf, data, 0);
 AT(bd_buf, cap, 8);
 AT(bd_buf, len, 16);
 
-SIZE(bd_coding, 64);
+SIZE(bd_coding, 56);
 AT(bd_coding, size, 0);
 AT(bd_coding, block_bytes, 4);
 AT(bd_coding, block, 8);
-AT(bd_coding, generation, 16);
-AT(bd_coding, volume_id, 24);
-AT(bd_coding, legacy_salt, 32);
-AT(bd_coding, inner, 40);
-AT(bd_coding, plain_bytes, 48);
-AT(bd_coding, host_private, 56);
+AT(bd_coding, plain_bytes, 16);
+AT(bd_coding, inner, 24);
+AT(bd_coding, associated, 32);
+AT(bd_coding, host_private, 48);
 
-SIZE(bd_codec, 112);
+SIZE(bd_codec, 120);
 AT(bd_codec, head, 0);
 AT(bd_codec, token, 16);
 AT(bd_codec, aliases, 24);
@@ -157,6 +155,7 @@ AT(bd_codec, worker_new, 80);
 AT(bd_codec, worker_free, 88);
 AT(bd_codec, encode, 96);
 AT(bd_codec, decode, 104);
+AT(bd_codec, written, 112);
 
 SIZE(bd_keywrap, 56);
 AT(bd_keywrap, head, 0);

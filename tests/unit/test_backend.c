@@ -396,6 +396,7 @@ TEST(host, secrets_and_random_bytes)
     const struct bd_host *table;
     unsigned char a[32] = { 0 }, b[32] = { 0 };
     char *secret, *passphrase;
+    const char *salt;
     size_t bytes;
 
     assert_int_equal(host_new("codec-x", NULL, NULL, &host), 0);
@@ -409,7 +410,7 @@ TEST(host, secrets_and_random_bytes)
     table->random(b, sizeof b);
     assert_memory_not_equal(a, b, sizeof a);
     assert_int_equal(table->key(table, "x", a, 32), BD_UNSUPPORTED);
-    assert_int_equal(table->passphrase(table, &passphrase, &bytes), BD_UNSUPPORTED);
+    assert_int_equal(table->passphrase(table, &passphrase, &bytes, &salt), BD_UNSUPPORTED);
     assert_null(table->counter(table, "x", "x"));
     host_free(host);
 }

@@ -105,6 +105,20 @@ liar_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_byte
     return BD_DECLINED; /* which it may not */
 }
 
+/* A family that is opened under one name and written under another. */
+static int
+family_match(const char *token)
+{
+    return strncmp(token, "family", 6) == 0;
+}
+
+static const char *
+family_written(void *handle)
+{
+    (void)handle;
+    return "Family-One";
+}
+
 static struct bd_codec codecs[] = {
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = "squeeze",
@@ -133,6 +147,15 @@ static struct bd_codec codecs[] = {
       .bound = codec_bound,
       .decode = squeeze_decode,
       .traits = BD_CODEC_COMPRESSES | BD_CODEC_DECODE_ONLY },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "family",
+      .match = family_match,
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = seal_encode,
+      .decode = seal_decode,
+      .written = family_written,
+      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES },
 };
 
 static char codec_names[2][16] = { "codec-reverse", "codec-test" };
@@ -226,6 +249,7 @@ TEST(chain, blocks_go_there_and_back_through_every_chain)
     there_and_back("squeeze", "squeeze", "");
     there_and_back("SQUEEZE , seal", "squeeze, seal", "squeeze");
     there_and_back("reverse,seal", "reverse, seal", "reverse");
+    there_and_back("family-1", "Family-One", ""); /* a family says itself what is written */
 }
 
 TEST(chain, what_a_codec_declines_is_left_out_of_the_list)

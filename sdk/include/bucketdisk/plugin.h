@@ -276,9 +276,11 @@ struct bd_host {
     /* Derive `bytes` (at most 64) of key for one purpose ("codec xchacha20-poly1305", say) from the
      * volume's key.  BD_UNSUPPORTED when the volume has none. */
     enum bd_status (*key)(const struct bd_host *host, const char *purpose, void *out, size_t bytes);
-    /* The passphrase itself: only for codecs of old formats that derive their keys from it.
-     * Gives a secret_alloc'ed string. BD_UNSUPPORTED when the user gave none. */
-    enum bd_status (*passphrase)(const struct bd_host *host, char **out, size_t *bytes);
+    /* The passphrase itself, and what s3backer salts it with ("BUCKET/PREFIX"): only for codecs of
+     * old formats that derive their keys from it.  Gives a secret_alloc'ed string of `bytes` and a
+     * NUL; `salt` is borrowed until close.  BD_UNSUPPORTED when the user gave none. */
+    enum bd_status (*passphrase)(const struct bd_host *host, char **out, size_t *bytes,
+                                 const char **salt);
 
     /* For a codec at work: why it failed; the attributes stored with the object.  Encode adds,
      * decode looks up; attr_get returns NULL when there is no such attribute, and the bytes are
@@ -414,23 +416,24 @@ struct bd_buf {
     size_t len; /* set by the callee, never more than cap */
 };
 
-/* Which block a codec works on, and what is bound to it.  Authenticating codecs cover all of it
- * (codecs of old formats: what their format covers). */
+/* Which block a codec works on, and what is bound to it. */
 struct bd_coding {
     uint32_t size;
-    uint32_t block_bytes;     /* of the volume */
-    uint64_t block;           /* number */
-    uint64_t generation;      /* format 2; else 0 */
-    const uint8_t *volume_id; /* 16 bytes; NULL in format 1 */
-    const char *legacy_salt;  /* format 1: what s3backer derives its keys with */
-    const char *inner;        /* tokens applied before this one, joined by ","; "" for none */
-    uint64_t plain_bytes;     /* length of what this codec encodes; decode: of what it must give */
+    uint32_t block_bytes; /* of the volume */
+    uint64_t block;       /* number */
+    uint64_t
+        plain_bytes;   /* length of what this codec encodes; decode: of what it must give, 0: any */
+    const char *inner; /* tokens applied before this one, joined by ","; "" for none */
+    /* What an authenticating codec covers beside the data: the host makes it of volume id, block
+     * number, generation, block size and `inner`.  Empty in format 1, whose codecs cover what their
+     * format says. */
+    struct bd_bytes associated;
     void *host_private;
 };
 
 /* A codec turns bytes into bytes, synchronously, on any thread, without I/O, and logs no data.
  *
- * `handle` is immutable after open and shared by all threads; `worker` (NULL if worker_new is) is one
+ * `handle` is shared by all threads, and what they read of it does not change after open; `worker` (NULL if worker_new is) is one
  * thread's own.  encode writes at most bound(n) bytes; BD_DECLINED only with MAY_DECLINE, never with
  * ENCRYPTS.  decode gets in `out->cap` exactly the space that it may fill; needing more is BD_CORRUPT.
  * Sizes inside the data are never trusted.  `in` and `out` do not overlap. */
@@ -453,6 +456,10 @@ struct bd_codec {
                              struct bd_bytes in, struct bd_buf *out);
     enum bd_status (*decode)(void *handle, void *worker, struct bd_coding *coding,
                              struct bd_bytes in, struct bd_buf *out);
+    /* The token that objects of this instance carry, in its usual spelling ("encrypt-AES-128-CBC"
+     * when opened as "aes").  Belongs to the handle.  May be NULL: then it is `token`, or for a
+     * family what open was given. */
+    const char *(*written)(void *handle);
 };
 
 /* ------------------------------------------------------------------ key wraps */
