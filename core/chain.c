@@ -1,118 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The codec chain: plain block to object body and back.
  *
- * A codec is opened the first time that its token is met, and stays open.  Workers (a codec's state for one
- * thread) are kept in a free list for each: taken for one call, then given back. */
+ * A codec is opened the first time that its token is met, and stays open. */
 #include "chain.h"
 
 #include "base/log.h"
 #include "coding.h"
-#include "encoding.h"
-#include "host.h"
+#include "layer.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define WORKERS_KEPT 64u
-
-/* One token's opened codec. */
-struct layer {
-    char token[BD_TOKEN_BYTES_MAX + 1]; /* as asked for */
-    char written[BD_TOKEN_BYTES_MAX
-                 + 1]; /* as objects carry it, and as other layers' data is bound to it */
-    const struct bd_codec *codec;
-    struct host *host;
-    void *handle;
-    pthread_mutex_t lock; /* guards the workers */
-    void *workers[WORKERS_KEPT];
-    unsigned worker_count;
-    struct layer *next;
-};
-
 struct chain {
-    const struct plugins *plugins; /* these: fixed after chain_open */
+    struct chain_config config; /* these: fixed after chain_open */
     struct pool *pool;
     struct stats *stats;
-    uint32_t block_bytes;
     size_t body_bytes_max;
     struct encoding write;
+    char written[ENCODING_JOINED_BYTES];
     struct layer *write_layers[ENCODING_LAYERS_MAX];
-    char *read_default;
+    struct counter *plain_blocks, *other_encodings;
+
+    atomic_uint_fast64_t writes; /* of this mount */
+    atomic_bool is_plain_told, is_other_told;
 
     pthread_mutex_t lock; /* guards the list; a layer in it no longer changes */
     struct layer *layers;
 };
 
-/* ---- opening codecs */
-
-/* The usual spelling of the layer's token, so that others can read what we write. */
-static int
-layer_spell(struct layer *layer, struct error *why)
-{
-    const char *written = layer->codec->match == NULL ? layer->codec->token : layer->token;
-
-    if (layer->codec->written != NULL)
-        written = layer->codec->written(layer->handle);
-    if (strlen(written) > BD_TOKEN_BYTES_MAX)
-        return error_set(why, -EINVAL, "the encoding \"%s\" is written with more than %u bytes",
-                         layer->token, BD_TOKEN_BYTES_MAX);
-    strcpy(layer->written, written);
-    return 0;
-}
-
-static void
-layer_close(struct layer *layer)
-{
-    while (layer->worker_count > 0)
-        layer->codec->worker_free(layer->handle, layer->workers[--layer->worker_count]);
-    if (layer->codec->close != NULL)
-        layer->codec->close(layer->handle);
-    host_free(layer->host);
-    pthread_mutex_destroy(&layer->lock);
-    free(layer);
-}
-
-static int
-layer_open(struct chain *chain, const char *token, struct layer **out, struct error *why)
-{
-    const struct plugin *owner = NULL;
-    const struct bd_codec *codec = plugins_codec(chain->plugins, token, &owner);
-    struct layer *layer;
-    enum bd_status status;
-    struct error said;
-
-    if (codec == NULL)
-        return error_set(why, -ENOTSUP, "no plugin provides the encoding \"%s\"", token);
-    layer = calloc(1, sizeof *layer);
-    if (layer == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    strcpy(layer->token, token);
-    layer->codec = codec;
-    if (host_new(owner->name, chain->pool, chain->stats, &layer->host) != 0) {
-        free(layer);
-        return error_set(why, -ENOMEM, "out of memory");
-    }
-    host_capture_error(&said);
-    status = codec->open(host_table(layer->host), owner->option_fields, token, &layer->handle);
-    host_capture_error(NULL);
-    if (status != BD_OK) {
-        host_free(layer->host);
-        free(layer);
-        return error_set(why, -EINVAL, "%s cannot serve the encoding \"%s\"%s%s", owner->name,
-                         token, said.text[0] != '\0' ? ": " : "", said.text);
-    }
-    pthread_mutex_init(&layer->lock, NULL);
-    if (layer_spell(layer, why) != 0) {
-        layer_close(layer);
-        return -EINVAL;
-    }
-    *out = layer;
-    return 0;
-}
+/* ---- layers */
 
 static int
 layer_get(struct chain *chain, const char *token, struct layer **out, struct error *why)
@@ -121,10 +41,12 @@ layer_get(struct chain *chain, const char *token, struct layer **out, struct err
 
     pthread_mutex_lock(&chain->lock);
     *out = chain->layers;
-    while (*out != NULL && strcasecmp((*out)->token, token) != 0)
+    while (*out != NULL && strcasecmp((*out)->token, token) != 0
+           && strcasecmp((*out)->written, token) != 0)
         *out = (*out)->next;
     if (*out == NULL) {
-        rc = layer_open(chain, token, out, why);
+        rc = layer_open(chain->config.plugins, token, chain->config.keyring, chain->pool,
+                        chain->stats, out, why);
         if (rc == 0) {
             (*out)->next = chain->layers;
             chain->layers = *out;
@@ -134,165 +56,343 @@ layer_get(struct chain *chain, const char *token, struct layer **out, struct err
     return rc;
 }
 
-static void *
-worker_take(struct layer *layer)
+static bool
+is_encrypting(const struct layer *layer)
 {
-    void *worker = NULL;
-
-    if (layer->codec->worker_new == NULL)
-        return NULL;
-    pthread_mutex_lock(&layer->lock);
-    if (layer->worker_count > 0)
-        worker = layer->workers[--layer->worker_count];
-    pthread_mutex_unlock(&layer->lock);
-    return worker != NULL ? worker : layer->codec->worker_new(layer->handle);
+    return layer->codec->traits & BD_CODEC_ENCRYPTS;
 }
 
-static void
-worker_give(struct layer *layer, void *worker)
+static bool
+is_authenticating(const struct layer *layer)
 {
-    if (worker == NULL)
-        return;
-    pthread_mutex_lock(&layer->lock);
-    if (layer->worker_count < WORKERS_KEPT) {
-        layer->workers[layer->worker_count++] = worker;
-        worker = NULL;
-    }
-    pthread_mutex_unlock(&layer->lock);
-    if (worker != NULL)
-        layer->codec->worker_free(layer->handle, worker);
+    return layer->codec->traits & BD_CODEC_AUTHENTICATES;
 }
 
-/* ---- one layer at work */
+/* ---- the header of format 2 */
 
-typedef enum bd_status code_fn(void *handle, void *worker, struct bd_coding *coding,
-                               struct bd_bytes in, struct bd_buf *out);
-
-struct step {
-    struct layer *layer;
-    struct coding coding;
-    struct bd_coding public;
+struct frame {
+    uint8_t header[ENVELOPE_BYTES_MAX];
+    size_t header_bytes; /* 0: format 1, or not made yet */
+    uint8_t associated[ASSOCIATED_BYTES_MAX];
+    size_t associated_bytes;
 };
 
 static void
-step_init(struct step *step, const struct chain *chain, struct layer *layer, uint64_t block,
-          const char *inner, size_t plain_bytes)
+frame_associate(const struct chain *chain, uint64_t block, struct frame *frame)
 {
-    memset(step, 0, sizeof *step);
-    step->layer = layer;
-    step->public = (struct bd_coding){ .size = sizeof step->public,
-                                       .block_bytes = chain->block_bytes,
-                                       .block = block,
-                                       .inner = inner,
-                                       .plain_bytes = plain_bytes };
-    step->public.host_private = &step->coding;
+    frame->associated_bytes =
+        envelope_associated(chain->config.volume_id, block, chain->config.block_bytes,
+                            frame->header, frame->header_bytes, frame->associated);
 }
-
-static enum bd_status
-step_run(struct step *step, code_fn *code, struct bd_bytes in, struct bd_buf *out)
-{
-    struct layer *layer = step->layer;
-    void *worker = worker_take(layer);
-    enum bd_status status;
-
-    if (worker == NULL && layer->codec->worker_new != NULL)
-        return BD_FATAL;
-    status = code(layer->handle, worker, &step->public, in, out);
-    worker_give(layer, worker);
-    if (status == BD_OK && out->len > out->cap) {
-        log_line(BD_ERROR, "codec %s wrote %zu bytes where %zu fit: this is a bug of its plugin",
-                 layer->token, out->len, out->cap);
-        abort(); /* memory behind the buffer is destroyed */
-    }
-    return status;
-}
-
-/* The tokens of layers [0, count) joined by ",", as authenticating codecs bind them. */
-static void
-inner_tokens(const struct encoding *encoding, unsigned count, char *out)
-{
-    out[0] = '\0';
-    for (unsigned i = 0; i < count; i++) {
-        if (i > 0)
-            strcat(out, ",");
-        strcat(out, encoding->tokens[i]);
-    }
-}
-
-typedef char inner_list[ENCODING_LAYERS_MAX * (BD_TOKEN_BYTES_MAX + 1) + 1];
 
 /* ---- encoding */
+
+static int
+generation_next(struct chain *chain, uint64_t *out, struct error *why)
+{
+    uint64_t count = atomic_fetch_add(&chain->writes, 1);
+
+    if (count >> GENERATION_COUNTER_BITS != 0)
+        return error_set(why, -EIO, "this mount has written 2^%u blocks; unmount, and mount again",
+                         GENERATION_COUNTER_BITS);
+    *out = (uint64_t)chain->config.epoch << GENERATION_COUNTER_BITS | count;
+    return 0;
+}
+
+/* The layers applied so far and all from `next` on. */
+static int
+frame_make(struct chain *chain, uint64_t block, const struct encoding *applied, unsigned next,
+           struct frame *frame, struct error *why)
+{
+    struct envelope envelope = { .encoding = *applied, .key_id = chain->config.key_id };
+    struct encoding *all = &envelope.encoding;
+    int rc = generation_next(chain, &envelope.generation, why);
+
+    if (rc != 0)
+        return rc;
+    for (unsigned i = next; i < chain->write.count; i++)
+        strcpy(all->tokens[all->count++], chain->write.tokens[i]);
+    if (envelope_write(&envelope, frame->header, &frame->header_bytes) != 0)
+        return error_set(why, -EINVAL, "the list of encodings is too long");
+    frame_associate(chain, block, frame);
+    return 0;
+}
+
+/* One layer over what `out` holds, with `room` bytes free in front of its result; *applied grows, unless the codec
+ * declines. */
+static int
+encode_layer(struct chain *chain, unsigned at, uint64_t block, const struct frame *frame,
+             size_t room, struct encoding *applied, struct encoded *out, struct error *why)
+{
+    struct layer *layer = chain->write_layers[at];
+    struct bd_buf next = { .cap = layer->codec->bound(layer->handle, out->body_bytes) };
+    struct coding state = { .added = &out->attrs };
+    char inner[ENCODING_JOINED_BYTES];
+    struct bd_coding coding = { .size = sizeof coding,
+                                .block_bytes = chain->config.block_bytes,
+                                .block = block,
+                                .plain_bytes = out->body_bytes,
+                                .inner = inner,
+                                .associated = { frame->associated, frame->associated_bytes },
+                                .host_private = &state };
+    uint8_t *memory = malloc(room + next.cap + 1);
+    enum bd_status status;
+
+    if (memory == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    next.data = memory + room;
+    encoding_join(applied, applied->count, inner, sizeof inner);
+    status = layer_run(layer, LAYER_ENCODE, &coding,
+                       (struct bd_bytes){ out->body, out->body_bytes }, &next);
+    if (status == BD_DECLINED && layer->codec->traits & BD_CODEC_MAY_DECLINE) {
+        free(memory);
+        return 0;
+    }
+    if (status != BD_OK || state.rc != 0) {
+        free(memory);
+        return error_set(why, -EIO, "%s: %s", layer->token,
+                         state.why.text[0] != '\0' ? state.why.text : "the codec failed");
+    }
+    free(out->memory);
+    out->memory = memory;
+    out->room = room;
+    out->body = next.data;
+    out->body_bytes = next.len;
+    strcpy(applied->tokens[applied->count++], layer->written);
+    return 0;
+}
+
+/* The header goes in front of what the layers made. */
+static int
+frame_put(const struct frame *frame, struct encoded *out, struct error *why)
+{
+    if (out->room < frame->header_bytes) {
+        uint8_t *memory = malloc(frame->header_bytes + out->body_bytes);
+
+        if (memory == NULL)
+            return error_set(why, -ENOMEM, "out of memory");
+        memcpy(memory + frame->header_bytes, out->body, out->body_bytes);
+        free(out->memory);
+        out->memory = memory;
+        out->body = memory + frame->header_bytes;
+    }
+    out->body = (uint8_t *)out->body - frame->header_bytes;
+    out->body_bytes += frame->header_bytes;
+    memcpy(out->body, frame->header, frame->header_bytes);
+    return 0;
+}
 
 int
 chain_encode(struct chain *chain, uint64_t block, void *plain, struct encoded *out,
              struct error *why)
 {
+    const unsigned count = chain->write.count;
     struct encoding applied = { 0 };
+    struct frame frame = { .header_bytes = 0 };
     int rc = 0;
 
     memset(out, 0, sizeof *out);
     out->body = plain;
-    out->body_bytes = chain->block_bytes;
-    for (unsigned i = 0; i < chain->write.count && rc == 0; i++) {
-        struct layer *layer = chain->write_layers[i];
-        struct bd_buf next = { .cap = layer->codec->bound(layer->handle, out->body_bytes) };
-        enum bd_status status;
-        struct step step;
-        inner_list inner;
+    out->body_bytes = chain->config.block_bytes;
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        bool is_format_2 = chain->config.is_format_2;
 
-        next.data = malloc(next.cap + 1);
-        if (next.data == NULL) {
-            rc = error_set(why, -ENOMEM, "out of memory");
-            break;
-        }
-        inner_tokens(&applied, applied.count, inner);
-        step_init(&step, chain, layer, block, inner, out->body_bytes);
-        step.coding.added = &out->attrs;
-        status = step_run(&step, layer->codec->encode,
-                          (struct bd_bytes){ out->body, out->body_bytes }, &next);
-        if (status == BD_DECLINED && layer->codec->traits & BD_CODEC_MAY_DECLINE) {
-            free(next.data);
-            continue;
-        }
-        if (status != BD_OK || step.coding.rc != 0) {
-            free(next.data);
-            rc = error_set(why, -EIO, "%s: %s", layer->token,
-                           step.coding.why.text[0] != '\0' ? step.coding.why.text
-                                                           : "the codec failed");
-            break;
-        }
-        if (out->body != plain)
-            free(out->body);
-        out->body = next.data;
-        out->body_bytes = next.len;
-        strcpy(applied.tokens[applied.count++], layer->written);
+        /* From the first layer that encrypts on, none declines: the list is certain, and can be covered. */
+        if (is_format_2 && frame.header_bytes == 0 && is_encrypting(chain->write_layers[i]))
+            rc = frame_make(chain, block, &applied, i, &frame, why);
+        if (rc == 0)
+            rc = encode_layer(chain, i, block, &frame,
+                              is_format_2 && i == count - 1 ? ENVELOPE_BYTES_MAX : 0, &applied, out,
+                              why);
     }
+    if (rc == 0 && chain->config.is_format_2 && frame.header_bytes == 0)
+        rc = frame_make(chain, block, &applied, count, &frame, why);
+    if (rc == 0 && frame.header_bytes > 0)
+        rc = frame_put(&frame, out, why);
     if (rc == 0 && encoding_format(&applied, out->encoding, sizeof out->encoding) != 0)
         rc = error_set(why, -EINVAL, "the list of encodings is too long");
     return rc;
 }
 
 void
-encoded_free(struct encoded *encoded, const void *plain)
+encoded_free(struct encoded *encoded)
 {
-    if (encoded->body != plain)
-        free(encoded->body);
-    encoded->body = NULL;
+    free(encoded->memory);
+    encoded->memory = encoded->body = NULL;
     attrs_clear(&encoded->attrs);
 }
 
 /* ---- decoding */
 
-static int
-layers_of(struct chain *chain, const char *encoding_text, struct encoding *encoding,
-          struct layer **layers, struct error *why)
-{
-    int rc =
-        encoding_parse(encoding_text != NULL ? encoding_text : chain->read_default, encoding, why);
+/* An object while its layers are undone. */
+struct decoding {
+    struct encoding encoding;
+    struct layer *layers[ENCODING_LAYERS_MAX];
+    struct frame frame;
+    struct bd_bytes in;
+    const struct attrs *attrs;
+    bool is_list_other; /* Content-Encoding says something else than the body */
+};
 
-    for (unsigned i = 0; i < encoding->count && rc == 0; i++)
-        rc = layer_get(chain, encoding->tokens[i], &layers[i], why);
+static bool
+is_same_list(const struct encoding *a, const struct encoding *b)
+{
+    bool is_same = a->count == b->count;
+
+    for (unsigned i = 0; i < a->count && is_same; i++)
+        is_same = strcasecmp(a->tokens[i], b->tokens[i]) == 0;
+    return is_same;
+}
+
+/* Format 2: the list in the body counts. */
+static int
+decoding_unwrap(struct chain *chain, uint64_t block, const char *encoding_text,
+                struct decoding *decoding, struct error *why)
+{
+    struct encoding said;
+    struct envelope envelope;
+    size_t bytes;
+    int rc = envelope_read(decoding->in.data, decoding->in.len, &envelope, &bytes, why);
+
+    if (rc != 0)
+        return rc;
+    decoding->is_list_other =
+        encoding_parse(encoding_text, &said, NULL) != 0 || !is_same_list(&said, &envelope.encoding);
+    decoding->encoding = envelope.encoding;
+    memcpy(decoding->frame.header, decoding->in.data, bytes);
+    decoding->frame.header_bytes = bytes;
+    frame_associate(chain, block, &decoding->frame);
+    decoding->in.data = (const uint8_t *)decoding->in.data + bytes;
+    decoding->in.len -= bytes;
+    return 0;
+}
+
+static int
+decoding_layers(struct chain *chain, struct decoding *decoding, struct error *why)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < decoding->encoding.count && rc == 0; i++) {
+        rc = layer_get(chain, decoding->encoding.tokens[i], &decoding->layers[i], why);
+        /* Other layers' data may be bound to its usual spelling. */
+        if (rc == 0)
+            strcpy(decoding->encoding.tokens[i], decoding->layers[i]->written);
+    }
     return rc;
+}
+
+/* May this list be believed?  Only one that the outermost layer vouches for, where the volume demands that. */
+static int
+decoding_check(struct chain *chain, const struct decoding *decoding, struct error *why)
+{
+    const unsigned count = decoding->encoding.count;
+    bool is_sealed = count > 0 && is_authenticating(decoding->layers[count - 1]);
+    bool is_encrypted = false;
+
+    if (is_sealed)
+        return 0;
+    if (decoding->is_list_other)
+        return error_set(why, -EBADMSG,
+                         "its Content-Encoding is not what its body says, and nothing vouches for "
+                         "either");
+    if (!chain->config.must_authenticate)
+        return 0;
+    for (unsigned i = 0; i < count; i++)
+        is_encrypted = is_encrypted || is_encrypting(decoding->layers[i]);
+    if (!chain->config.accepts_plain || is_encrypted)
+        return error_set(why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
+                         is_encrypted ? "" : "; --accept-plain reads such blocks");
+    counter_add(chain->plain_blocks, 1);
+    if (!atomic_exchange(&chain->is_plain_told, true))
+        log_line(BD_WARNING, "there are blocks that are not encrypted; they are read, as "
+                             "--accept-plain says");
+    return 0;
+}
+
+static int
+decode_layer(struct chain *chain, struct decoding *decoding, unsigned at, uint64_t block,
+             struct bd_buf *out, struct error *why)
+{
+    struct layer *layer = decoding->layers[at];
+    struct coding state = { .stored = decoding->attrs };
+    char inner[ENCODING_JOINED_BYTES];
+    struct bd_coding coding = { .size = sizeof coding,
+                                .block_bytes = chain->config.block_bytes,
+                                .block = block,
+                                .plain_bytes = at > 0 ? 0 : chain->config.block_bytes,
+                                .inner = inner,
+                                .associated = { decoding->frame.associated,
+                                                decoding->frame.associated_bytes },
+                                .host_private = &state };
+    enum bd_status status;
+
+    encoding_join(&decoding->encoding, at, inner, sizeof inner);
+    status = layer_run(layer, LAYER_DECODE, &coding, decoding->in, out);
+    if (status == BD_OK)
+        return 0;
+    return error_set(why, status == BD_CORRUPT ? -EBADMSG : -EIO, "%s: %s", layer->token,
+                     state.why.text[0] != '\0' ? state.why.text : "the data is damaged");
+}
+
+static int
+decode_layers(struct chain *chain, struct decoding *decoding, uint64_t block, void *out,
+              struct error *why)
+{
+    void *between = NULL; /* what the layer before gave */
+    int rc = 0;
+
+    for (unsigned i = decoding->encoding.count; i-- > 0 && rc == 0;) {
+        /* The innermost layer gives the block; what lies between two is bounded like a body. */
+        struct bd_buf next = { .data = out, .cap = chain->config.block_bytes };
+
+        if (i > 0) {
+            next.cap = chain->body_bytes_max;
+            next.data = malloc(next.cap);
+        }
+        if (next.data == NULL)
+            rc = error_set(why, -ENOMEM, "out of memory");
+        else
+            rc = decode_layer(chain, decoding, i, block, &next, why);
+        free(between);
+        between = i > 0 ? next.data : NULL;
+        decoding->in = (struct bd_bytes){ next.data, next.len };
+    }
+    free(between);
+    return rc;
+}
+
+int
+chain_decode(struct chain *chain, uint64_t block, const char *encoding_text, struct bd_bytes body,
+             const struct attrs *attrs, void *out, struct error *why)
+{
+    struct decoding decoding = { .in = body, .attrs = attrs };
+    int rc;
+
+    if (chain->config.is_format_2)
+        rc = decoding_unwrap(chain, block, encoding_text, &decoding, why);
+    else
+        rc = encoding_parse(encoding_text != NULL ? encoding_text : chain->config.read_default,
+                            &decoding.encoding, why);
+    if (rc == 0)
+        rc = decoding_layers(chain, &decoding, why);
+    if (rc == 0)
+        rc = decoding_check(chain, &decoding, why);
+    if (rc == 0)
+        rc = decode_layers(chain, &decoding, block, out, why);
+    if (rc == 0 && decoding.in.len != chain->config.block_bytes)
+        rc = error_set(why, -EBADMSG, "it decodes to %zu bytes where a block has %u",
+                       decoding.in.len, chain->config.block_bytes);
+    if (rc != 0)
+        return rc;
+    if (decoding.in.data != out)
+        memcpy(out, decoding.in.data, decoding.in.len);
+    if (decoding.is_list_other) {
+        counter_add(chain->other_encodings, 1);
+        if (!atomic_exchange(&chain->is_other_told, true))
+            log_line(BD_WARNING, "the store drops or changes the Content-Encoding of objects; what "
+                                 "their bodies say is authentic, and is used");
+    }
+    return 0;
 }
 
 bool
@@ -300,81 +400,32 @@ chain_applies(const struct chain *chain, const char *encoding_text)
 {
     struct encoding encoding;
 
-    return encoding_parse(encoding_text != NULL ? encoding_text : chain->read_default, &encoding,
-                          NULL)
+    if (chain->config.is_format_2)
+        return true;
+    return encoding_parse(encoding_text != NULL ? encoding_text : chain->config.read_default,
+                          &encoding, NULL)
                != 0
            || encoding.count > 0;
 }
 
-static int
-decode_layer(struct step *step, struct bd_bytes in, struct bd_buf *out, struct error *why)
-{
-    enum bd_status status = step_run(step, step->layer->codec->decode, in, out);
-    const char *reason = step->coding.why.text;
-
-    if (status == BD_OK)
-        return 0;
-    if (reason[0] == '\0')
-        reason = "the data is damaged";
-    return error_set(why, status == BD_CORRUPT ? -EBADMSG : -EIO, "%s: %s", step->layer->token,
-                     reason);
-}
-
-int
-chain_decode(struct chain *chain, uint64_t block, const char *encoding_text, struct bd_bytes body,
-             const struct attrs *attrs, void *out, struct error *why)
-{
-    struct encoding encoding;
-    struct layer *layers[ENCODING_LAYERS_MAX];
-    struct bd_bytes in = body;
-    int rc = layers_of(chain, encoding_text, &encoding, layers, why);
-
-    for (unsigned i = 0; i < encoding.count && rc == 0; i++)
-        strcpy(encoding.tokens[i], layers[i]->written);
-    for (unsigned i = encoding.count; i-- > 0 && rc == 0;) {
-        /* The innermost layer gives the block; what lies between two is bounded like a body. */
-        struct bd_buf next = { .data = out, .cap = chain->block_bytes };
-        struct step step;
-        inner_list inner;
-
-        if (i > 0) {
-            next.cap = chain->body_bytes_max;
-            next.data = malloc(next.cap);
-            if (next.data == NULL) {
-                rc = error_set(why, -ENOMEM, "out of memory");
-                break;
-            }
-        }
-        inner_tokens(&encoding, i, inner);
-        step_init(&step, chain, layers[i], block, inner, i > 0 ? 0 : chain->block_bytes);
-        step.coding.stored = attrs;
-        rc = decode_layer(&step, in, &next, why);
-        if (in.data != body.data)
-            free((void *)(uintptr_t)in.data);
-        in = (struct bd_bytes){ next.data, next.len };
-    }
-    if (rc == 0 && in.len != chain->block_bytes)
-        rc = error_set(why, -EBADMSG, "it decodes to %zu bytes where a block has %u", in.len,
-                       chain->block_bytes);
-    if (in.data != body.data && in.data != out)
-        free((void *)(uintptr_t)in.data);
-    if (rc == 0 && in.data != out)
-        memcpy(out, in.data, in.len);
-    return rc;
-}
-
-/* ---- life */
+/* ---- what is written */
 
 bool
 chain_is_plain(const struct chain *chain)
 {
-    return chain->write.count == 0;
+    return chain->write.count == 0 && !chain->config.is_format_2;
 }
 
 size_t
 chain_body_bytes_max(const struct chain *chain)
 {
     return chain->body_bytes_max;
+}
+
+const char *
+chain_written(const struct chain *chain)
+{
+    return chain->written;
 }
 
 /* Compressing layers come before encrypting ones: what is encrypted does not compress, and nothing is
@@ -398,48 +449,96 @@ check_order(const struct chain *chain, struct error *why)
     return 0;
 }
 
+static int
+check_demands(const struct chain *chain, struct error *why)
+{
+    const unsigned count = chain->write.count;
+
+    if (chain->config.must_authenticate
+        && (count == 0 || !is_authenticating(chain->write_layers[count - 1])))
+        return error_set(
+            why, -EINVAL,
+            "the volume is encrypted, and \"%s\" would write blocks that are not; leave "
+            "--codec out, or let it end with what encrypts",
+            chain->written);
+    return 0;
+}
+
+/* s3backer cannot read a list that is too long: then its blocks are not compressed. */
+static void
+shorten(struct chain *chain)
+{
+    unsigned kept = 0;
+
+    if (chain->config.list_bytes_max == 0 || strlen(chain->written) <= chain->config.list_bytes_max)
+        return;
+    for (unsigned i = 0; i < chain->write.count; i++) {
+        if (chain->write_layers[i]->codec->traits & BD_CODEC_COMPRESSES)
+            continue;
+        chain->write_layers[kept] = chain->write_layers[i];
+        strcpy(chain->write.tokens[kept++], chain->write_layers[i]->written);
+    }
+    if (kept < chain->write.count)
+        log_line(
+            BD_INFO,
+            "blocks are not compressed: s3backer could not read \"%s\", which has more than %u "
+            "characters",
+            chain->written, chain->config.list_bytes_max);
+    chain->write.count = kept;
+}
+
+/* The list of what is written, in the codecs' own spelling. */
+static int
+choose_write(struct chain *chain, struct error *why)
+{
+    int rc = encoding_parse(chain->config.write_list, &chain->write, why);
+
+    for (unsigned i = 0; i < chain->write.count && rc == 0; i++) {
+        rc = layer_get(chain, chain->write.tokens[i], &chain->write_layers[i], why);
+        if (rc == 0)
+            strcpy(chain->write.tokens[i], chain->write_layers[i]->written);
+    }
+    if (rc != 0)
+        return rc;
+    encoding_join(&chain->write, chain->write.count, chain->written, sizeof chain->written);
+    shorten(chain);
+    encoding_join(&chain->write, chain->write.count, chain->written, sizeof chain->written);
+    rc = check_order(chain, why);
+    return rc != 0 ? rc : check_demands(chain, why);
+}
+
+/* ---- life */
+
 int
-chain_open(const struct plugins *plugins, const char *write_list, const char *read_default,
-           uint32_t block_bytes, struct pool *pool, struct stats *stats, struct error *why,
-           struct chain **out)
+chain_open(const struct chain_config *config, struct pool *pool, struct stats *stats,
+           struct error *why, struct chain **out)
 {
     struct chain *chain = calloc(1, sizeof *chain);
-    size_t bound = block_bytes;
+    size_t bound = config->block_bytes;
     int rc;
 
     if (chain == NULL)
         return error_set(why, -ENOMEM, "out of memory");
-    chain->plugins = plugins;
+    chain->config = *config;
     chain->pool = pool;
     chain->stats = stats;
-    chain->block_bytes = block_bytes;
     pthread_mutex_init(&chain->lock, NULL);
-    rc = encoding_parse(write_list, &chain->write, why);
-    for (unsigned i = 0; i < chain->write.count && rc == 0; i++) {
-        struct layer *layer;
-
-        rc = layer_get(chain, chain->write.tokens[i], &layer, why);
-        if (rc != 0)
-            break;
-        chain->write_layers[i] = layer;
-        strcpy(chain->write.tokens[i], layer->written);
-        bound = layer->codec->bound(layer->handle, bound);
-    }
-    if (rc == 0)
-        rc = check_order(chain, why);
-    if (rc == 0 && read_default != NULL) {
-        chain->read_default = strdup(read_default);
-        if (chain->read_default == NULL)
-            rc = error_set(why, -ENOMEM, "out of memory");
-    }
-    /* Others may have written with other chains: zlib's and zstd's worst cases and a header fit in this. */
-    chain->body_bytes_max = block_bytes + block_bytes / 64 + 4096;
-    if (bound > chain->body_bytes_max)
-        chain->body_bytes_max = bound;
+    chain->plain_blocks =
+        stats_counter(stats, "plain_blocks_accepted",
+                      "blocks read that nothing encrypts, in a volume that is encrypted");
+    chain->other_encodings = stats_counter(
+        stats, "encodings_changed", "authentic blocks whose Content-Encoding was not theirs");
+    rc = choose_write(chain, why);
     if (rc != 0) {
         chain_close(chain);
         return rc;
     }
+    for (unsigned i = 0; i < chain->write.count; i++)
+        bound = chain->write_layers[i]->codec->bound(chain->write_layers[i]->handle, bound);
+    /* Others may have written with other chains: zlib's and zstd's worst cases and a header fit in this. */
+    chain->body_bytes_max = config->block_bytes + config->block_bytes / 64 + 4096;
+    if (bound + ENVELOPE_BYTES_MAX > chain->body_bytes_max)
+        chain->body_bytes_max = bound + ENVELOPE_BYTES_MAX;
     *out = chain;
     return 0;
 }
@@ -456,6 +555,5 @@ chain_close(struct chain *chain)
         layer_close(layer);
     }
     pthread_mutex_destroy(&chain->lock);
-    free(chain->read_default);
     free(chain);
 }

@@ -2,7 +2,11 @@
 /* The codec chain: plain block to object body and back, as Content-Encoding says.
  *
  * The token list of an object decides how it is read, today's --codec how it is written.  A token that
- * nobody knows fails the blocks that carry it, not the mount.  Any thread. */
+ * nobody knows fails the blocks that carry it, not the mount.
+ *
+ * What the volume demands counts, not what an object says: where blocks must be authenticated, one whose outermost
+ * layer does not authenticate is damaged, and nothing is decompressed before it has been authenticated.  In format 2
+ * (envelope.h) the list that counts is the one in the body.  Any thread. */
 #ifndef CORE_CHAIN_H
 #define CORE_CHAIN_H
 
@@ -10,35 +14,62 @@
 #include "base/error.h"
 #include "base/pool.h"
 #include "base/stats.h"
+#include "envelope.h"
 #include "plugin.h"
 
 struct chain;
+struct keyring;
 
-/* `write_list`: what new objects are encoded with, e.g. "zstd,aes"; NULL or "": nothing.
- * `read_default`: for objects without a token list; NULL: they are plain.
- * Borrows all until chain_close.  Fails with -EINVAL (an unknown token, or a wrong order). */
-int chain_open(const struct plugins *plugins, const char *write_list, const char *read_default,
-               uint32_t block_bytes, struct pool *pool, struct stats *stats, struct error *why,
-               struct chain **out);
+struct chain_config {
+    const struct plugins *plugins;
+    const struct keyring *keyring; /* NULL: no keys */
+    uint32_t block_bytes;
+    const char
+        *write_list; /* what new objects are encoded with, e.g. "zstd,aes"; NULL or "": nothing */
+    const char *read_default; /* for objects without a token list; NULL: they are plain */
+    /* What is written must be authenticated, and what is read. */
+    bool must_authenticate;
+    bool
+        accepts_plain; /* all the same, read blocks that nothing encrypts, and count them: to migrate */
+    /* Format 1: s3backer cannot read lists of more bytes than this, joined by ",": then compression is left out.
+     * 0: no limit. */
+    unsigned list_bytes_max;
+    bool is_format_2;
+    uint8_t volume_id[VOLUME_ID_BYTES]; /* this and the next two: format 2 */
+    uint16_t key_id;
+    uint32_t epoch; /* of this mount: what it writes gets generations of it */
+};
+
+#define CHAIN_S3BACKER_LIST_BYTES_MAX 31u
+
+/* Borrows all that config points to until chain_close; copies config.
+ * Fails with -EINVAL (an unknown token, a wrong order, or a chain that does not do what the volume demands). */
+int chain_open(const struct chain_config *config, struct pool *pool, struct stats *stats,
+               struct error *why, struct chain **out);
 void chain_close(struct chain *chain);
 
-/* Nothing is written through a codec: bodies are blocks as they are. */
+/* Bodies are blocks as they are. */
 bool chain_is_plain(const struct chain *chain);
 /* No object that this chain writes is larger; a reader allows for this much. */
 size_t chain_body_bytes_max(const struct chain *chain);
+/* What is written: "zstd,xaes-256-gcm", in the codecs' own spelling.  Belongs to the chain. */
+const char *chain_written(const struct chain *chain);
 
-/* An encoded block.  `body` is malloc'ed, or the plain block itself when no layer applied. */
+/* An encoded block.  `body` is the plain block itself when no layer applied. */
 struct encoded {
     void *body;
     size_t body_bytes;
+    void *
+        memory; /* what `body` stands in, `room` bytes behind its start; NULL: in nothing of ours */
+    size_t room;
     char encoding[BD_ENCODING_BYTES_MAX + 1]; /* "" for none */
     struct attrs attrs;
 };
 
-/* Gives `out`; end it with encoded_free(out, plain). */
+/* Gives `out`; end it with encoded_free. */
 int chain_encode(struct chain *chain, uint64_t block, void *plain, struct encoded *out,
                  struct error *why);
-void encoded_free(struct encoded *encoded, const void *plain);
+void encoded_free(struct encoded *encoded);
 
 /* Decode one object into a plain block of exactly block_bytes.  `encoding` may be NULL.
  * `out` may be the body itself only if no layer applies; in general they do not overlap.

@@ -43,21 +43,34 @@ encoding_parse(const char *text, struct encoding *out, struct error *why)
     }
 }
 
-int
-encoding_format(const struct encoding *encoding, char *out, size_t out_bytes)
+static int
+join(const struct encoding *encoding, unsigned count, const char *between, char *out,
+     size_t out_bytes)
 {
     size_t used = 0;
 
     if (out_bytes == 0)
         return -E2BIG;
     out[0] = '\0';
-    for (unsigned i = 0; i < encoding->count; i++) {
-        int len =
-            snprintf(out + used, out_bytes - used, "%s%s", i > 0 ? ", " : "", encoding->tokens[i]);
+    for (unsigned i = 0; i < count; i++) {
+        int len = snprintf(out + used, out_bytes - used, "%s%s", i > 0 ? between : "",
+                           encoding->tokens[i]);
 
         if ((size_t)len >= out_bytes - used)
             return -E2BIG;
         used += (size_t)len;
     }
     return 0;
+}
+
+int
+encoding_format(const struct encoding *encoding, char *out, size_t out_bytes)
+{
+    return join(encoding, encoding->count, ", ", out, out_bytes);
+}
+
+int
+encoding_join(const struct encoding *encoding, unsigned count, char *out, size_t out_bytes)
+{
+    return join(encoding, count, ",", out, out_bytes);
 }

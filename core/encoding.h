@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define ENCODING_LAYERS_MAX 5u
+#define ENCODING_JOINED_BYTES (ENCODING_LAYERS_MAX * (BD_TOKEN_BYTES_MAX + 1)) /* with the NUL */
 
 /* Layers in the order of their application: the first is the innermost. */
 struct encoding {
@@ -23,5 +24,8 @@ int encoding_parse(const char *text, struct encoding *out, struct error *why);
 
 /* As s3backer writes it, ", " between two.  -E2BIG when it does not fit. */
 int encoding_format(const struct encoding *encoding, char *out, size_t out_bytes);
+
+/* The first `count` tokens as they are authenticated, "," between two.  -E2BIG. */
+int encoding_join(const struct encoding *encoding, unsigned count, char *out, size_t out_bytes);
 
 #endif

@@ -4,7 +4,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "coding.h"
+#include "keyring.h"
 #include "request.h"
 
 #include <errno.h>
@@ -22,6 +24,7 @@ struct host {
     const char *name;
     struct pool *pool;
     struct stats *stats;
+    const struct keyring *keyring; /* NULL: no keys */
 };
 
 static const struct host *
@@ -186,78 +189,18 @@ host_counter_add(void *counter, int64_t delta)
     counter_add(counter, delta);
 }
 
-/* ---- randomness, secrets, keys */
-
-static void
-host_random(void *out, size_t bytes)
-{
-    unsigned char *next = out;
-
-    while (bytes > 0) {
-        ssize_t got = getrandom(next, bytes, 0);
-
-        if (got < 0) {
-            if (errno == EINTR)
-                continue;
-            /* A key or nonce that is not random is worse than no daemon. */
-            log_line(BD_ERROR, "the kernel gives no random bytes: %s", strerror(errno));
-            abort();
-        }
-        next += got;
-        bytes -= (size_t)got;
-    }
-}
-
-/* A secret has pages of its own, so that locking and the dump flag concern nothing else.  The size
- * of the mapping is kept in front. */
-#define SECRET_HEAD 64u
-
-static void *
-host_secret_alloc(size_t bytes)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t total;
-    unsigned char *map;
-
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
-    total = (bytes + SECRET_HEAD + page - 1) / page * page;
-    map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        return NULL;
-    (void)mlock(map,
-                total); /* RLIMIT_MEMLOCK may be small; a secret that may be swapped still works */
-    (void)madvise(map, total, MADV_DONTDUMP);
-    memcpy(map, &total, sizeof total);
-    return map + SECRET_HEAD;
-}
-
-static void
-host_secret_free(void *secret)
-{
-    unsigned char *map;
-    size_t total;
-
-    if (secret == NULL)
-        return;
-    map = (unsigned char *)secret - SECRET_HEAD;
-    memcpy(&total, map, sizeof total);
-    explicit_bzero(map, total);
-    munmap(map, total);
-}
+/* ---- keys */
 
 static enum bd_status
 host_key(const struct bd_host *table, const char *purpose, void *out, size_t bytes)
 {
-    (void)table, (void)purpose, (void)out, (void)bytes;
-    return BD_UNSUPPORTED;
+    return keyring_subkey(host_of(table)->keyring, purpose, out, bytes);
 }
 
 static enum bd_status
 host_passphrase(const struct bd_host *table, char **out, size_t *bytes, const char **salt)
 {
-    (void)table, (void)out, (void)bytes, (void)salt;
-    return BD_UNSUPPORTED;
+    return keyring_passphrase(host_of(table)->keyring, out, bytes, salt);
 }
 
 /* ---- codecs at work */
@@ -335,9 +278,9 @@ host_new(const char *name, struct pool *pool, struct stats *stats, struct host *
         .thread_join = host_thread_join,
         .counter = host_counter,
         .counter_add = host_counter_add,
-        .random = host_random,
-        .secret_alloc = host_secret_alloc,
-        .secret_free = host_secret_free,
+        .random = random_fill,
+        .secret_alloc = secret_alloc,
+        .secret_free = secret_free,
         .key = host_key,
         .passphrase = host_passphrase,
         .coding_error = coding_error,
@@ -346,6 +289,12 @@ host_new(const char *name, struct pool *pool, struct stats *stats, struct host *
     };
     *out = host;
     return 0;
+}
+
+void
+host_give_keys(struct host *host, const struct keyring *keyring)
+{
+    host->keyring = keyring;
 }
 
 void

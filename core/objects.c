@@ -99,7 +99,7 @@ attempt_free(struct attempt *attempt)
 {
     backend_io_free(attempt->io);
     if (attempt->req->op == OBJECT_PUT)
-        encoded_free(&attempt->encoded, attempt->req->data);
+        encoded_free(&attempt->encoded);
     if (attempt->body != attempt->req->data)
         free(attempt->body);
     free(attempt->names);

@@ -331,8 +331,13 @@ stack_build(struct stack *stack, struct error *why)
     };
     int rc;
 
-    rc = chain_open(&stack->plugins, settings->codec, settings->default_content_encoding,
-                    stack->layout.block_bytes, stack->pool, stack->stats, why, &stack->chain);
+    const struct chain_config chain = {
+        .plugins = &stack->plugins,
+        .block_bytes = stack->layout.block_bytes,
+        .write_list = settings->codec,
+        .read_default = settings->default_content_encoding,
+    };
+    rc = chain_open(&chain, stack->pool, stack->stats, why, &stack->chain);
     if (rc != 0)
         return rc;
     rc = objects_new(&objects, stack->backend, stack->chain, stack->pool, stack->stats,

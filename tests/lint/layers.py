@@ -11,11 +11,12 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding evict frames mountinfo places plugin readahead settings trust zeromap
-    coding request layout locallock
+    attrs encoding evict frames keyring mountinfo places plugin readahead settings trust zeromap
+    coding envelope request layout locallock
     host negotiate
     loader
-    backend chain
+    backend layer
+    chain
     ask objects
     probe token volume
     recent survey

@@ -421,8 +421,11 @@ rig_open(struct rig *rig, const struct rig_config *config)
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);
     assert_int_equal(backend_open(&layer, 1, rig->pool, rig->stats, &why, &rig->backend), 0);
-    assert_int_equal(chain_open(&rig->plugins, "", NULL, RIG_BLOCK_BYTES, rig->pool, rig->stats,
-                                &why, &rig->chain),
+    assert_int_equal(chain_open(&(struct chain_config){ .plugins = &rig->plugins,
+                                                        .write_list = "",
+                                                        .read_default = NULL,
+                                                        .block_bytes = RIG_BLOCK_BYTES },
+                                rig->pool, rig->stats, &why, &rig->chain),
                      0);
     assert_int_equal(
         objects_new(&objects, rig->backend, rig->chain, rig->pool, rig->stats, &rig->objects), 0);

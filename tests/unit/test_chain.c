@@ -194,7 +194,12 @@ chain_of(const char *write_list, const char *read_default)
     struct error why = { "" };
     struct chain *chain = NULL;
 
-    if (chain_open(&plugins, write_list, read_default, BLOCK, pool, stats, &why, &chain) != 0)
+    if (chain_open(&(struct chain_config){ .plugins = &plugins,
+                                           .write_list = write_list,
+                                           .read_default = read_default,
+                                           .block_bytes = BLOCK },
+                   pool, stats, &why, &chain)
+        != 0)
         fail_msg("%s", why.text);
     return chain;
 }
@@ -205,7 +210,11 @@ expect_refused(const char *write_list, const char *reason)
     struct error why = { "" };
     struct chain *chain;
 
-    assert_int_not_equal(chain_open(&plugins, write_list, NULL, BLOCK, pool, stats, &why, &chain),
+    assert_int_not_equal(chain_open(&(struct chain_config){ .plugins = &plugins,
+                                                            .write_list = write_list,
+                                                            .read_default = NULL,
+                                                            .block_bytes = BLOCK },
+                                    pool, stats, &why, &chain),
                          0);
     if (strstr(why.text, reason) == NULL)
         fail_msg("%s: %s", write_list, why.text);
@@ -236,7 +245,7 @@ there_and_back(const char *write_list, const char *encoding, const char *inner)
     assert_memory_equal(out, mixed, BLOCK);
     assert_string_equal(seen_inner, inner);
     assert_memory_equal(plain, mixed, BLOCK);
-    encoded_free(&encoded, plain);
+    encoded_free(&encoded);
     chain_close(chain);
     chain_close(reader);
 }
@@ -269,11 +278,11 @@ TEST(chain, what_a_codec_declines_is_left_out_of_the_list)
                                   &why),
                      0);
     assert_memory_equal(out, plain, BLOCK);
-    encoded_free(&encoded, plain);
+    encoded_free(&encoded);
     assert_int_equal(chain_encode(plain_chain, 1, plain, &encoded, &why), 0);
     assert_string_equal(encoded.encoding, "");
     assert_ptr_equal(encoded.body, plain);
-    encoded_free(&encoded, plain);
+    encoded_free(&encoded);
     chain_close(chain);
     chain_close(plain_chain);
 }
@@ -287,7 +296,7 @@ TEST(chain, a_codec_that_must_not_decline_fails_the_block_instead)
 
     assert_int_equal(chain_encode(chain, 1, plain, &encoded, &why), -EIO);
     assert_non_null(strstr(why.text, "liar"));
-    encoded_free(&encoded, plain);
+    encoded_free(&encoded);
     chain_close(chain);
 }
 
@@ -343,7 +352,7 @@ TEST(chain, the_order_of_decoding_is_that_of_the_list)
                                   (struct bd_bytes){ encoded.body, encoded.body_bytes }, NULL, out,
                                   &why),
                      -EBADMSG);
-    encoded_free(&encoded, plain);
+    encoded_free(&encoded);
     chain_close(chain);
 }
 

@@ -241,8 +241,11 @@ TEST(model, the_disk_is_what_was_written_whatever_the_store_does)
     assert_int_equal(pool_new(3, &system.pool), 0);
     assert_int_equal(stats_new(&system.stats), 0);
     assert_int_equal(backend_open(layers, 2, system.pool, system.stats, &why, &system.backend), 0);
-    assert_int_equal(chain_open(&system.plugins, "", NULL, BLOCK, system.pool, system.stats, &why,
-                                &system.chain),
+    assert_int_equal(chain_open(&(struct chain_config){ .plugins = &system.plugins,
+                                                        .write_list = "",
+                                                        .read_default = NULL,
+                                                        .block_bytes = BLOCK },
+                                system.pool, system.stats, &why, &system.chain),
                      0);
     layers_open(&system);
     memset(model, 0, sizeof model);

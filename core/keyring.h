@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the codecs of a volume get their keys from: the user's passphrase in format 1, the volume's key in
+ * format 2.
+ *
+ * Lives from the start of a mount to the end of its last codec; filled before the first is opened, then only
+ * read, by any thread.  All of it stands in memory that is locked, left out of dumps and wiped (secret.h). */
+#ifndef CORE_KEYRING_H
+#define CORE_KEYRING_H
+
+#include "base/error.h"
+
+#include <bucketdisk/plugin.h>
+
+#define VOLUME_KEY_BYTES 32u
+
+struct keyring {
+    char *passphrase; /* NULL: none was given */
+    size_t passphrase_bytes;
+    char *salt;                       /* what s3backer derives keys with, "BUCKET/PREFIX" */
+    uint8_t *volume_key;              /* VOLUME_KEY_BYTES; NULL in format 1 */
+    const struct bd_keywrap *keywrap; /* what derives subkeys of it; borrowed */
+};
+
+/* Copies both. */
+int keyring_set_passphrase(struct keyring *keyring, const char *passphrase, const char *salt);
+int keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap,
+                           const uint8_t key[VOLUME_KEY_BYTES]);
+/* Wipes and frees. */
+void keyring_clear(struct keyring *keyring);
+
+/* As in the host table. */
+enum bd_status keyring_passphrase(const struct keyring *keyring, char **out, size_t *bytes,
+                                  const char **salt);
+enum bd_status keyring_subkey(const struct keyring *keyring, const char *purpose, void *out,
+                              size_t bytes);
+
+#endif
