@@ -422,6 +422,12 @@ chain_body_bytes_max(const struct chain *chain)
     return chain->body_bytes_max;
 }
 
+bool
+chain_authenticates(const struct chain *chain)
+{
+    return chain->config.must_authenticate;
+}
+
 const char *
 chain_written(const struct chain *chain)
 {
@@ -450,12 +456,14 @@ check_order(const struct chain *chain, struct error *why)
 }
 
 static int
-check_demands(const struct chain *chain, struct error *why)
+check_demands(struct chain *chain, struct error *why)
 {
     const unsigned count = chain->write.count;
+    bool is_sealing = count > 0 && is_authenticating(chain->write_layers[count - 1]);
 
-    if (chain->config.must_authenticate
-        && (count == 0 || !is_authenticating(chain->write_layers[count - 1])))
+    if (is_sealing)
+        chain->config.must_authenticate = true;
+    if (chain->config.must_authenticate && !is_sealing)
         return error_set(
             why, -EINVAL,
             "the volume is encrypted, and \"%s\" would write blocks that are not; leave "

@@ -52,6 +52,8 @@ void chain_close(struct chain *chain);
 bool chain_is_plain(const struct chain *chain);
 /* No object that this chain writes is larger; a reader allows for this much. */
 size_t chain_body_bytes_max(const struct chain *chain);
+/* Must what is read be authenticated?  So it is where the volume demands it, and where what is written is. */
+bool chain_authenticates(const struct chain *chain);
 /* What is written: "zstd,xaes-256-gcm", in the codecs' own spelling.  Belongs to the chain. */
 const char *chain_written(const struct chain *chain);
 

@@ -17,6 +17,9 @@ struct settings {
     const char *backend;
     const char *codec;
     const char *default_content_encoding;
+    const char *compress, *compress_level, *encrypt;
+    const char *password, *password_file, *password_salt;
+    uint8_t accept_plain;
     const char *prefix;
     uint64_t size, block_size;
     uint8_t block_hash_prefix, no_auto_detect, force, read_only, test;

@@ -5,9 +5,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/secret.h"
 #include "base/util.h"
 #include "cache.h"
+#include "codecs.h"
 #include "loader.h"
+#include "passphrase.h"
 #include "whole.h"
 
 #include <errno.h>
@@ -331,15 +334,6 @@ stack_build(struct stack *stack, struct error *why)
     };
     int rc;
 
-    const struct chain_config chain = {
-        .plugins = &stack->plugins,
-        .block_bytes = stack->layout.block_bytes,
-        .write_list = settings->codec,
-        .read_default = settings->default_content_encoding,
-    };
-    rc = chain_open(&chain, stack->pool, stack->stats, why, &stack->chain);
-    if (rc != 0)
-        return rc;
     rc = objects_new(&objects, stack->backend, stack->chain, stack->pool, stack->stats,
                      &stack->objects);
     if (rc == 0)
@@ -355,6 +349,115 @@ stack_build(struct stack *stack, struct error *why)
     return 0;
 }
 
+/* ---- the chain */
+
+/* s3backer salts with "BUCKET/PREFIX".  A store without a name for its container has "/". */
+static int
+password_salt(const struct stack *stack, char **out)
+{
+    const char *container = backend_info(stack->backend)->container;
+
+    if (options_given(stack->options, "password-salt")) {
+        *out = strdup(stack->settings.password_salt);
+        return *out != NULL ? 0 : -ENOMEM;
+    }
+    return asprintf(out, "%s%s", container != NULL ? container : "/", stack->settings.prefix) == -1
+               ? -ENOMEM
+               : 0;
+}
+
+static int
+take_passphrase(struct stack *stack, const struct volume_sample *sample, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    char *passphrase = NULL, *salt = NULL;
+    int rc;
+
+    if (stack->keyring.passphrase != NULL)
+        return 0;
+    rc = passphrase_given(settings->password, settings->password_file, &passphrase, why);
+    if (rc == 0 && passphrase == NULL
+        && (sample->is_encrypted || options_given(stack->options, "encrypt"))) {
+        rc = passphrase_ask("Password of the volume: ", &passphrase, why);
+        if (rc == -ENOTTY && sample->is_encrypted)
+            rc = error_set(why, -EINVAL, "the volume is encrypted (%s); give --password-file",
+                           sample->encoding);
+        else if (rc == -ENOTTY)
+            rc = error_set(why, -EINVAL, "--encrypt needs a password; give --password-file");
+    }
+    if (rc == 0 && passphrase != NULL) {
+        rc = password_salt(stack, &salt);
+        if (rc == 0)
+            rc = keyring_set_passphrase(&stack->keyring, passphrase, salt);
+        if (rc != 0)
+            error_set(why, rc, "out of memory");
+    }
+    secret_free(passphrase);
+    free(salt);
+    return rc;
+}
+
+/* The level goes to the codec that compresses, as an option of its plugin. */
+static int
+set_level(struct stack *stack, const char *list, const char *level, struct error *why)
+{
+    struct encoding encoding;
+    const struct plugin *owner;
+    char name[128];
+
+    encoding_parse(list, &encoding, NULL);
+    for (unsigned i = 0; i < encoding.count; i++) {
+        const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
+
+        if (codec == NULL || !(codec->traits & BD_CODEC_COMPRESSES))
+            continue;
+        snprintf(name, sizeof name, "%s-level", plugin_owner(owner));
+        return options_set(stack->options, name, level, why);
+    }
+    return error_set(why, -EINVAL, "--compress-level=%s, but nothing compresses; give --compress",
+                     level);
+}
+
+static const char *
+if_given(const struct stack *stack, const char *name, const char *value)
+{
+    return options_given(stack->options, name) ? value : NULL;
+}
+
+static int
+open_chain(struct stack *stack, const struct volume_sample *sample, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    const struct codecs_wish wish = {
+        .codec = if_given(stack, "codec", settings->codec),
+        .compress = if_given(stack, "compress", settings->compress),
+        .encrypt = if_given(stack, "encrypt", settings->encrypt),
+        .stored = sample->is_encrypted ? sample->encoding : NULL,
+    };
+    char list[ENCODING_JOINED_BYTES], level[BD_TOKEN_BYTES_MAX + 1];
+    const struct chain_config config = {
+        .plugins = &stack->plugins,
+        .keyring = &stack->keyring,
+        .block_bytes = stack->layout.block_bytes,
+        .write_list = list,
+        .read_default = settings->default_content_encoding,
+        .must_authenticate = sample->is_encrypted,
+        .accepts_plain = settings->accept_plain,
+        .list_bytes_max = CHAIN_S3BACKER_LIST_BYTES_MAX,
+    };
+    int rc = codecs_choose(&wish, list, level, why);
+
+    if (rc == 0 && options_given(stack->options, "compress-level"))
+        rc = set_level(stack, list, settings->compress_level, why);
+    else if (rc == 0 && level[0] != '\0')
+        rc = set_level(stack, list, level, why);
+    if (rc != 0)
+        return rc;
+    chain_close(stack->chain);
+    stack->chain = NULL;
+    return chain_open(&config, stack->pool, stack->stats, why, &stack->chain);
+}
+
 int
 stack_detect(struct stack *stack, struct error *why)
 {
@@ -368,10 +471,20 @@ stack_detect(struct stack *stack, struct error *why)
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
     };
+    struct volume_sample sample;
+    int rc;
 
     if (strlen(settings->prefix) > LAYOUT_PREFIX_BYTES_MAX)
         return error_set(why, -EINVAL, "--prefix is longer than %u bytes", LAYOUT_PREFIX_BYTES_MAX);
-    return volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, why);
+    rc = volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, &sample, why);
+    if (rc == 0)
+        rc = take_passphrase(stack, &sample, why);
+    if (rc == 0)
+        rc = open_chain(stack, &sample, why);
+    /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
+    if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
+        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, why);
+    return rc;
 }
 
 void
@@ -384,6 +497,7 @@ stack_close(struct stack *stack)
     consistency_free(stack->consistency);
     objects_free(stack->objects);
     chain_close(stack->chain);
+    keyring_clear(&stack->keyring);
     if (stack->backend != NULL)
         backend_close(stack->backend);
     pool_free(stack->pool);

@@ -8,6 +8,7 @@
 #include "chain.h"
 #include "consistency.h"
 #include "disk.h"
+#include "keyring.h"
 #include "layout.h"
 #include "objects.h"
 #include "plugin.h"
@@ -22,15 +23,17 @@ struct stack {
     struct pool *pool;
     struct stats *stats;
     struct backend *backend;
+    /* from stack_detect on */
+    struct keyring keyring;
+    struct chain *chain;
+    struct layout layout;
+    enum volume_block_0 block_0;
     /* from stack_build on; top to bottom: */
     struct disk disk;
     struct store *blocks; /* the cache, or its stand-in */
     bool has_cache;
     struct store *consistency;
     struct objects *objects;
-    struct chain *chain;
-    struct layout layout;
-    enum volume_block_0 block_0;
 };
 
 /* Load the plugins and parse a command line.  Words that are no options go to words, at most argc.
@@ -39,7 +42,8 @@ int stack_parse(struct stack *stack, int argc, char **argv, char **words, int *w
                 struct error *why);
 /* Start the workers and open the backends on `location`. */
 int stack_open(struct stack *stack, const char *location, struct error *why);
-/* Find out the volume's sizes; then build the layers over them. */
+/* Find out the volume's sizes and open the chain, which is tried on a block; again at each call.  Then build the
+ * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);
 int stack_build(struct stack *stack, struct error *why);
 void stack_close(struct stack *stack);

@@ -3,6 +3,7 @@
 #include "volume.h"
 
 #include "ask.h"
+#include "codecs.h"
 #include "encoding.h"
 
 #include <errno.h>
@@ -28,22 +29,23 @@ struct found {
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
     bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
-    char encryption[64]; /* the token of its encryption; "" for none */
+    struct volume_sample sample; /* that block */
     object_name any_block;
+    uint64_t first_listed; /* its number */
 };
 
-/* s3backer's encryption says so in its token. */
 static void
-note_encoding(const struct backend_io *io, struct found *found)
+note_sample(const struct backend_io *io, uint64_t block, struct found *found)
 {
-    static const char encrypts[] = "encrypt-";
+    struct volume_sample *sample = &found->sample;
     struct encoding encoding;
 
     found->is_encoded = encoding_parse(io->encoding, &encoding, NULL) != 0 || encoding.count > 0;
-    for (unsigned i = 0; i < encoding.count; i++) {
-        if (strncasecmp(encoding.tokens[i], encrypts, sizeof encrypts - 1) == 0)
-            snprintf(found->encryption, sizeof found->encryption, "%s", encoding.tokens[i]);
-    }
+    sample->is_there = true;
+    sample->block = block;
+    snprintf(sample->encoding, sizeof sample->encoding, "%s",
+             io->encoding != NULL ? io->encoding : "");
+    sample->is_encrypted = codecs_encrypt(sample->encoding);
 }
 
 static int
@@ -65,7 +67,7 @@ look_at_block_0(struct backend *backend, const struct layout *layout, struct fou
         found->has_block_0 = true;
         found->disk_bytes = found->says_disk_bytes = attr_number(io, ATTR_DISK_BYTES);
         found->block_bytes = found->says_block_bytes = attr_number(io, ATTR_BLOCK_BYTES);
-        note_encoding(io, found);
+        note_sample(io, 0, found);
         found->block_count_min = 1;
         /* s3backer before 1.2.2, and its --test directories: the length is the block size. */
         if (found->block_bytes == 0 && !found->is_encoded)
@@ -93,8 +95,10 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
     (void)tag;
     snprintf(listing->last, sizeof listing->last, "%s", name);
     if (layout_parse(listing->layout, name, &block)) {
-        if (listing->found->block_count_min == 0)
+        if (listing->found->block_count_min == 0) {
             snprintf(listing->found->any_block, sizeof listing->found->any_block, "%s", name);
+            listing->found->first_listed = block;
+        }
         if (block + 1 > listing->found->block_count_min)
             listing->found->block_count_min = block + 1;
     }
@@ -141,7 +145,7 @@ look_at_a_block(struct backend *backend, struct found *found, struct error *why)
     if (ask(io, NULL) != BD_OK)
         rc = ask_failed(io, "look at the first block listed", why);
     else
-        note_encoding(io, found);
+        note_sample(io, found->first_listed, found);
     if (rc == 0 && !found->is_encoded)
         found->block_bytes = io->io.object_bytes;
     backend_io_free(io);
@@ -191,7 +195,7 @@ settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, s
 
 int
 volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
-              enum volume_block_0 *block_0, struct error *why)
+              enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why)
 {
     struct found found = { 0 }, stored;
     int rc = 0;
@@ -214,8 +218,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             rc = look_at_a_block(backend, &found, why);
         if (rc != 0)
             return rc;
-        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0
-            && found.encryption[0] == '\0')
+        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0)
             return error_set(why, -EINVAL,
                              "the volume does not say its block size, and its blocks are "
                              "encoded; give --blockSize");
@@ -225,10 +228,6 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
                              "be at least %" PRIu64 " blocks",
                              found.block_count_min);
     }
-    if (found.encryption[0] != '\0')
-        return error_set(why, -ENOTSUP,
-                         "the volume is encrypted (%s), and nothing here can decrypt it",
-                         found.encryption);
     if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
         return error_set(why, -EINVAL,
                          "the volume does not say its block size, and its blocks are "
@@ -262,6 +261,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         : found.says_block_bytes == found.block_bytes && found.says_disk_bytes == found.disk_bytes
             ? BLOCK_0_RIGHT
             : BLOCK_0_OTHER_SIZES;
+    *sample = found.sample;
     layout->block_bytes = (uint32_t)found.block_bytes;
     layout->block_count = found.disk_bytes / found.block_bytes;
     if (layout->block_count < found.block_count_min)
@@ -270,4 +270,47 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
                          "volume has at least %" PRIu64 " blocks of %u bytes",
                          found.disk_bytes, found.block_count_min, layout->block_bytes);
     return 0;
+}
+
+int
+volume_try(struct backend *backend, const struct layout *layout, struct chain *chain,
+           const struct volume_sample *sample, struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    size_t cap = chain_body_bytes_max(chain);
+    void *body = malloc(cap), *plain = malloc(layout->block_bytes);
+    object_name name;
+    struct error reason;
+    int rc = 0;
+
+    if (io == NULL || body == NULL || plain == NULL) {
+        rc = error_set(why, -ENOMEM, "out of memory");
+        goto free_all;
+    }
+    layout_block_name(layout, sample->block, name);
+    io->io.op = BD_GET;
+    io->io.name = name;
+    io->io.data = body;
+    io->io.cap = cap;
+    if (ask(io, NULL) != BD_OK) {
+        rc = ask_failed(io, "read a block to try the password on", why);
+        goto free_all;
+    }
+    if (io->io.object_bytes > cap)
+        rc = error_set(&reason, -EBADMSG, "the object has %" PRIu64 " bytes", io->io.object_bytes);
+    else
+        rc = chain_decode(chain, sample->block, io->encoding, (struct bd_bytes){ body, io->io.len },
+                          &io->attrs, plain, &reason);
+    if (rc == -EBADMSG)
+        rc = error_set(why, -EKEYREJECTED,
+                       "the password does not open the volume, or block %08" PRIx64
+                       " is damaged: %s",
+                       sample->block, reason.text);
+    else if (rc != 0)
+        error_set(why, rc, "block %08" PRIx64 ": %s", sample->block, reason.text);
+free_all:
+    free(plain);
+    free(body);
+    backend_io_free(io);
+    return rc;
 }

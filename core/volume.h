@@ -7,6 +7,7 @@
 
 #include "backend.h"
 #include "base/error.h"
+#include "chain.h"
 #include "layout.h"
 
 #include <stdbool.h>
@@ -31,10 +32,23 @@ enum volume_block_0 {
     BLOCK_0_RIGHT,
 };
 
+/* A stored block, to see how the volume is encoded: block 0, or the first that is listed. */
+struct volume_sample {
+    bool is_there;
+    uint64_t block;
+    char encoding[BD_ENCODING_BYTES_MAX + 1];
+    bool is_encrypted;
+};
+
 /* Find out the sizes.  What holds before the token is taken may not hold under it: call it again then.
  * Fails with -EINVAL (what the user says and what is stored do not fit, or too little is known) or what the
  * backend's answer amounts to. */
 int volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
-                  enum volume_block_0 *block_0, struct error *why);
+                  enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why);
+
+/* Can the chain read this block?  Asked before anything is served or written.  -EKEYREJECTED: it is damaged, or
+ * the password is not the one that it was encrypted with. */
+int volume_try(struct backend *backend, const struct layout *layout, struct chain *chain,
+               const struct volume_sample *sample, struct error *why);
 
 #endif

@@ -522,6 +522,7 @@ chaos_info(void *handle, struct bd_backend_info *out)
     out->concurrency = below->concurrency;
     out->identity = below->identity;
     out->display = below->display;
+    out->container = below->container;
 }
 
 static void

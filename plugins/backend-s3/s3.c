@@ -183,6 +183,7 @@ name_it(struct s3 *s3)
     }
     snprintf(s3->identity, sizeof s3->identity, "s3:%s%s%s/%s", place, path, s3->bucket,
              s3->prefix);
+    snprintf(s3->container, sizeof s3->container, "%s/%s", s3->bucket, s3->prefix);
     snprintf(s3->display, sizeof s3->display, "s3://%s/%s", s3->bucket, s3->prefix);
     s3->display[strlen(s3->display) - 1] = '\0';
 }
@@ -349,6 +350,7 @@ s3_info(void *handle, struct bd_backend_info *out)
     out->list_max = NAMES_MAX;
     out->identity = s3->identity;
     out->display = s3->display;
+    out->container = s3->container;
 }
 
 static void

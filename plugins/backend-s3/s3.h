@@ -37,6 +37,7 @@ struct s3 {
     char prefix[BD_NAME_BYTES_MAX + 1]; /* of all keys; "" or ends in '/' */
     char identity[3072];
     char display[1400];
+    char container[1400];
     const struct s3_profile *profile;
     bool signs_payload;
     const char *acl;                  /* NULL: not sent */

@@ -95,7 +95,7 @@ AT(bd_option, choices, 56);
 AT(bd_option, metavar, 64);
 AT(bd_option, help, 72);
 
-SIZE(bd_backend_info, 56);
+SIZE(bd_backend_info, 64);
 AT(bd_backend_info, size, 0);
 AT(bd_backend_info, reserved, 4);
 AT(bd_backend_info, capabilities, 8);
@@ -106,6 +106,7 @@ AT(bd_backend_info, concurrency, 32);
 AT(bd_backend_info, reserved2, 36);
 AT(bd_backend_info, identity, 40);
 AT(bd_backend_info, display, 48);
+AT(bd_backend_info, container, 56);
 
 SIZE(bd_lower, 24);
 AT(bd_lower, size, 0);

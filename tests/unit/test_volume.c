@@ -122,6 +122,7 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
     for (size_t i = 0; i < ARRAY_LEN(detections); i++) {
         const struct detection *row = &detections[i];
         struct volume_wish wish = row->wish;
+        struct volume_sample sample;
         struct layout found;
         struct error why = { "" };
         enum volume_block_0 block_0 = BLOCK_0_ABSENT;
@@ -133,7 +134,7 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
         if (row->name != NULL)
             put_with(&store, row->name, row->bytes, row->encoding, row->attrs);
         wish.prefix = "v/";
-        rc = volume_detect(store.backend, &wish, &found, &block_0, &why);
+        rc = volume_detect(store.backend, &wish, &found, &block_0, &sample, &why);
         if (rc != row->rc || (row->why != NULL && strstr(why.text, row->why) == NULL))
             fail_msg("%s: %d, %s", row->what, rc, why.text);
         if (rc == 0
@@ -150,13 +151,14 @@ TEST(volume, a_store_that_refuses_to_be_looked_at_is_an_error)
 {
     const char *const options[] = { "denied", "1000000", NULL };
     const struct volume_wish wish = { .prefix = "v/", .auto_detect = true, .disk_bytes = 1 << 20 };
+    struct volume_sample sample;
     struct layout found;
     struct error why = { "" };
     struct store store;
     enum volume_block_0 block_0;
 
     memory_open(&store, options);
-    assert_int_equal(volume_detect(store.backend, &wish, &found, &block_0, &why), -EACCES);
+    assert_int_equal(volume_detect(store.backend, &wish, &found, &block_0, &sample, &why), -EACCES);
     store_close(&store);
 }
 

@@ -359,11 +359,13 @@ struct bd_backend_info {
     uint32_t list_max;         /* entries of one LIST; 0: 1000 */
     uint32_t concurrency;      /* requests in flight that make sense at most; 0: no opinion */
     uint32_t reserved2;
-    const char *identity; /* the same for every way to name the same store on this machine,
+    const char *identity;  /* the same for every way to name the same store on this machine,
                                  * different for any other: "dir:8:1:131073"; one that ends in
                                  * "/" is what the names of objects begin with: with a prefix
                                  * "b/", "s3:host/a/" is the same as "s3:host/a/b/" without */
-    const char *display;  /* what people call it: "/srv/disk", "s3://bucket" */
+    const char *display;   /* what people call it: "/srv/disk", "s3://bucket" */
+    const char *container; /* "bucket/", with what the location adds: "bucket/sub/dir/"; s3backer's
+                                 * keys depend on it.  NULL: it has no such name */
 };
 
 /* The backend below, for one that is stacked on another: --backend=outer,inner. */
