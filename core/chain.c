@@ -25,6 +25,7 @@ struct chain {
     struct layer *write_layers[ENCODING_LAYERS_MAX];
     struct counter *plain_blocks, *other_encodings;
 
+    uint32_t epoch;              /* fixed before the first encoding */
     atomic_uint_fast64_t writes; /* of this mount */
     atomic_bool is_plain_told, is_other_told;
 
@@ -62,10 +63,16 @@ is_encrypting(const struct layer *layer)
     return layer->codec->traits & BD_CODEC_ENCRYPTS;
 }
 
+/* Does the volume take this layer's word for a block? */
 static bool
-is_authenticating(const struct layer *layer)
+is_vouching(const struct chain *chain, const struct layer *layer)
 {
-    return layer->codec->traits & BD_CODEC_AUTHENTICATES;
+    const struct encoding *accepts = chain->config.accepts;
+    bool is_accepted = accepts == NULL;
+
+    for (unsigned i = 0; !is_accepted && i < accepts->count; i++)
+        is_accepted = strcasecmp(accepts->tokens[i], layer->written) == 0;
+    return is_accepted && layer->codec->traits & BD_CODEC_AUTHENTICATES;
 }
 
 /* ---- the header of format 2 */
@@ -95,7 +102,7 @@ generation_next(struct chain *chain, uint64_t *out, struct error *why)
     if (count >> GENERATION_COUNTER_BITS != 0)
         return error_set(why, -EIO, "this mount has written 2^%u blocks; unmount, and mount again",
                          GENERATION_COUNTER_BITS);
-    *out = (uint64_t)chain->config.epoch << GENERATION_COUNTER_BITS | count;
+    *out = (uint64_t)chain->epoch << GENERATION_COUNTER_BITS | count;
     return 0;
 }
 
@@ -286,7 +293,7 @@ static int
 decoding_check(struct chain *chain, const struct decoding *decoding, struct error *why)
 {
     const unsigned count = decoding->encoding.count;
-    bool is_sealed = count > 0 && is_authenticating(decoding->layers[count - 1]);
+    bool is_sealed = count > 0 && is_vouching(chain, decoding->layers[count - 1]);
     bool is_encrypted = false;
 
     if (is_sealed)
@@ -459,7 +466,7 @@ static int
 check_demands(struct chain *chain, struct error *why)
 {
     const unsigned count = chain->write.count;
-    bool is_sealing = count > 0 && is_authenticating(chain->write_layers[count - 1]);
+    bool is_sealing = count > 0 && is_vouching(chain, chain->write_layers[count - 1]);
 
     if (is_sealing)
         chain->config.must_authenticate = true;
@@ -549,6 +556,12 @@ chain_open(const struct chain_config *config, struct pool *pool, struct stats *s
         chain->body_bytes_max = bound + ENVELOPE_BYTES_MAX;
     *out = chain;
     return 0;
+}
+
+void
+chain_set_epoch(struct chain *chain, uint32_t epoch)
+{
+    chain->epoch = epoch;
 }
 
 void

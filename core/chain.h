@@ -24,20 +24,20 @@ struct chain_config {
     const struct plugins *plugins;
     const struct keyring *keyring; /* NULL: no keys */
     uint32_t block_bytes;
-    const char
-        *write_list; /* what new objects are encoded with, e.g. "zstd,aes"; NULL or "": nothing */
+    const char *write_list; /* what new objects are encoded with, "zstd,aes"; NULL or "": nothing */
     const char *read_default; /* for objects without a token list; NULL: they are plain */
     /* What is written must be authenticated, and what is read. */
     bool must_authenticate;
-    bool
-        accepts_plain; /* all the same, read blocks that nothing encrypts, and count them: to migrate */
+    /* Tokens that may vouch for a block; NULL: all that authenticate. */
+    const struct encoding *accepts;
+    /* To migrate: read blocks that nothing encrypts all the same, and count them. */
+    bool accepts_plain;
     /* Format 1: s3backer cannot read lists of more bytes than this, joined by ",": then compression is left out.
      * 0: no limit. */
     unsigned list_bytes_max;
     bool is_format_2;
-    uint8_t volume_id[VOLUME_ID_BYTES]; /* this and the next two: format 2 */
+    uint8_t volume_id[VOLUME_ID_BYTES]; /* this and the next: format 2 */
     uint16_t key_id;
-    uint32_t epoch; /* of this mount: what it writes gets generations of it */
 };
 
 #define CHAIN_S3BACKER_LIST_BYTES_MAX 31u
@@ -47,6 +47,8 @@ struct chain_config {
 int chain_open(const struct chain_config *config, struct pool *pool, struct stats *stats,
                struct error *why, struct chain **out);
 void chain_close(struct chain *chain);
+/* Format 2: what this mount writes gets generations of this epoch.  Before the first encoding. */
+void chain_set_epoch(struct chain *chain, uint32_t epoch);
 
 /* Bodies are blocks as they are. */
 bool chain_is_plain(const struct chain *chain);

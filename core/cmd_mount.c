@@ -364,6 +364,8 @@ start(struct mount *mount, struct error *why)
             return rc;
         mount->has_token = true;
         rc = stack_detect(stack, why);
+        if (rc == 0)
+            rc = stack_claim(stack, why);
         if (rc != 0)
             return rc;
     }
@@ -530,6 +532,9 @@ reset_token(struct mount *mount)
     struct error why = { "" };
     int rc = stack_open(stack, mount->location, &why);
 
+    if (rc == 0)
+        rc = volume_manifest_read(stack->backend, &layout, &stack->description, &why);
+    layout.is_format_2 = stack->description.is_there;
     if (rc == 0)
         rc = name_volume(mount, &why);
     if (rc == 0)

@@ -2,6 +2,8 @@
 /* Which chain a mount writes with. */
 #include "codecs.h"
 
+#include "base/util.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +14,12 @@
 /* What s3backer's switches mean without a value. */
 #define COMPRESSOR "deflate"
 #define CIPHER "AES-128-CBC"
+
+/* What a volume of format 2 is made with when nothing is said. */
+#define FORMAT_2_OPEN "zstd"
+#define FORMAT_2_SEALED "zstd,xaes-256-gcm"
+
+static const char *const s3backers[] = { "deflate", "zstd", "aes" };
 
 static bool
 is_encrypting(const char *token)
@@ -29,6 +37,22 @@ codecs_encrypt(const char *encoding)
     for (unsigned i = 0; i < parsed.count; i++)
         is = is || is_encrypting(parsed.tokens[i]);
     return is;
+}
+
+bool
+codecs_are_s3backers(const char *list)
+{
+    struct encoding parsed;
+    bool are = encoding_parse(list, &parsed, NULL) == 0;
+
+    for (unsigned i = 0; i < parsed.count; i++) {
+        bool is = is_encrypting(parsed.tokens[i]);
+
+        for (size_t j = 0; j < ARRAY_LEN(s3backers); j++)
+            is = is || strcasecmp(parsed.tokens[i], s3backers[j]) == 0;
+        are = are && is;
+    }
+    return are;
 }
 
 static bool
@@ -85,7 +109,7 @@ continue_stored(const char *stored, struct encoding *list, struct error *why)
 
     if (rc != 0)
         return rc;
-    if (found.count == 1)
+    if (found.count == 1 && is_encrypting(found.tokens[0]))
         strcpy(list->tokens[list->count++], COMPRESSOR);
     for (unsigned i = 0; i < found.count && list->count < ENCODING_LAYERS_MAX; i++)
         strcpy(list->tokens[list->count++], found.tokens[i]);
@@ -109,6 +133,8 @@ codecs_choose(const struct codecs_wish *wish, char list[ENCODING_JOINED_BYTES],
         rc = choose_compressor(wish->compress, &chosen, level, why);
         if (rc == 0 && wish->encrypt != NULL)
             rc = choose_cipher(wish->encrypt, &chosen, why);
+    } else if (wish->is_new_format_2) {
+        rc = encoding_parse(wish->has_password ? FORMAT_2_SEALED : FORMAT_2_OPEN, &chosen, why);
     } else if (wish->stored != NULL) {
         rc = continue_stored(wish->stored, &chosen, why);
     }

@@ -12,8 +12,10 @@ struct codecs_wish {
     const char *codec;    /* NULL: not given */
     const char *compress; /* NULL: not given; "": as it is usual; a level; a token */
     const char *encrypt;  /* NULL: not given; "": the usual cipher; a cipher */
-    const char
-        *stored; /* the Content-Encoding of an encrypted block of the volume; NULL: none is known */
+    bool is_new_format_2; /* a volume that is made now */
+    bool has_password;
+    /* What the volume is written with: its own word, or an encrypted block's Content-Encoding.  NULL: nothing. */
+    const char *stored;
 };
 
 /* s3backer's tokens: what begins so encrypts. */
@@ -26,5 +28,8 @@ int codecs_choose(const struct codecs_wish *wish, char list[ENCODING_JOINED_BYTE
 
 /* Does a list name a layer of s3backer's encryption?  Also lists that cannot be parsed. */
 bool codecs_encrypt(const char *encoding);
+
+/* Does s3backer know all of a list's tokens? */
+bool codecs_are_s3backers(const char *list);
 
 #endif

@@ -41,6 +41,13 @@ keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap
 }
 
 void
+keyring_drop_volume_key(struct keyring *keyring)
+{
+    secret_free(keyring->volume_key);
+    keyring->volume_key = NULL;
+}
+
+void
 keyring_clear(struct keyring *keyring)
 {
     secret_free(keyring->passphrase);

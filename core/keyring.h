@@ -25,6 +25,7 @@ struct keyring {
 int keyring_set_passphrase(struct keyring *keyring, const char *passphrase, const char *salt);
 int keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap,
                            const uint8_t key[VOLUME_KEY_BYTES]);
+void keyring_drop_volume_key(struct keyring *keyring);
 /* Wipes and frees. */
 void keyring_clear(struct keyring *keyring);
 

@@ -19,6 +19,7 @@
 struct layout {
     const char *prefix;
     bool is_hashed;
+    bool is_format_2; /* names of blocks are the same; control objects differ */
     uint32_t block_bytes;
     uint64_t block_count; /* at most LAYOUT_BLOCKS_MAX */
 };

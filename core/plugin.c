@@ -197,3 +197,19 @@ plugins_codec(const struct plugins *plugins, const char *token, const struct plu
     }
     return NULL;
 }
+
+const struct bd_keywrap *
+plugins_keywrap(const struct plugins *plugins, const char *name, const struct plugin **owner)
+{
+    for (unsigned i = 0; i < plugins->count; i++) {
+        const struct plugin *plugin = &plugins->all[i];
+
+        for (uint32_t j = 0; j < plugin->desc.keywrap_count; j++) {
+            if (strcmp(plugin->keywraps[j].name, name) == 0) {
+                *owner = plugin;
+                return &plugin->keywraps[j];
+            }
+        }
+    }
+    return NULL;
+}

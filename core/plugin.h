@@ -49,4 +49,8 @@ const struct plugin *plugins_backend(const struct plugins *plugins, const char *
 const struct bd_codec *plugins_codec(const struct plugins *plugins, const char *token,
                                      const struct plugin **owner);
 
+/* The key wrap of this name, and whose it is.  NULL: none. */
+const struct bd_keywrap *plugins_keywrap(const struct plugins *plugins, const char *name,
+                                         const struct plugin **owner);
+
 #endif

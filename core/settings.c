@@ -30,6 +30,8 @@ const struct bd_option settings_rows[] = {
       .help = "where s3backer encrypted, if the objects were copied here from there" },
     { .name = "accept-plain", .type = BD_OPT_BOOL, FIELD(accept_plain),
       .help = "read blocks that are not encrypted in a volume that is; to migrate" },
+    { .name = "format", .type = BD_OPT_UINT, FIELD(format), .min = 1, .max = 2,
+      .help = "of a new volume: 1 is s3backer's; 2 if the codecs are not s3backer's, else 1" },
     { .name = "prefix", .type = BD_OPT_STRING, FIELD(prefix), .def = "",
       .help = "what the names of all objects begin with" },
     { .name = "size", .type = BD_OPT_SIZE, FIELD(size), .min = 512,

@@ -20,6 +20,7 @@ struct settings {
     const char *compress, *compress_level, *encrypt;
     const char *password, *password_file, *password_salt;
     uint8_t accept_plain;
+    uint32_t format;
     const char *prefix;
     uint64_t size, block_size;
     uint8_t block_hash_prefix, no_auto_detect, force, read_only, test;

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "cache.h"
 #include "codecs.h"
+#include "keyslots.h"
 #include "loader.h"
 #include "passphrase.h"
 #include "whole.h"
@@ -42,6 +43,7 @@ static const struct {
     { offsetof(struct settings, test_discard), "chaos", "chaos-discard", "yes" },
 };
 static const char s3backer_test_backend[] = "dir";
+#define KEY_WRAP "argon2id" /* of new volumes */
 
 /* ---- options */
 
@@ -366,8 +368,9 @@ password_salt(const struct stack *stack, char **out)
                : 0;
 }
 
+/* `encrypted`: what the volume is encrypted with; NULL: it is not. */
 static int
-take_passphrase(struct stack *stack, const struct volume_sample *sample, struct error *why)
+take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     char *passphrase = NULL, *salt = NULL;
@@ -377,11 +380,11 @@ take_passphrase(struct stack *stack, const struct volume_sample *sample, struct 
         return 0;
     rc = passphrase_given(settings->password, settings->password_file, &passphrase, why);
     if (rc == 0 && passphrase == NULL
-        && (sample->is_encrypted || options_given(stack->options, "encrypt"))) {
+        && (encrypted != NULL || options_given(stack->options, "encrypt"))) {
         rc = passphrase_ask("Password of the volume: ", &passphrase, why);
-        if (rc == -ENOTTY && sample->is_encrypted)
+        if (rc == -ENOTTY && encrypted != NULL)
             rc = error_set(why, -EINVAL, "the volume is encrypted (%s); give --password-file",
-                           sample->encoding);
+                           encrypted);
         else if (rc == -ENOTTY)
             rc = error_set(why, -EINVAL, "--encrypt needs a password; give --password-file");
     }
@@ -424,38 +427,148 @@ if_given(const struct stack *stack, const char *name, const char *value)
     return options_given(stack->options, name) ? value : NULL;
 }
 
+/* What a new mount is written with. */
 static int
-open_chain(struct stack *stack, const struct volume_sample *sample, struct error *why)
+choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
+              char list[ENCODING_JOINED_BYTES], struct error *why)
 {
     const struct settings *settings = &stack->settings;
     const struct codecs_wish wish = {
         .codec = if_given(stack, "codec", settings->codec),
         .compress = if_given(stack, "compress", settings->compress),
         .encrypt = if_given(stack, "encrypt", settings->encrypt),
-        .stored = sample->is_encrypted ? sample->encoding : NULL,
+        .is_new_format_2 = is_new_format_2,
+        .has_password = stack->keyring.passphrase != NULL,
+        .stored = stored,
     };
-    char list[ENCODING_JOINED_BYTES], level[BD_TOKEN_BYTES_MAX + 1];
-    const struct chain_config config = {
-        .plugins = &stack->plugins,
-        .keyring = &stack->keyring,
-        .block_bytes = stack->layout.block_bytes,
-        .write_list = list,
-        .read_default = settings->default_content_encoding,
-        .must_authenticate = sample->is_encrypted,
-        .accepts_plain = settings->accept_plain,
-        .list_bytes_max = CHAIN_S3BACKER_LIST_BYTES_MAX,
-    };
+    char level[BD_TOKEN_BYTES_MAX + 1];
     int rc = codecs_choose(&wish, list, level, why);
 
     if (rc == 0 && options_given(stack->options, "compress-level"))
         rc = set_level(stack, list, settings->compress_level, why);
     else if (rc == 0 && level[0] != '\0')
         rc = set_level(stack, list, level, why);
-    if (rc != 0)
-        return rc;
+    return rc;
+}
+
+static int
+open_chain(struct stack *stack, const char *list, bool must_authenticate, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    const struct manifest *manifest = &stack->description.manifest;
+    struct chain_config config = {
+        .plugins = &stack->plugins,
+        .keyring = &stack->keyring,
+        .block_bytes = stack->layout.block_bytes,
+        .write_list = list,
+        .read_default = settings->default_content_encoding,
+        .must_authenticate = must_authenticate,
+        .accepts_plain = settings->accept_plain,
+        .list_bytes_max = stack->layout.is_format_2 ? 0 : CHAIN_S3BACKER_LIST_BYTES_MAX,
+        .is_format_2 = stack->layout.is_format_2,
+        .key_id = manifest->key_id,
+    };
+
+    memcpy(config.volume_id, manifest->id, VOLUME_ID_BYTES);
+    if (manifest_is_encrypted(manifest))
+        config.accepts = &manifest->accepts;
     chain_close(stack->chain);
     stack->chain = NULL;
     return chain_open(&config, stack->pool, stack->stats, why, &stack->chain);
+}
+
+/* A volume of format 2 that is there: its key, and then what its description says. */
+static int
+detect_format_2(struct stack *stack, const struct volume_wish *wish, struct error *why)
+{
+    const struct manifest *manifest = &stack->description.manifest;
+    bool is_encrypted = manifest_is_encrypted(manifest);
+    char list[ENCODING_JOINED_BYTES];
+    unsigned slot;
+    int rc;
+
+    if (stack->settings.format == 1)
+        return error_set(why, -EINVAL, "the volume is of format 2; leave --format=1 out");
+    rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, why);
+    if (rc == 0 && !is_encrypted && stack->keyring.passphrase != NULL)
+        return error_set(why, -EINVAL,
+                         "a password is given, but the volume says that it is not encrypted; if it "
+                         "should be, somebody has replaced its description, " MANIFEST_OBJECT);
+    if (rc == 0 && is_encrypted && stack->keyring.volume_key == NULL)
+        rc = keyslots_open(manifest, &stack->plugins, stack->keyring.passphrase, &stack->keyring,
+                           &slot, why);
+    if (rc == 0)
+        rc = manifest_verify(manifest, &stack->keyring, why);
+    if (rc == 0)
+        rc = volume_manifest_layout(manifest, wish, &stack->layout, why);
+    if (rc == 0)
+        rc = choose_codecs(stack, false, manifest->codec, list, why);
+    stack->block_0 = BLOCK_0_RIGHT;
+    return rc != 0 ? rc : open_chain(stack, list, is_encrypted, why);
+}
+
+/* A volume that is going to be of format 2: all that can be known before it is made. */
+static int
+prepare_format_2(struct stack *stack, const char *list, struct error *why)
+{
+    struct manifest *manifest = &stack->description.manifest;
+    int rc = 0;
+
+    random_fill(manifest->id, VOLUME_ID_BYTES);
+    strcpy(manifest->wrap, KEY_WRAP);
+    manifest->key_id = stack->keyring.passphrase != NULL;
+    if (stack->keyring.passphrase != NULL && stack->keyring.volume_key == NULL)
+        rc = keyslots_new_key(manifest, &stack->plugins, &stack->keyring, why);
+    manifest->disk_bytes = stack->layout.block_bytes * stack->layout.block_count;
+    manifest->block_bytes = stack->layout.block_bytes;
+    manifest->is_hashed = stack->layout.is_hashed;
+    stack->layout.is_format_2 = stack->is_new = true;
+    if (rc == 0)
+        rc = open_chain(stack, list, false, why);
+    if (rc == 0 && stack->keyring.passphrase != NULL && !chain_authenticates(stack->chain))
+        rc = error_set(why, -EINVAL, "a password is given, but \"%s\" does not encrypt", list);
+    return rc;
+}
+
+static int
+detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
+{
+    const unsigned format = stack->settings.format;
+    char list[ENCODING_JOINED_BYTES];
+    struct volume_sample sample;
+    bool is_empty, is_s3backers;
+    int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
+
+    if (rc == 0)
+        rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);
+    if (rc != 0)
+        return rc;
+    is_empty = !sample.is_there && wish->auto_detect;
+    rc = choose_codecs(stack, is_empty && format == 2, sample.is_encrypted ? sample.encoding : NULL,
+                       list, why);
+    if (rc != 0)
+        return rc;
+    is_s3backers = codecs_are_s3backers(list);
+    if (is_empty && format != 1 && (format == 2 || !is_s3backers))
+        return prepare_format_2(stack, list, why);
+    if (format == 2)
+        return error_set(why, -EINVAL, "there is a volume of format 1 here; leave --format=2 out");
+    if (!is_s3backers)
+        return error_set(
+            why, -EINVAL,
+            "the volume is of format 1, which is s3backer's, and s3backer does not know "
+            "\"%s\"; only a new volume can be written so",
+            list);
+    rc = open_chain(stack, list, sample.is_encrypted, why);
+    if (rc == 0 && stack->keyring.passphrase != NULL && !chain_authenticates(stack->chain))
+        rc =
+            error_set(why, -EINVAL,
+                      "a password is given, but the volume is not encrypted; leave it out, or give "
+                      "--encrypt for a new volume");
+    /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
+    if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
+        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, why);
+    return rc;
 }
 
 int
@@ -471,19 +584,53 @@ stack_detect(struct stack *stack, struct error *why)
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
     };
-    struct volume_sample sample;
     int rc;
 
     if (strlen(settings->prefix) > LAYOUT_PREFIX_BYTES_MAX)
         return error_set(why, -EINVAL, "--prefix is longer than %u bytes", LAYOUT_PREFIX_BYTES_MAX);
-    rc = volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, &sample, why);
+    /* A key that was made for a new volume opens none that somebody has made meanwhile. */
+    if (stack->is_new)
+        keyring_drop_volume_key(&stack->keyring);
+    stack->is_new = false;
+    stack->layout.prefix = settings->prefix;
+    rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
+    if (rc != 0)
+        return rc;
+    return stack->description.is_there ? detect_format_2(stack, &wish, why)
+                                       : detect_format_1(stack, &wish, why);
+}
+
+int
+stack_claim(struct stack *stack, struct error *why)
+{
+    struct manifest *manifest = &stack->description.manifest;
+    int rc;
+
+    if (!stack->layout.is_format_2)
+        return 0;
+    if (manifest->epoch == MANIFEST_EPOCH_MAX)
+        return error_set(why, -EINVAL,
+                         "the volume was mounted %u times, which is as often as "
+                         "can be; copy it",
+                         MANIFEST_EPOCH_MAX);
+    rc = volume_fence_s3backer(stack->backend, &stack->layout, why);
+    if (rc == 0 && stack->is_new) {
+        strcpy(manifest->codec, chain_written(stack->chain));
+        if (chain_authenticates(stack->chain)) {
+            encoding_parse(manifest->codec, &manifest->accepts, NULL);
+            strcpy(manifest->accepts.tokens[0],
+                   manifest->accepts.tokens[manifest->accepts.count - 1]);
+            manifest->accepts.count = 1;
+            rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
+                              stack->keyring.passphrase, "", why);
+        }
+    }
+    manifest->epoch++;
     if (rc == 0)
-        rc = take_passphrase(stack, &sample, why);
+        rc = manifest_seal(manifest, &stack->keyring, why);
     if (rc == 0)
-        rc = open_chain(stack, &sample, why);
-    /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
-    if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
-        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, why);
+        rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
+    chain_set_epoch(stack->chain, manifest->epoch);
     return rc;
 }
 
@@ -498,6 +645,7 @@ stack_close(struct stack *stack)
     objects_free(stack->objects);
     chain_close(stack->chain);
     keyring_clear(&stack->keyring);
+    manifest_clear(&stack->description.manifest);
     if (stack->backend != NULL)
         backend_close(stack->backend);
     pool_free(stack->pool);

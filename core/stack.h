@@ -14,6 +14,7 @@
 #include "plugin.h"
 #include "settings.h"
 #include "volume.h"
+#include "volume_manifest.h"
 
 struct stack {
     struct settings settings;
@@ -25,6 +26,8 @@ struct stack {
     struct backend *backend;
     /* from stack_detect on */
     struct keyring keyring;
+    struct stored_manifest description; /* of format 2 */
+    bool is_new;                        /* a volume of format 2 that is not made yet */
     struct chain *chain;
     struct layout layout;
     enum volume_block_0 block_0;
@@ -46,6 +49,8 @@ int stack_open(struct stack *stack, const char *location, struct error *why);
  * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);
 int stack_build(struct stack *stack, struct error *why);
+/* Format 2, under the token, before the first write: make the volume if it is new, and begin an epoch of it. */
+int stack_claim(struct stack *stack, struct error *why);
 void stack_close(struct stack *stack);
 
 #endif

@@ -14,9 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TOKEN_OBJECT "s3backer-mounted"
-#define ATTR_TOKEN "s3backer-mount-token"
-#define ATTR_OWNER "bucketdisk-owner"
 #define TOKEN_SHARED 0x7fffffffu /* reserved: s3backer's shared disk mode */
 #define TAKE_TRIES 3
 #define READ_BACK_AFTER_S 1
@@ -69,6 +66,12 @@ is_dead_neighbour(const char *theirs, const char *ours)
     return strcmp(machine[0], "-") != 0;
 }
 
+static void
+token_name(const struct layout *layout, object_name name)
+{
+    layout_control_name(layout, layout->is_format_2 ? TOKEN_LOCK_OBJECT : TOKEN_OBJECT, name);
+}
+
 struct stored_token {
     bool is_there;
     uint32_t value;
@@ -90,7 +93,7 @@ token_read(struct backend *backend, const struct layout *layout, struct stored_t
     memset(token, 0, sizeof *token);
     if (io == NULL)
         return error_set(why, -ENOMEM, "out of memory");
-    layout_control_name(layout, TOKEN_OBJECT, name);
+    token_name(layout, name);
     io->io.op = BD_HEAD_OBJECT;
     io->io.name = name;
     status = ask(io, NULL);
@@ -146,7 +149,7 @@ token_delete(struct backend *backend, const struct layout *layout, const char *t
 
     if (io == NULL)
         return error_set(why, -ENOMEM, "out of memory");
-    layout_control_name(layout, TOKEN_OBJECT, name);
+    token_name(layout, name);
     io->io.op = BD_DELETE;
     io->io.name = name;
     if (tag != NULL && tag[0] != '\0'
@@ -230,7 +233,7 @@ token_put(struct taking *taking, const char *if_match, const char *if_none_match
         error_set(why, -ENOMEM, "out of memory");
         goto free_io;
     }
-    layout_control_name(taking->layout, TOKEN_OBJECT, name);
+    token_name(taking->layout, name);
     io->io.op = BD_PUT;
     io->io.name = name;
     io->io.body = taking->body;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mount token: an object beside a volume's blocks that says who has it mounted.
  *
- * It is s3backer's "s3backer-mounted", and owner is a word of ours beside it.  At start and stop only: these
- * functions wait for the store.  Of the layout they need the prefix alone. */
+ * It is s3backer's "s3backer-mounted", and owner is a word of ours beside it; in format 2 an object of its own name.
+ * At start and stop only: these functions wait for the store.  Of the layout they need the prefix and is_format_2. */
 #ifndef CORE_TOKEN_H
 #define CORE_TOKEN_H
 
@@ -11,6 +11,11 @@
 #include "layout.h"
 
 #include <stdbool.h>
+
+#define TOKEN_OBJECT "s3backer-mounted"
+#define TOKEN_LOCK_OBJECT "bucketdisk-lock" /* in format 2, where the other one is there for good */
+#define ATTR_TOKEN "s3backer-mount-token"
+#define ATTR_OWNER "bucketdisk-owner"
 
 /* The mount token of this process. */
 struct token {

@@ -152,8 +152,9 @@ look_at_a_block(struct backend *backend, struct found *found, struct error *why)
     return rc;
 }
 
-static int
-check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct error *why)
+int
+volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout *layout,
+                   struct error *why)
 {
     if (block_bytes < LAYOUT_BLOCK_BYTES_MIN || block_bytes > LAYOUT_BLOCK_BYTES_MAX
         || (block_bytes & (block_bytes - 1)) != 0)
@@ -175,6 +176,8 @@ check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct error *why)
     if (disk_bytes > INT64_MAX)
         return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is more than a file can have",
                          disk_bytes);
+    layout->block_bytes = (uint32_t)block_bytes;
+    layout->block_count = disk_bytes / block_bytes;
     return 0;
 }
 
@@ -247,7 +250,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (found.block_bytes == 0)
         found.block_bytes =
             wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT : VOLUME_BLOCK_BYTES_S3BACKER;
-    rc = check_sizes(found.disk_bytes, found.block_bytes, why);
+    rc = volume_check_sizes(found.disk_bytes, found.block_bytes, layout, why);
     /* Not to use what is stored does not mean to write over it. */
     if (rc == 0 && !wish->auto_detect)
         rc =
@@ -262,8 +265,6 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             ? BLOCK_0_RIGHT
             : BLOCK_0_OTHER_SIZES;
     *sample = found.sample;
-    layout->block_bytes = (uint32_t)found.block_bytes;
-    layout->block_count = found.disk_bytes / found.block_bytes;
     if (layout->block_count < found.block_count_min)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes would cut off stored blocks: the "

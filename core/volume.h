@@ -46,6 +46,10 @@ struct volume_sample {
 int volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
                   enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why);
 
+/* Are these sizes possible?  Puts them into the layout. */
+int volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout *layout,
+                       struct error *why);
+
 /* Can the chain read this block?  Asked before anything is served or written.  -EKEYREJECTED: it is damaged, or
  * the password is not the one that it was encrypted with. */
 int volume_try(struct backend *backend, const struct layout *layout, struct chain *chain,

@@ -13,12 +13,13 @@ LEVELS = """
     base
     attrs encoding evict frames keyring mountinfo passphrase places plugin readahead settings trust zeromap
     codecs coding envelope request layout locallock
-    host negotiate
-    loader
+    host manifest negotiate
+    keyslots loader
     backend layer
     chain
     ask objects
-    probe token volume
+    probe token
+    volume
     recent survey
     consistency
     cache whole

@@ -168,8 +168,7 @@ static const struct chain_config format_2 = { .plugins = &plugins,
                                               .block_bytes = BLOCK,
                                               .is_format_2 = true,
                                               .volume_id = "0123456789abcde",
-                                              .key_id = 3,
-                                              .epoch = 5 };
+                                              .key_id = 3 };
 
 static struct chain *
 chain_of(struct chain_config config, const char *write_list)
@@ -237,6 +236,7 @@ TEST(chain, format_2_gives_each_body_a_header_and_reads_it_back)
         struct error why = { "" };
 
         fill(plain, rows[i].is_full);
+        chain_set_epoch(chain, 5);
         for (unsigned n = 0; n < 2; n++) {
             assert_int_equal(chain_encode(chain, 7, plain, &encoded, &why), 0);
             assert_string_equal(encoded.encoding, rows[i].encoding);

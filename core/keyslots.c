@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key slots of a manifest. */
+#include "keyslots.h"
+
+#include "base/secret.h"
+#include "host.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A key wrap with the host that it is called with. */
+struct wrapper {
+    const struct bd_keywrap *keywrap;
+    const struct plugin *owner;
+    struct host *host;
+};
+
+static int
+wrapper_open(struct wrapper *wrapper, const struct manifest *manifest,
+             const struct plugins *plugins, struct error *why)
+{
+    wrapper->keywrap = plugins_keywrap(plugins, manifest->wrap, &wrapper->owner);
+    if (wrapper->keywrap == NULL)
+        return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+    if (host_new(wrapper->owner->name, NULL, NULL, &wrapper->host) != 0)
+        return error_set(why, -ENOMEM, "out of memory");
+    return 0;
+}
+
+static void
+wrapper_close(struct wrapper *wrapper)
+{
+    host_free(wrapper->host);
+}
+
+static struct bd_bytes
+bytes_of(const char *text)
+{
+    return (struct bd_bytes){ text, strlen(text) };
+}
+
+static enum bd_status
+unwrap(const struct wrapper *wrapper, const struct key_slot *slot, const char *passphrase,
+       struct bd_buf *key, struct error *said)
+{
+    enum bd_status status;
+
+    host_capture_error(said);
+    status = wrapper->keywrap->unwrap(host_table(wrapper->host), wrapper->owner->option_fields,
+                                      bytes_of(passphrase), bytes_of(slot->blob), key);
+    host_capture_error(NULL);
+    return status == BD_OK && key->len != key->cap ? BD_INVALID : status;
+}
+
+int
+keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
+              const char *passphrase, struct keyring *keyring, unsigned *slot, struct error *why)
+{
+    uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
+    struct wrapper wrapper = { NULL };
+    struct error said = { "" };
+    int rc = key == NULL ? error_set(why, -ENOMEM, "out of memory")
+                         : wrapper_open(&wrapper, manifest, plugins, why);
+    bool is_open = false, is_damaged = false;
+
+    for (unsigned i = 0; i < MANIFEST_SLOTS && rc == 0 && !is_open; i++) {
+        struct bd_buf buf = { .data = key, .cap = VOLUME_KEY_BYTES };
+        struct error this = { "" };
+        enum bd_status status;
+
+        if (manifest->slots[i].blob == NULL)
+            continue;
+        status = unwrap(&wrapper, &manifest->slots[i], passphrase, &buf, &this);
+        is_open = status == BD_OK;
+        if (is_open)
+            *slot = i;
+        else if (status != BD_DENIED && !is_damaged) {
+            is_damaged = true;
+            error_set(&said, 0, "key slot %u: %s", i,
+                      this.text[0] != '\0' ? this.text : "it is damaged");
+        }
+    }
+    if (rc == 0 && is_open && keyring_set_volume_key(keyring, wrapper.keywrap, key) != 0)
+        rc = error_set(why, -ENOMEM, "out of memory");
+    else if (rc == 0 && !is_open && is_damaged)
+        rc = error_set(why, -EINVAL, "%s", said.text);
+    else if (rc == 0 && !is_open)
+        rc = error_set(why, -EKEYREJECTED, "this password opens none of the volume's %u key slots",
+                       keyslots_count(manifest));
+    wrapper_close(&wrapper);
+    secret_free(key);
+    return rc;
+}
+
+int
+keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
+                 struct keyring *keyring, struct error *why)
+{
+    const struct plugin *owner;
+    const struct bd_keywrap *keywrap = plugins_keywrap(plugins, manifest->wrap, &owner);
+    uint8_t *key;
+    int rc;
+
+    if (keywrap == NULL)
+        return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+    key = secret_alloc(VOLUME_KEY_BYTES);
+    if (key == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    random_fill(key, VOLUME_KEY_BYTES);
+    rc = keyring_set_volume_key(keyring, keywrap, key);
+    secret_free(key);
+    return rc != 0 ? error_set(why, rc, "out of memory") : 0;
+}
+
+int
+keyslots_add(struct manifest *manifest, const struct plugins *plugins,
+             const struct keyring *keyring, unsigned slot, const char *passphrase,
+             const char *label, struct error *why)
+{
+    struct key_slot *to = &manifest->slots[slot];
+    struct wrapper wrapper = { NULL };
+    struct bd_buf blob = { .cap = MANIFEST_BLOB_BYTES_MAX };
+    enum bd_status status;
+    struct error said;
+    int rc = wrapper_open(&wrapper, manifest, plugins, why);
+
+    assert(slot < MANIFEST_SLOTS && to->blob == NULL && strlen(label) <= MANIFEST_LABEL_BYTES_MAX);
+    if (rc != 0)
+        return rc;
+    blob.data = calloc(1, blob.cap + 1);
+    if (blob.data == NULL) {
+        wrapper_close(&wrapper);
+        return error_set(why, -ENOMEM, "out of memory");
+    }
+    host_capture_error(&said);
+    status = wrapper.keywrap->wrap(
+        host_table(wrapper.host), wrapper.owner->option_fields, bytes_of(passphrase),
+        (struct bd_bytes){ keyring->volume_key, VOLUME_KEY_BYTES }, &blob);
+    host_capture_error(NULL);
+    wrapper_close(&wrapper);
+    if (status != BD_OK || blob.len > blob.cap || strlen(blob.data) != blob.len) {
+        free(blob.data);
+        return error_set(why, -EIO, "the key cannot be wrapped: %s",
+                         said.text[0] != '\0' ? said.text : "the key wrap failed");
+    }
+    to->blob = blob.data;
+    strcpy(to->label, label);
+    return 0;
+}
+
+void
+keyslots_remove(struct manifest *manifest, unsigned slot)
+{
+    free(manifest->slots[slot].blob);
+    manifest->slots[slot] = (struct key_slot){ NULL };
+}
+
+unsigned
+keyslots_free(const struct manifest *manifest)
+{
+    unsigned slot = 0;
+
+    while (slot < MANIFEST_SLOTS && manifest->slots[slot].blob != NULL)
+        slot++;
+    return slot;
+}
+
+unsigned
+keyslots_count(const struct manifest *manifest)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
+        count += manifest->slots[i].blob != NULL;
+    return count;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key slots of a manifest: the volume key behind passphrases.  Slow on purpose (the key wrap's cost); at the start
+ * of a mount and in commands only. */
+#ifndef CORE_KEYSLOTS_H
+#define CORE_KEYSLOTS_H
+
+#include "keyring.h"
+#include "manifest.h"
+#include "plugin.h"
+
+/* Find the slot that this passphrase opens, and put the volume key into `keyring`; *slot tells which.
+ * -EKEYREJECTED: none does.  -ENOTSUP: no plugin has the key wrap.  -EINVAL: a slot is damaged or costs too much, and
+ * no other one opens. */
+int keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
+                  const char *passphrase, struct keyring *keyring, unsigned *slot,
+                  struct error *why);
+
+/* A new random volume key in `keyring`, to be wrapped by manifest->wrap. */
+int keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
+                     struct keyring *keyring, struct error *why);
+
+/* Wrap the volume key of `keyring` by a passphrase into slot `slot`, which is free. */
+int keyslots_add(struct manifest *manifest, const struct plugins *plugins,
+                 const struct keyring *keyring, unsigned slot, const char *passphrase,
+                 const char *label, struct error *why);
+void keyslots_remove(struct manifest *manifest, unsigned slot);
+
+/* The lowest free one; MANIFEST_SLOTS when all are used. */
+unsigned keyslots_free(const struct manifest *manifest);
+unsigned keyslots_count(const struct manifest *manifest);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a volume of format 2 says of itself. */
+#include "manifest.h"
+
+#include "base/secret.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT 2
+#define MAC_PURPOSE "manifest"
+#define COVERED_BYTES (512 + 2 * ENCODING_JOINED_BYTES)
+
+/* ---- hexadecimal */
+
+static void
+hex_print(const uint8_t *bytes, size_t count, char *out)
+{
+    for (size_t i = 0; i < count; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static bool
+hex_parse(const char *text, uint8_t *out, size_t count)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (text == NULL || strlen(text) != 2 * count || strspn(text, digits) != 2 * count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4
+                           | (strchr(digits, text[2 * i + 1]) - digits));
+    return true;
+}
+
+/* ---- from text */
+
+/* A member that must be there, of this type; else NULL, and why. */
+static json_t *
+member(const json_t *object, const char *name, json_type type, struct error *why)
+{
+    json_t *value = json_object_get(object, name);
+
+    if (value != NULL
+        && (json_typeof(value) == type || (type == JSON_FALSE && json_is_boolean(value))))
+        return value;
+    error_set(why, -EBADMSG, "\"%s\" is %s", name, value == NULL ? "missing" : "of a wrong kind");
+    return NULL;
+}
+
+static bool
+member_number(const json_t *object, const char *name, uint64_t max, uint64_t *out,
+              struct error *why)
+{
+    const json_t *value = member(object, name, JSON_INTEGER, why);
+
+    if (value == NULL)
+        return false;
+    if (json_integer_value(value) < 0 || (uint64_t)json_integer_value(value) > max) {
+        error_set(why, -EBADMSG, "\"%s\" is out of range", name);
+        return false;
+    }
+    *out = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+/* Printable, and of at most bytes_max; else NULL, and why. */
+static const char *
+member_text(const json_t *object, const char *name, size_t bytes_max, struct error *why)
+{
+    const json_t *value = member(object, name, JSON_STRING, why);
+    const char *text = json_string_value(value);
+
+    if (value == NULL)
+        return NULL;
+    if (json_string_length(value) > bytes_max || strlen(text) != json_string_length(value)) {
+        error_set(why, -EBADMSG, "\"%s\" is too long", name);
+        return NULL;
+    }
+    return text;
+}
+
+static int
+slot_parse(const json_t *object, struct manifest *out, struct error *why)
+{
+    const char *blob, *label;
+    struct key_slot *slot;
+    uint64_t number;
+
+    if (!json_is_object(object))
+        return error_set(why, -EBADMSG, "a key slot is of a wrong kind");
+    if (!member_number(object, "slot", MANIFEST_SLOTS - 1, &number, why)
+        || (blob = member_text(object, "blob", MANIFEST_BLOB_BYTES_MAX, why)) == NULL
+        || (label = member_text(object, "label", MANIFEST_LABEL_BYTES_MAX, why)) == NULL)
+        return -EBADMSG;
+    slot = &out->slots[number];
+    if (slot->blob != NULL)
+        return error_set(why, -EBADMSG, "key slot %" PRIu64 " is there twice", number);
+    slot->blob = strdup(blob);
+    if (slot->blob == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    strcpy(slot->label, label);
+    return 0;
+}
+
+static int
+accepts_parse(const json_t *array, struct manifest *out, struct error *why)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *token = json_string_value(json_array_get(array, i));
+        struct encoding one;
+
+        if (token == NULL || encoding_parse(token, &one, NULL) != 0 || one.count != 1
+            || strcmp(one.tokens[0], token) != 0 || out->accepts.count == ENCODING_LAYERS_MAX)
+            return error_set(why, -EBADMSG, "\"accepts\" is not a list of encodings");
+        strcpy(out->accepts.tokens[out->accepts.count++], token);
+    }
+    return 0;
+}
+
+static int
+object_parse(const json_t *object, struct manifest *out, struct error *why)
+{
+    uint64_t format, disk_bytes, block_bytes, epoch, key = 0;
+    const json_t *hashed, *accepts, *slots;
+    const char *id, *codec, *wrap;
+    int rc;
+
+    if (!member_number(object, "format", UINT32_MAX, &format, why))
+        return -EBADMSG;
+    if (format != FORMAT)
+        return error_set(why, -EBADMSG, "it is of format %" PRIu64 "; this program knows %d",
+                         format, FORMAT);
+    if ((id = member_text(object, "volume", 2 * VOLUME_ID_BYTES, why)) == NULL
+        || !member_number(object, "disk_bytes", INT64_MAX, &disk_bytes, why)
+        || !member_number(object, "block_bytes", UINT32_MAX, &block_bytes, why)
+        || !member_number(object, "epoch", MANIFEST_EPOCH_MAX, &epoch, why)
+        || (codec = member_text(object, "codec", ENCODING_JOINED_BYTES - 1, why)) == NULL
+        || (hashed = member(object, "hashed", JSON_FALSE, why)) == NULL
+        || (accepts = member(object, "accepts", JSON_ARRAY, why)) == NULL
+        || (slots = member(object, "slots", JSON_ARRAY, why)) == NULL)
+        return -EBADMSG;
+    if (!hex_parse(id, out->id, VOLUME_ID_BYTES))
+        return error_set(why, -EBADMSG, "\"volume\" is not 32 hexadecimal digits");
+    out->disk_bytes = disk_bytes;
+    out->block_bytes = (uint32_t)block_bytes;
+    out->is_hashed = json_is_true(hashed);
+    out->epoch = (uint32_t)epoch;
+    strcpy(out->codec, codec);
+    rc = accepts_parse(accepts, out, why);
+    for (size_t i = 0; i < json_array_size(slots) && rc == 0; i++)
+        rc = slot_parse(json_array_get(slots, i), out, why);
+    if (rc != 0 || !manifest_is_encrypted(out))
+        return rc;
+    if (!member_number(object, "key", UINT16_MAX, &key, why)
+        || (wrap = member_text(object, "wrap", BD_TOKEN_BYTES_MAX, why)) == NULL)
+        return -EBADMSG;
+    out->key_id = (uint16_t)key;
+    strcpy(out->wrap, wrap);
+    if (!hex_parse(member_text(object, "mac", 2 * sizeof out->mac, why), out->mac, sizeof out->mac))
+        return error_set(why, -EBADMSG, "\"mac\" is not 64 hexadecimal digits");
+    return 0;
+}
+
+int
+manifest_parse(const char *text, size_t bytes, struct manifest *out, struct error *why)
+{
+    json_error_t error;
+    json_t *root;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL)
+        return error_set(why, -EBADMSG, "it is not JSON: %s", error.text);
+    rc = json_is_object(root) ? object_parse(root, out, why)
+                              : error_set(why, -EBADMSG, "it is not a JSON object");
+    json_decref(root);
+    return rc;
+}
+
+/* ---- to text */
+
+char *
+manifest_print(const struct manifest *manifest)
+{
+    char id[2 * VOLUME_ID_BYTES + 1], mac[2 * sizeof manifest->mac + 1];
+    json_t *accepts = json_array(), *slots = json_array(), *root;
+    char *text;
+
+    hex_print(manifest->id, VOLUME_ID_BYTES, id);
+    hex_print(manifest->mac, sizeof manifest->mac, mac);
+    for (unsigned i = 0; i < manifest->accepts.count; i++)
+        json_array_append_new(accepts, json_string(manifest->accepts.tokens[i]));
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        const struct key_slot *slot = &manifest->slots[i];
+
+        if (slot->blob != NULL)
+            json_array_append_new(slots, json_pack("{s:i,s:s,s:s}", "slot", (int)i, "blob",
+                                                   slot->blob, "label", slot->label));
+    }
+    /* Takes accepts and slots. */
+    root = json_pack("{s:i,s:s,s:I,s:I,s:b,s:I,s:s,s:o,s:o}", "format", FORMAT, "volume", id,
+                     "disk_bytes", (json_int_t)manifest->disk_bytes, "block_bytes",
+                     (json_int_t)manifest->block_bytes, "hashed", (int)manifest->is_hashed, "epoch",
+                     (json_int_t)manifest->epoch, "codec", manifest->codec, "accepts", accepts,
+                     "slots", slots);
+    if (root != NULL && manifest_is_encrypted(manifest)
+        && (json_object_set_new(root, "key", json_integer(manifest->key_id)) != 0
+            || json_object_set_new(root, "wrap", json_string(manifest->wrap)) != 0
+            || json_object_set_new(root, "mac", json_string(mac)) != 0)) {
+        json_decref(root);
+        root = NULL;
+    }
+    text = json_dumps(root, JSON_INDENT(1));
+    json_decref(root);
+    return text;
+}
+
+void
+manifest_clear(struct manifest *manifest)
+{
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
+        free(manifest->slots[i].blob);
+    memset(manifest, 0, sizeof *manifest);
+}
+
+bool
+manifest_is_encrypted(const struct manifest *manifest)
+{
+    return manifest->accepts.count > 0;
+}
+
+/* ---- the MAC */
+
+/* One line, each member in its place, so that no two manifests have the same. */
+static int
+covered_text(const struct manifest *manifest, char out[COVERED_BYTES])
+{
+    char id[2 * VOLUME_ID_BYTES + 1], accepts[ENCODING_JOINED_BYTES];
+    int len;
+
+    hex_print(manifest->id, VOLUME_ID_BYTES, id);
+    if (encoding_join(&manifest->accepts, manifest->accepts.count, accepts, sizeof accepts) != 0)
+        return -E2BIG;
+    len = snprintf(out, COVERED_BYTES,
+                   "format=%d volume=%s disk_bytes=%" PRIu64
+                   " block_bytes=%u hashed=%d epoch=%u key=%u wrap=%s accepts=%s codec=%s",
+                   FORMAT, id, manifest->disk_bytes, manifest->block_bytes, manifest->is_hashed,
+                   manifest->epoch, manifest->key_id, manifest->wrap, accepts, manifest->codec);
+    return len < (int)COVERED_BYTES ? 0 : -E2BIG;
+}
+
+static int
+mac_of(const struct manifest *manifest, const struct keyring *keyring,
+       uint8_t out[VOLUME_KEY_BYTES], struct error *why)
+{
+    uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
+    struct bd_buf mac = { .data = out, .cap = VOLUME_KEY_BYTES };
+    char text[COVERED_BYTES];
+    int rc = 0;
+
+    if (key == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    if (covered_text(manifest, text) != 0
+        || keyring_subkey(keyring, MAC_PURPOSE, key, VOLUME_KEY_BYTES) != BD_OK
+        || keyring->keywrap->subkey((struct bd_bytes){ key, VOLUME_KEY_BYTES }, text, &mac) != BD_OK
+        || mac.len != VOLUME_KEY_BYTES)
+        rc = error_set(why, -EIO, "the MAC of the volume's description cannot be computed");
+    secret_free(key);
+    return rc;
+}
+
+int
+manifest_seal(struct manifest *manifest, const struct keyring *keyring, struct error *why)
+{
+    return manifest_is_encrypted(manifest) ? mac_of(manifest, keyring, manifest->mac, why) : 0;
+}
+
+int
+manifest_verify(const struct manifest *manifest, const struct keyring *keyring, struct error *why)
+{
+    uint8_t mac[VOLUME_KEY_BYTES], difference = 0;
+    int rc;
+
+    if (!manifest_is_encrypted(manifest))
+        return 0;
+    rc = mac_of(manifest, keyring, mac, why);
+    if (rc != 0)
+        return rc;
+    /* In constant time. */
+    for (size_t i = 0; i < sizeof mac; i++)
+        difference |= mac[i] ^ manifest->mac[i];
+    return difference == 0
+               ? 0
+               : error_set(why, -EKEYREJECTED,
+                           "the volume's description was changed by somebody without its key");
+}

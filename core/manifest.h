@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a volume of format 2 says of itself: the object "bucketdisk-volume".  Text to struct and back; pure, but for
+ * the key wrap that it is given.
+ *
+ *   {"format":2, "volume":"<32 hex>", "disk_bytes":N, "block_bytes":N, "hashed":false, "epoch":N,
+ *    "codec":"zstd,xaes-256-gcm", "accepts":["xaes-256-gcm"], "key":1, "wrap":"argon2id",
+ *    "mac":"<64 hex>", "slots":[{"slot":0, "blob":"...", "label":"..."}]}
+ *
+ * The volume key is random; each slot holds it wrapped by one passphrase, so that passphrases come and go without a
+ * block being written again.  All but the slots is covered by the MAC, whose key is a subkey of the volume key; a
+ * volume that is not encrypted has neither key nor slots. */
+#ifndef CORE_MANIFEST_H
+#define CORE_MANIFEST_H
+
+#include "base/error.h"
+#include "encoding.h"
+#include "envelope.h"
+#include "keyring.h"
+
+#include <stdbool.h>
+
+#define MANIFEST_OBJECT "bucketdisk-volume"
+#define MANIFEST_BYTES_MAX (256u << 10)
+#define MANIFEST_SLOTS 32u
+#define MANIFEST_BLOB_BYTES_MAX 4096u
+#define MANIFEST_LABEL_BYTES_MAX 63u
+#define MANIFEST_EPOCH_MAX ((1u << 24) - 1) /* generations have so many bits for it */
+
+struct key_slot {
+    char *blob;                               /* the key wrap's own text; NULL: the slot is free */
+    char label[MANIFEST_LABEL_BYTES_MAX + 1]; /* the user's word for it */
+};
+
+struct manifest {
+    uint8_t id[VOLUME_ID_BYTES];
+    uint64_t disk_bytes;
+    uint32_t block_bytes;
+    bool is_hashed;
+    uint32_t epoch;                    /* of the latest mount that may have written */
+    char codec[ENCODING_JOINED_BYTES]; /* what is written when --codec says nothing */
+    struct encoding
+        accepts; /* outermost tokens that blocks may have; none: the volume is not encrypted */
+    uint16_t key_id;
+    char wrap[BD_TOKEN_BYTES_MAX + 1]; /* the key wrap of all slots, and of subkeys */
+    uint8_t mac[VOLUME_KEY_BYTES];
+    struct key_slot slots[MANIFEST_SLOTS];
+};
+
+/* -EBADMSG: it is no manifest that we understand; says why.  End *out with manifest_clear, also then. */
+int manifest_parse(const char *text, size_t bytes, struct manifest *out, struct error *why);
+/* malloc'ed; NULL when out of memory. */
+char *manifest_print(const struct manifest *manifest);
+void manifest_clear(struct manifest *manifest);
+
+bool manifest_is_encrypted(const struct manifest *manifest);
+
+/* The MAC over everything but the slots, by the volume key of `keyring`.  -EIO: the key wrap fails. */
+int manifest_seal(struct manifest *manifest, const struct keyring *keyring, struct error *why);
+/* -EKEYREJECTED: something that is covered was changed by somebody without the key. */
+int manifest_verify(const struct manifest *manifest, const struct keyring *keyring,
+                    struct error *why);
+
+#endif

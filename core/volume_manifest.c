@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Format 2 in the store. */
+#include "volume_manifest.h"
+
+#include "ask.h"
+#include "attrs.h"
+#include "token.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What s3backer finds in its token: neither none (0) nor "shared" (7fffffff); any other value keeps it off. */
+#define FENCE_VALUE "0000bd02"
+#define FENCE_OWNER "bucketdisk volume of format 2"
+#define FENCE_BODY "This is a volume of bucketdisk, format 2. s3backer cannot read it.\n"
+
+int
+volume_manifest_read(struct backend *backend, const struct layout *layout,
+                     struct stored_manifest *stored, struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    char *text = malloc(MANIFEST_BYTES_MAX);
+    object_name name;
+    struct error reason;
+    enum bd_status status;
+    int rc = 0;
+
+    manifest_clear(&stored->manifest);
+    stored->is_there = false;
+    stored->tag[0] = '\0';
+    if (io == NULL || text == NULL) {
+        rc = error_set(why, -ENOMEM, "out of memory");
+        goto free_io;
+    }
+    layout_control_name(layout, MANIFEST_OBJECT, name);
+    io->io.op = BD_GET;
+    io->io.name = name;
+    io->io.data = text;
+    io->io.cap = MANIFEST_BYTES_MAX;
+    status = ask(io, NULL);
+    if (status == BD_ABSENT)
+        goto free_io;
+    if (status != BD_OK) {
+        rc = ask_failed(io, "read the volume's description, " MANIFEST_OBJECT, why);
+        goto free_io;
+    }
+    stored->is_there = true;
+    snprintf(stored->tag, sizeof stored->tag, "%s", io->tag != NULL ? io->tag : "");
+    rc = io->io.object_bytes > MANIFEST_BYTES_MAX
+             ? error_set(&reason, -EBADMSG, "it has %" PRIu64 " bytes", io->io.object_bytes)
+             : manifest_parse(text, io->io.len, &stored->manifest, &reason);
+    if (rc != 0)
+        error_set(why, rc, "the volume's description, %s, is damaged: %s", name, reason.text);
+free_io:
+    free(text);
+    backend_io_free(io);
+    return rc;
+}
+
+/* ---- writing */
+
+static enum bd_status
+put(struct backend *backend, const char *name, const char *text, const char *if_match,
+    const char *if_none_match, const struct attrs *attrs, const char *media_type, char *tag,
+    struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    enum bd_status status;
+
+    if (io == NULL) {
+        error_set(why, -ENOMEM, "out of memory");
+        return BD_FATAL;
+    }
+    io->io.op = BD_PUT;
+    io->io.name = name;
+    io->io.body = text;
+    io->io.body_bytes = strlen(text);
+    io->io.media_type = media_type;
+    io->io.if_match = if_match;
+    io->io.if_none_match = if_none_match;
+    if (attrs != NULL) {
+        io->io.attrs = attrs->list;
+        io->io.attr_count = attrs->count;
+        io->io.attr_stride = sizeof *attrs->list;
+    }
+    status = ask(io, NULL);
+    if (status == BD_OK && tag != NULL)
+        snprintf(tag, BD_TAG_BYTES_MAX + 1, "%s", io->tag != NULL ? io->tag : "");
+    if (status != BD_OK) {
+        char what[BD_NAME_BYTES_MAX + 16];
+
+        snprintf(what, sizeof what, "write %s", name);
+        ask_failed(io, what, why);
+    }
+    backend_io_free(io);
+    return status;
+}
+
+/* A condition that does not hold may be our own write, whose answer was lost. */
+static int
+settle(struct backend *backend, const struct layout *layout, const char *text,
+       struct stored_manifest *stored, struct error *why)
+{
+    struct stored_manifest now = { 0 };
+    int rc = volume_manifest_read(backend, layout, &now, why);
+    char *theirs = rc == 0 && now.is_there ? manifest_print(&now.manifest) : NULL;
+
+    if (rc == 0 && (theirs == NULL || strcmp(theirs, text) != 0))
+        rc = error_set(why, -EBUSY, "somebody else has just changed the volume's description");
+    if (rc == 0) {
+        stored->is_there = true;
+        memcpy(stored->tag, now.tag, sizeof stored->tag);
+    }
+    free(theirs);
+    manifest_clear(&now.manifest);
+    return rc;
+}
+
+int
+volume_manifest_write(struct backend *backend, const struct layout *layout,
+                      struct stored_manifest *stored, struct error *why)
+{
+    bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
+    const char *if_match = stored->is_there && stored->tag[0] != '\0' ? stored->tag : NULL;
+    const char *if_none_match = stored->is_there ? NULL : "*";
+    char *text = manifest_print(&stored->manifest);
+    enum bd_status status = BD_UNSUPPORTED;
+    char tag[BD_TAG_BYTES_MAX + 1] = "";
+    object_name name;
+    int rc = 0;
+
+    if (text == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_control_name(layout, MANIFEST_OBJECT, name);
+    if (has_conditions && (if_match != NULL || if_none_match != NULL))
+        status =
+            put(backend, name, text, if_match, if_none_match, NULL, "application/json", tag, why);
+    if (status == BD_UNSUPPORTED)
+        status = put(backend, name, text, NULL, NULL, NULL, "application/json", tag, why);
+    if (status == BD_CONDITION) {
+        rc = settle(backend, layout, text, stored, why);
+    } else if (status != BD_OK) {
+        rc = status_errno(status);
+    } else {
+        stored->is_there = true;
+        memcpy(stored->tag, tag, sizeof tag);
+    }
+    free(text);
+    return rc;
+}
+
+/* ---- sizes */
+
+int
+volume_manifest_layout(const struct manifest *manifest, const struct volume_wish *wish,
+                       struct layout *layout, struct error *why)
+{
+    if ((wish->block_bytes != 0 && wish->block_bytes != manifest->block_bytes)
+        || (wish->disk_bytes != 0 && wish->disk_bytes != manifest->disk_bytes))
+        return error_set(why, -EINVAL,
+                         "the volume has %" PRIu64 " bytes in blocks of %u, which is not what the "
+                         "options say; leave --size and --blockSize out",
+                         manifest->disk_bytes, manifest->block_bytes);
+    *layout = (struct layout){ .prefix = wish->prefix,
+                               .is_hashed = manifest->is_hashed,
+                               .is_format_2 = true };
+    return volume_check_sizes(manifest->disk_bytes, manifest->block_bytes, layout, why);
+}
+
+/* ---- s3backer */
+
+/* Is it our fence that is there? */
+static int
+fence_check(struct backend *backend, const char *name, bool *is_ours, struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    enum bd_status status;
+    const char *owner;
+    size_t bytes;
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    io->io.op = BD_HEAD_OBJECT;
+    io->io.name = name;
+    status = ask(io, NULL);
+    *is_ours = false;
+    if (status == BD_OK) {
+        owner = backend_io_attr(io, ATTR_OWNER, &bytes);
+        *is_ours = owner != NULL && strcmp(owner, FENCE_OWNER) == 0;
+        if (!*is_ours)
+            rc = error_set(why, -EBUSY,
+                           "the volume has a mount token of s3backer's kind, %s; it may be in use. "
+                           "If it is not, clear it with --reset-mounted-flag",
+                           name);
+    } else if (status != BD_ABSENT) {
+        rc = ask_failed(io, "look for the mount token", why);
+    }
+    backend_io_free(io);
+    return rc;
+}
+
+int
+volume_fence_s3backer(struct backend *backend, const struct layout *layout, struct error *why)
+{
+    bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
+    struct attrs attrs = { 0 };
+    enum bd_status status = BD_UNSUPPORTED;
+    bool is_ours;
+    object_name name;
+    int rc;
+
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    rc = fence_check(backend, name, &is_ours, why);
+    if (rc != 0 || is_ours)
+        return rc;
+    if (attrs_add(&attrs, ATTR_TOKEN, FENCE_VALUE, strlen(FENCE_VALUE)) != 0
+        || attrs_add(&attrs, ATTR_OWNER, FENCE_OWNER, strlen(FENCE_OWNER)) != 0) {
+        attrs_clear(&attrs);
+        return error_set(why, -ENOMEM, "out of memory");
+    }
+    if (has_conditions)
+        status = put(backend, name, FENCE_BODY, NULL, "*", &attrs, "text/plain", NULL, why);
+    if (status == BD_UNSUPPORTED)
+        status = put(backend, name, FENCE_BODY, NULL, NULL, &attrs, "text/plain", NULL, why);
+    attrs_clear(&attrs);
+    if (status == BD_CONDITION)
+        return fence_check(backend, name, &is_ours, why);
+    return status == BD_OK ? 0 : status_errno(status);
+}
