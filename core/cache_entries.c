@@ -390,21 +390,18 @@ evict_one(struct cache *cache)
 
     if (cache->idle_count == 0)
         return false;
-    /* The few that are being read at this instant are held back until one is found that is not. */
+    /* The few that are being read at this instant are passed over. */
     for (;;) {
         slot = evict_choose(cache->evict);
         assert(slot != EVICT_NONE);
         entry = &cache->entries[slot];
         if (entry->readers == 0)
             break;
-        evict_insert(cache->evict, slot, entry->block);
         entry->next = passed;
         passed = slot;
     }
-    while (passed != SLOT_NONE) {
-        evict_release(cache->evict, passed);
-        passed = cache->entries[passed].next;
-    }
+    for (; passed != SLOT_NONE; passed = cache->entries[passed].next)
+        evict_unchoose(cache->evict, passed);
     entry_forget(cache, entry);
     counter_add(cache->evictions, 1);
     return true;

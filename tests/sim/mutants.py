@@ -109,7 +109,7 @@ BUGS = {
         entry->next = passed;
         passed = slot;
 """, """\
-        evict_release(cache->evict, slot);
+        evict_unchoose(cache->evict, slot);
 """),
     "short of memory, what is due is forgotten": ("core/cache_writeback.c", """\
     if (*next_ns > now + NO_MEMORY_PAUSE_NS)
