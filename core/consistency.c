@@ -78,6 +78,7 @@ read_send(struct job *job)
 
     pthread_mutex_lock(&consistency->lock);
     job->is_unsettled = recent_is_unsettled(consistency->recent, job->req->block);
+    recent_expect(consistency->recent, job->req->block, &job->expected);
     pthread_mutex_unlock(&consistency->lock);
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
@@ -98,14 +99,12 @@ read_done(struct object_req *object)
     struct job *job = container_of(object, struct job, object);
     struct consistency *consistency = job->consistency;
     uint64_t now = clock_now_ns();
-    bool is_stale = false;
+    bool is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
 
-    if (object->rc == 0) {
+    if (object->rc == 0 && !is_stale && object->is_absent && !job->is_unsettled
+        && consistency_trusts_store(consistency)) {
         pthread_mutex_lock(&consistency->lock);
-        is_stale = recent_is_stale(consistency->recent, object);
-        if (!is_stale && object->is_absent && !job->is_unsettled
-            && consistency_trusts_store(consistency))
-            zeromap_set(consistency->map, object->block, BLOCK_ZERO);
+        zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
     }
     if (!is_stale) {

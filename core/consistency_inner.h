@@ -52,6 +52,7 @@ struct job {
     bool is_held;      /* counted as such */
     bool is_unsettled; /* read: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
+    struct recent_expected expected; /* read: when it was sent last */
 
     uint64_t cursor, end; /* zero, seek: the part that is left */
     void *zeros;          /* block 0's new content */

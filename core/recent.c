@@ -228,17 +228,29 @@ recent_settled_at_ns(const struct recent *recent)
                                                              : recent->settled_at_ns;
 }
 
-bool
-recent_is_stale(const struct recent *recent, const struct object_req *object)
+void
+recent_expect(const struct recent *recent, uint64_t block, struct recent_expected *expected)
 {
-    const struct memory *memory = find(recent, object->block);
+    const struct memory *memory = find(recent, block);
 
-    if (memory == NULL || !memory->expects
-        || clock_now_ns() >= memory->written_ns + recent->config.tag_keep_ns)
+    expected->expects = memory != NULL && memory->expects
+                        && clock_now_ns() < memory->written_ns + recent->config.tag_keep_ns;
+    expected->tag[0] = '\0';
+    if (!expected->expects)
+        return;
+    expected->is_absent = memory->is_absent;
+    if (memory->tag != NULL)
+        strcpy(expected->tag, memory->tag);
+}
+
+bool
+recent_is_stale(const struct recent_expected *expected, const struct object_req *object)
+{
+    if (!expected->expects)
         return false;
-    if (memory->is_absent || object->is_absent)
-        return memory->is_absent != object->is_absent;
-    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
+    if (expected->is_absent || object->is_absent)
+        return expected->is_absent != object->is_absent;
+    return expected->tag[0] != '\0' && strcmp(expected->tag, object->tag) != 0;
 }
 
 int

@@ -140,12 +140,12 @@ BUGS = {
         zeromap_change(consistency->map, first, end, BLOCK_DATA, BLOCK_ZERO);
 """),
     "a read notes an absence that a lost write may end": ("core/consistency.c", """\
-        if (!is_stale && object->is_absent && !job->is_unsettled
+    if (object->rc == 0 && !is_stale && object->is_absent && !job->is_unsettled
 """, """\
-        if (!is_stale && object->is_absent
+    if (object->rc == 0 && !is_stale && object->is_absent
 """),
     "an older tag is not noticed": ("core/recent.c", """\
-    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
+    return expected->tag[0] != '\\0' && strcmp(expected->tag, object->tag) != 0;
 """, """\
     return false;
 """),

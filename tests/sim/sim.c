@@ -725,9 +725,7 @@ pick_store(void)
     faults->lost_ppm = faults->final_ppm = faults->memory_ppm = 0;
     sim.world_faults.memory_ppm = 0;
     recent->tag_count_max = sim.layout.block_count;
-    /* What a read is shown may be as old as its answer takes. */
-    recent->tag_keep_ns =
-        chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns + bucket->attempt_ns + NS_PER_S;
+    recent->tag_keep_ns = chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns;
 }
 
 static void

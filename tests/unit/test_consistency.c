@@ -524,6 +524,28 @@ TEST(consistency, a_tag_is_forgotten_after_its_time)
     rig_close(&rig);
 }
 
+/* The store may have looked when it was asked, while it could still be behind. */
+TEST(consistency,
+     an_answer_that_comes_when_the_tag_is_forgotten_must_be_what_was_right_when_it_was_asked_for)
+{
+    struct rig rig;
+    struct call read;
+    struct fake_request *get;
+
+    rig_open(&rig, &tags);
+    store_block(&rig, 5, 1, "new");
+    call_read(&rig, &read, 5);
+    get = fake_expect_block(&rig.fake, BD_GET, 5);
+    clock_jump(rig.pool, 61 * NS_PER_S);
+    store_block(&rig, 6, 1, "another's");
+    fake_give_block(get, 9, "old");
+    rig_wait_stale(&rig, 1);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 5), 1, "whatever");
+    call_expect_block(&read, 1);
+    rig_close(&rig);
+}
+
 TEST(consistency, a_failed_write_makes_every_tag_right)
 {
     struct rig rig;
@@ -973,6 +995,8 @@ main(void)
         RUN(consistency, absence_of_what_was_written_is_an_error_and_never_zeros),
         RUN(consistency, absence_is_an_error_also_when_the_tag_is_not_known),
         RUN(consistency, a_tag_is_forgotten_after_its_time),
+        RUN(consistency,
+            an_answer_that_comes_when_the_tag_is_forgotten_must_be_what_was_right_when_it_was_asked_for),
         RUN(consistency, a_failed_write_makes_every_tag_right),
         RUN(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room),
         RUN(consistency, tags_that_are_kept_for_ever_make_nobody_wait),
