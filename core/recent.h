@@ -26,7 +26,11 @@ int recent_new(const struct recent_config *config, struct recent **out);
 void recent_free(struct recent *recent);
 
 /* A write or delete of `block` has ended as `object` says, well or not.  `tag` is NULL for a delete.
- * Out of memory holds every block until this one is settled.  Where there is no room for a tag, the oldest goes. */
+ * Out of memory holds every block until this one is settled.
+ *
+ * Where there is no room for a tag that is kept for ever, the oldest goes: old versions of that block are found no more.
+ * One that expires never goes before: there are at most tag_count_max of them, and one for each write that was under
+ * way when there was room for a last one. */
 void recent_note(struct recent *recent, uint64_t block, const struct object_req *object,
                  const char *tag);
 

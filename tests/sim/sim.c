@@ -725,7 +725,10 @@ pick_store(void)
     faults->lost_ppm = faults->final_ppm = faults->memory_ppm = 0;
     sim.world_faults.memory_ppm = 0;
     recent->tag_count_max = sim.layout.block_count;
-    recent->tag_keep_ns = chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns;
+    if (chance_one_in(2)) {
+        recent->tag_keep_ns = bucket->stale_ns;
+        recent->tag_count_max = chance_from(1, sim.layout.block_count);
+    }
 }
 
 static void

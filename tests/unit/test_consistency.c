@@ -578,6 +578,54 @@ TEST(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room)
     rig_close(&rig);
 }
 
+TEST(consistency, tags_of_what_is_written_at_once_are_all_remembered_until_they_expire)
+{
+    const struct rig_config config = { .tag_keep_ns = 30 * NS_PER_S, .tag_count_max = 2 };
+    struct call writes[8], call;
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++)
+        call_write(&rig, &writes[i], 1 + i, 1);
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++) {
+        fake_answer_tag(fake_expect_block(&rig.fake, BD_PUT, 1 + i), BD_OK, "new");
+        assert_int_equal(call_end(&writes[i]), 0);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++) {
+        call_read(&rig, &call, 1 + i);
+        fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1 + i), 9, "old");
+        rig_wait_stale(&rig, 1 + i);
+        clock_jump(rig.pool, 200 * NS_PER_MS);
+        fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1 + i), 1, "new");
+        call_expect_block(&call, 1);
+    }
+    call_write(&rig, &call, 20, 1);
+    expect_held(&rig, &call);
+    fake_answer(fake_expect_block(&rig.fake, BD_PUT, 20), BD_OK);
+    assert_int_equal(call_end(&call), 0);
+    rig_close(&rig);
+}
+
+TEST(consistency, no_tag_is_forgotten_for_what_is_deleted)
+{
+    const struct rig_config config = { .tag_keep_ns = TAG_KEEP_FOREVER_NS, .tag_count_max = 2 };
+    struct rig rig;
+    struct call call;
+
+    rig_open(&rig, &config);
+    store_block(&rig, 1, 1, "new");
+    call_zero(&rig, &call, 2, 10);
+    fake_answer(fake_expect(&rig.fake, BD_DELETE_MANY, "00000002"), BD_OK);
+    assert_int_equal(call_end(&call), 0);
+    call_read(&rig, &call, 1);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1), 9, "old");
+    rig_wait_stale(&rig, 1);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1), 1, "new");
+    call_expect_block(&call, 1);
+    rig_close(&rig);
+}
+
 TEST(consistency, tags_that_are_kept_for_ever_make_nobody_wait)
 {
     const struct rig_config config = { .tag_keep_ns = TAG_KEEP_FOREVER_NS, .tag_count_max = 2 };
@@ -999,6 +1047,8 @@ main(void)
             an_answer_that_comes_when_the_tag_is_forgotten_must_be_what_was_right_when_it_was_asked_for),
         RUN(consistency, a_failed_write_makes_every_tag_right),
         RUN(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room),
+        RUN(consistency, tags_of_what_is_written_at_once_are_all_remembered_until_they_expire),
+        RUN(consistency, no_tag_is_forgotten_for_what_is_deleted),
         RUN(consistency, tags_that_are_kept_for_ever_make_nobody_wait),
         RUN(consistency, a_dead_daemons_writes_are_waited_for_unless_they_died_with_it),
         RUN(consistency, what_is_known_to_be_zeros_costs_no_request),
