@@ -357,10 +357,13 @@ static void idle_run(struct task *task);
 static void
 idle_later(struct cache *cache)
 {
+    uint64_t at_ns = clock_now_ns() + cache->config.idle_ns / 2 + 1;
+
     cache->idle_timer = (struct timer){ .task.run = idle_run };
-    cache->idle_timer_is_set = pool_timer_set(cache->pool, &cache->idle_timer,
-                                              clock_now_ns() + cache->config.idle_ns / 2 + 1)
-                               == 0;
+    cache->idle_timer_is_set = true;
+    /* Out of memory: no rest until there is some. */
+    if (pool_timer_set(cache->pool, &cache->idle_timer, at_ns) != 0)
+        pool_submit(cache->pool, &cache->idle_timer.task);
 }
 
 static void

@@ -479,6 +479,14 @@ drain(void)
                             .clients = 3 };
     clients_wake(sim.layout.block_count < 50 ? sim.layout.block_count : 50);
     clients_run(true);
+    if (!sim.daemon.has_cache || sim.daemon.cache.idle_ns == 0)
+        return;
+    for (uint64_t until = clock_now_ns() + sim.patience_ns; daemon_cached_blocks() > 0;) {
+        if (clock_now_ns() > until)
+            world_fail("%" PRIu64 " blocks are still cached that nobody used for long",
+                       daemon_cached_blocks());
+        pass(sim.daemon.cache.idle_ns);
+    }
 }
 
 /* ---- a life of the daemon */
