@@ -10,7 +10,8 @@
  * THE MAP.  ZERO means "has no object", and reads as zeros without a request.  It is set only where no
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
  * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
- * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it
+ * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing, nor does any store where somebody else writes
+ * (is_reader): what it lacks now it may have at the next read.  A write makes its block DATA before it
  * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write: what it shows of a
  * block that is still UNKNOWN, nobody has changed since before the listing began.  Only a daemon that died here may have, so
  * nothing is listed until its writes have settled.
@@ -60,11 +61,11 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
         consistency_end(job, -ENOMEM);
 }
 
-/* Does the store show what was last written? */
 bool
 consistency_trusts_store(const struct consistency *consistency)
 {
-    return objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
+    return !consistency->config.is_reader
+           && objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
 }
 
 /* ---- reading */

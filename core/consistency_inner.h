@@ -66,7 +66,7 @@ struct job {
 
 /* Gives back what the job holds, and frees it. */
 void consistency_end(struct job *job, int rc);
-/* Does the store show what was last written?  Else nothing is ZERO by a read or a listing. */
+/* Does the store show what was last written, and is it we who write?  Else nothing is ZERO by a read or a listing. */
 bool consistency_trusts_store(const struct consistency *consistency);
 /* The job's range must not be written yet: true, and `again` will be called when it may. */
 bool consistency_holds(struct job *job, void (*again)(struct task *task));

@@ -1016,6 +1016,28 @@ TEST(consistency, the_listing_of_an_inconsistent_store_makes_nothing_zeros)
     rig_close(&rig);
 }
 
+TEST(consistency, where_somebody_else_writes_no_block_stays_zeros_by_a_read_or_a_listing)
+{
+    static const char *const names[] = { "00000001" };
+    const struct rig_config config = { .is_reader = true };
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    learn_zero(&rig, 5);
+    sem_init(&surveyed, 0, 0);
+    consistency_survey(rig.store, survey_done, NULL);
+    fake_give_names(fake_expect(&rig.fake, BD_LIST, ""), names, 1);
+    wait_for(&surveyed);
+    assert_int_equal(survey_rc, 0);
+    assert_int_equal(consistency_data_blocks(rig.store), 1);
+    expect_read_asks(&rig, 5, 9, "t");
+    expect_read_asks(&rig, 6, 9, "t");
+    assert_int_equal(seek(&rig, 7, 64, true), 7);
+    assert_int_equal(seek(&rig, 7, 64, false), UINT64_MAX);
+    fake_expect_quiet(&rig.fake);
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -1067,6 +1089,7 @@ main(void)
         RUN(consistency, a_survey_contradicts_no_write_that_came_meanwhile),
         RUN(consistency, a_survey_that_fails_tells_so_and_makes_nothing_zeros),
         RUN(consistency, the_listing_of_an_inconsistent_store_makes_nothing_zeros),
+        RUN(consistency, where_somebody_else_writes_no_block_stays_zeros_by_a_read_or_a_listing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
