@@ -149,6 +149,24 @@ BUGS = {
 """, """\
     return false;
 """),
+    "a tag that expires makes room before its time": ("core/recent.c", """\
+    if (is_full(recent) && !tags_expire(recent) && oldest != NULL""", """\
+    if (is_full(recent) && oldest != NULL"""),
+    "an answer is judged by what is remembered when it comes": ("core/consistency.c", """\
+    bool is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
+""", """\
+    bool is_stale;
+
+    pthread_mutex_lock(&consistency->lock);
+    recent_expect(consistency->recent, object->block, &job->expected);
+    pthread_mutex_unlock(&consistency->lock);
+    is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
+"""),
+    "short of memory, nothing goes any more that nobody uses": ("core/cache.c", """\
+        pool_submit(cache->pool, &cache->idle_timer.task);
+""", """\
+        cache->idle_timer_is_set = false;
+"""),
 }
 
 # These take up to minutes to find: in the long form, or when asked for.
