@@ -268,6 +268,17 @@ cache_blocks(const struct stack *stack)
     return blocks == 0 ? 1 : blocks < CACHE_BLOCKS_MAX ? blocks : CACHE_BLOCKS_MAX;
 }
 
+/* Somebody else may write: what is known of the store grows old.  Unless we are told that it never does. */
+static bool
+is_reader(const struct stack *stack)
+{
+    const struct settings *settings = &stack->settings;
+
+    return settings->read_only
+           && !(options_given(stack->options, "block-cache-timeout")
+                && settings->block_cache_timeout_ms == 0);
+}
+
 static int
 build_cache(struct stack *stack, unsigned in_flight)
 {
@@ -283,7 +294,7 @@ build_cache(struct stack *stack, unsigned in_flight)
         .protected_count = settings->block_cache_num_protected,
         .in_flight_max = in_flight,
         .stall_ns = stall_ns(settings, STALL_WRITE_NS),
-        .is_reader = settings->read_only,
+        .is_reader = is_reader(stack),
         .is_sync = settings->block_cache_sync,
         .read_ahead_max = options_given(stack->options, "read-ahead") ? settings->read_ahead
                                                                       : CACHE_READ_AHEAD_ADAPTIVE,
@@ -298,8 +309,7 @@ build_cache(struct stack *stack, unsigned in_flight)
     config.write_delay_max_ns = config.write_delay_ns;
     if (!options_given(stack->options, "block-cache-write-delay"))
         config.write_delay_max_ns *= PATIENCE;
-    /* Somebody else may write: what is cached grows old. */
-    if (settings->read_only && !options_given(stack->options, "block-cache-timeout"))
+    if (config.is_reader && !options_given(stack->options, "block-cache-timeout"))
         config.idle_ns = STALE_READ_ONLY_NS;
     stack->has_cache = true;
     return cache_new(&config, stack->consistency, stack->pool, stack->stats, &stack->blocks);
@@ -328,6 +338,7 @@ stack_build(struct stack *stack, struct error *why)
         .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
         .listers_max = listers_max(stack),
+        .is_reader = is_reader(stack),
     };
     int rc;
 
