@@ -4,7 +4,7 @@
 import disk
 
 # A new daemon for each, with another cache: none, one block, a few, some, larger than the disk.
-CACHES = ("--blockCacheSize=0", "--blockCacheSize=1", "--blockCacheSize=3", "--blockCacheSize=40", "--cache-size=64M")
+CACHES = ("--blockCacheSize=0", "--blockCacheSize=1", "--blockCacheSize=3", "--blockCacheSize=40", "--blockCacheSize=1000")
 PIECES = len(CACHES)
 
 
