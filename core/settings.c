@@ -83,7 +83,7 @@ const struct bd_option settings_rows[] = {
     { .name = "cache-size", .type = BD_OPT_SIZE, FIELD(cache_size),
       .help = "memory of the block cache; default an eighth of the machine's, at least 64M, at most 1G" },
     { .name = "block-cache-size", .type = BD_OPT_UINT, FIELD(block_cache_size), .max = UINT32_MAX,
-      .metavar = "BLOCKS", .help = "the same in blocks; 0 in either for no cache" },
+      .metavar = "BLOCKS", .help = "the same in blocks, at least 2; 0 in either for no cache" },
     { .name = "block-cache-threads", .type = BD_OPT_UINT, FIELD(block_cache_threads), .max = 4096,
       .help = "most requests at the store at once; default 128" },
     { .name = "block-cache-write-delay", .type = BD_OPT_DURATION, FIELD(block_cache_write_delay_ms),

@@ -20,6 +20,7 @@
 #define IN_FLIGHT_DEFAULT 128u
 #define IN_FLIGHT_BYTES (256ull << 20)
 #define CACHE_BYTES_MIN (64ull << 20)
+#define CACHE_BLOCKS_MIN 2u
 #define CACHE_BLOCKS_MAX (1u << 30)
 #define CACHE_BYTES_MAX (1ull << 30)
 /* So much longer than usual a block waits that is written to again and again. */
@@ -247,25 +248,31 @@ listers_max(const struct stack *stack)
     return stack->settings.list_blocks_threads;
 }
 
-/* An eighth of the memory that we may use, unless something is asked for. */
+/* An eighth of the memory that we may use, unless something is asked for.  0: no cache.  Of one block alone nothing
+ * could be read while that one cannot be stored. */
 static uint64_t
 cache_blocks(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
     uint64_t bytes = settings->cache_size, blocks;
 
-    if (options_given(stack->options, "block-cache-size"))
-        return settings->block_cache_size < CACHE_BLOCKS_MAX ? settings->block_cache_size
-                                                             : CACHE_BLOCKS_MAX;
-    if (options_given(stack->options, "cache-size") && bytes == 0)
+    if (options_given(stack->options, "block-cache-size")) {
+        blocks = settings->block_cache_size;
+        if (blocks == 0)
+            return 0;
+    } else if (options_given(stack->options, "cache-size") && bytes == 0) {
         return 0;
-    if (bytes == 0) {
-        bytes = memory_bytes() / 8;
-        bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
-        bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
+    } else {
+        if (bytes == 0) {
+            bytes = memory_bytes() / 8;
+            bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
+            bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
+        }
+        blocks = bytes / stack->layout.block_bytes;
     }
-    blocks = bytes / stack->layout.block_bytes;
-    return blocks == 0 ? 1 : blocks < CACHE_BLOCKS_MAX ? blocks : CACHE_BLOCKS_MAX;
+    return blocks < CACHE_BLOCKS_MIN   ? CACHE_BLOCKS_MIN
+           : blocks < CACHE_BLOCKS_MAX ? blocks
+                                       : CACHE_BLOCKS_MAX;
 }
 
 /* Somebody else may write: what is known of the store grows old.  Unless we are told that it never does. */
