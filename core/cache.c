@@ -5,23 +5,39 @@
  * two bit maps.  An entry is in several of these states at once:
  *
  *   readers > 0     somebody copies out of the frame, which must not change
+ *   is_wanted       and a writer waits for them: no new ones
  *   is_changing     somebody copies into it, alone (but for readers of valid sectors while what has arrived is merged)
  *   is_fetching     the next layer reads the whole block into the frame `fetched`; what arrives becomes the rest
- *                   of the block: valid sectors are newer; has_arrived: it is there, and not merged yet
- *   is_dirty        holds what the store does not have and no flight carries
- *   flight          the next layer stores `flight->frame`, all sectors of it valid.  Who writes to the block
+ *                   of the block: valid sectors are newer
+ *   has_arrived     it is there, and not merged yet
+ *   is_ahead        was fetched before anybody asked for it, and nobody has since
+ *   is_dirty        holds what the store does not have and no flight carries; then it may be one or more of:
+ *     is_parked       under a zero, which must be stored before
+ *     is_completing   is being fetched to be stored
+ *     is_due          has been fetched to be stored, and goes first
+ *     is_hot          became dirty soon after it was stored, and waits longer
+ *   is_flying       the next layer stores the trip's frame, all sectors of it valid.  Who writes to the block
  *                   meanwhile gets a fresh frame (copy on write), and the entry is dirty again
+ *   is_evictable    none of all this but readers and is_ahead: it is complete, and `evict`'s to choose
  *
  *   may be           evicted   stored   written to       read                    zeroed
  *   clean, idle      yes       -        yes              yes (it is complete)    yes
  *   dirty, idle      no        yes      yes              valid sectors           yes
+ *   is_parked        no        no       yes              valid sectors           waits for the zero
  *   readers          no        yes      waits            valid sectors           waits
  *   is_changing      no        no       waits            waits                   waits
  *   is_fetching      no        no       whole sectors    valid sectors           waits
- *   flight           no        no       yes, by copying  yes                     waits
+ *   is_flying        no        no       yes, by copying  yes                     waits
  *
- * What is neither dirty, nor in flight, nor being fetched or changed, is complete, and is `evict`'s to choose.
  * So there is at most one request for a block at the next layer at any time.
+ *
+ * What could be stored is in a list, oldest first; what is parked, completing or flying is not:
+ *
+ *   LIST_FULL     every sector is dirty        goes at once
+ *   LIST_SOME     not all are                  after write_delay_ns
+ *   LIST_HOT      likewise, and is_hot         after write_delay_max_ns
+ *   LIST_FAILED   storing it failed            after a pause
+ *   LIST_AHEAD    is_ahead and is_evictable    goes when too much is there unread
  *
  * WAITING.  A request that must wait is kept in a queue, and starts over when what it waits for has happened: its entry
  * is idle (entry->waiting), there is a frame (`starving`), fewer blocks are dirty (`stopped`), a zeroing is on its way
@@ -357,10 +373,13 @@ static void idle_run(struct task *task);
 static void
 idle_later(struct cache *cache)
 {
+    uint64_t at_ns = clock_now_ns() + cache->config.idle_ns / 2 + 1;
+
     cache->idle_timer = (struct timer){ .task.run = idle_run };
-    cache->idle_timer_is_set = pool_timer_set(cache->pool, &cache->idle_timer,
-                                              clock_now_ns() + cache->config.idle_ns / 2 + 1)
-                               == 0;
+    cache->idle_timer_is_set = true;
+    /* Out of memory: no rest until there is some. */
+    if (pool_timer_set(cache->pool, &cache->idle_timer, at_ns) != 0)
+        pool_submit(cache->pool, &cache->idle_timer.task);
 }
 
 static void

@@ -348,19 +348,26 @@ is_busy(const struct entry *entry)
 void
 entry_check(const struct cache *cache, const struct entry *entry)
 {
-    assert(entry->is_used);
-    assert(!entry->is_changing || entry->readers == 0 || entry->has_arrived);
-    assert(!entry->is_flying || (is_complete(cache, entry) && !entry->is_fetching));
-    assert(!(entry->is_fetching && entry->has_arrived));
-    assert((entry->fetched != FRAME_NONE) == (entry->is_fetching || entry->has_arrived));
+    bool is_listed = entry->list != LIST_NONE && entry->list != LIST_AHEAD;
+
+    assert(entry->is_used && !entry->is_changing && !entry->has_arrived);
+    assert((entry->fetched != FRAME_NONE) == entry->is_fetching);
+    assert(entry->frame != FRAME_NONE || (entry->valid_count == 0 && entry->is_fetching));
+    assert(entry->dirty_count <= entry->valid_count);
     assert(entry->is_dirty == (entry->dirty_count > 0));
-    assert(entry->frame != FRAME_NONE || (entry->valid_count == 0 && !entry->is_dirty));
-    assert(!entry->is_parked || entry->is_dirty);
-    assert(!entry->is_completing || (entry->is_dirty && entry->fetched != FRAME_NONE));
-    assert(entry->list == LIST_NONE || (entry->list == LIST_AHEAD && entry->is_ahead)
-           || (entry->is_dirty && !entry->is_flying && !entry->is_parked && !entry->is_completing));
-    assert(!entry->is_evictable
-           || (!entry->is_dirty && !entry->is_flying && is_complete(cache, entry)));
+    assert(!entry->is_flying || (is_complete(cache, entry) && !entry->is_fetching));
+    assert(!entry->is_wanted || entry->readers > 0);
+    assert(!entry->is_ahead || (!entry->is_dirty && !entry->is_flying && entry->readers == 0));
+    assert(!entry->is_parked || (entry->is_dirty && !entry->is_flying && cache->zeros != NULL));
+    assert(!entry->is_completing || (entry->is_dirty && entry->is_fetching));
+    assert(!entry->is_due || (entry->is_dirty && is_complete(cache, entry)));
+    assert(entry->is_evictable == (!entry->is_dirty && !entry->is_flying && !entry->is_fetching));
+    assert(!entry->is_evictable || is_complete(cache, entry));
+    assert(is_listed
+           == (entry->is_dirty && !entry->is_flying && !entry->is_parked && !entry->is_completing));
+    assert((entry->list == LIST_AHEAD) == (entry->is_ahead && entry->is_evictable));
+    assert(entry->list != LIST_FULL || entry->dirty_count == cache->sectors);
+    assert(entry->list != LIST_HOT || entry->is_hot);
 }
 
 /* ---- frames */
@@ -390,21 +397,18 @@ evict_one(struct cache *cache)
 
     if (cache->idle_count == 0)
         return false;
-    /* The few that are being read at this instant are held back until one is found that is not. */
+    /* The few that are being read at this instant are passed over. */
     for (;;) {
         slot = evict_choose(cache->evict);
         assert(slot != EVICT_NONE);
         entry = &cache->entries[slot];
         if (entry->readers == 0)
             break;
-        evict_insert(cache->evict, slot, entry->block);
         entry->next = passed;
         passed = slot;
     }
-    while (passed != SLOT_NONE) {
-        evict_release(cache->evict, passed);
-        passed = cache->entries[passed].next;
-    }
+    for (; passed != SLOT_NONE; passed = cache->entries[passed].next)
+        evict_unchoose(cache->evict, passed);
     entry_forget(cache, entry);
     counter_add(cache->evictions, 1);
     return true;

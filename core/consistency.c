@@ -10,7 +10,8 @@
  * THE MAP.  ZERO means "has no object", and reads as zeros without a request.  It is set only where no
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
  * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
- * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing.  A write makes its block DATA before it
+ * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing, nor does any store where somebody else writes
+ * (is_reader): what it lacks now it may have at the next read.  A write makes its block DATA before it
  * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write: what it shows of a
  * block that is still UNKNOWN, nobody has changed since before the listing began.  Only a daemon that died here may have, so
  * nothing is listed until its writes have settled.
@@ -60,11 +61,11 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
         consistency_end(job, -ENOMEM);
 }
 
-/* Does the store show what was last written? */
 bool
 consistency_trusts_store(const struct consistency *consistency)
 {
-    return objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
+    return !consistency->config.is_reader
+           && objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
 }
 
 /* ---- reading */
@@ -78,6 +79,7 @@ read_send(struct job *job)
 
     pthread_mutex_lock(&consistency->lock);
     job->is_unsettled = recent_is_unsettled(consistency->recent, job->req->block);
+    recent_expect(consistency->recent, job->req->block, &job->expected);
     pthread_mutex_unlock(&consistency->lock);
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
@@ -98,14 +100,12 @@ read_done(struct object_req *object)
     struct job *job = container_of(object, struct job, object);
     struct consistency *consistency = job->consistency;
     uint64_t now = clock_now_ns();
-    bool is_stale = false;
+    bool is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
 
-    if (object->rc == 0) {
+    if (object->rc == 0 && !is_stale && object->is_absent && !job->is_unsettled
+        && consistency_trusts_store(consistency)) {
         pthread_mutex_lock(&consistency->lock);
-        is_stale = recent_is_stale(consistency->recent, object);
-        if (!is_stale && object->is_absent && !job->is_unsettled
-            && consistency_trusts_store(consistency))
-            zeromap_set(consistency->map, object->block, BLOCK_ZERO);
+        zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
     }
     if (!is_stale) {

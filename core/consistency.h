@@ -21,6 +21,7 @@ struct consistency_config {
     struct recent_config recent;
     uint64_t stall_read_ns; /* then a stale read fails */
     unsigned listers_max;   /* listings at once, of one survey; at least 1 */
+    bool is_reader;         /* somebody else writes: no block stays known to be zeros */
 };
 
 int consistency_new(const struct consistency_config *config, struct objects *objects,

@@ -52,6 +52,7 @@ struct job {
     bool is_held;      /* counted as such */
     bool is_unsettled; /* read: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
+    struct recent_expected expected; /* read: when it was sent last */
 
     uint64_t cursor, end; /* zero, seek: the part that is left */
     void *zeros;          /* block 0's new content */
@@ -65,7 +66,7 @@ struct job {
 
 /* Gives back what the job holds, and frees it. */
 void consistency_end(struct job *job, int rc);
-/* Does the store show what was last written?  Else nothing is ZERO by a read or a listing. */
+/* Does the store show what was last written, and is it we who write?  Else nothing is ZERO by a read or a listing. */
 bool consistency_trusts_store(const struct consistency *consistency);
 /* The job's range must not be written yet: true, and `again` will be called when it may. */
 bool consistency_holds(struct job *job, void (*again)(struct task *task));

@@ -23,7 +23,7 @@
  * to make room for it.
  *
  *   a slot is   on queue   next
- *   FREE        none       HELD (insert)
+ *   FREE        none       HELD (insert), WAITING (unchoose)
  *   HELD        none       WAITING (release), FREE (remove)
  *   WAITING     its own    HELD (hold), FREE (choose, remove)
  *
@@ -297,6 +297,19 @@ evict_choose(struct evict *evict)
         ghost_remember(evict, evict->slots[slot].block);
     slot_free(evict, slot);
     return slot;
+}
+
+void
+evict_unchoose(struct evict *evict, uint32_t i)
+{
+    struct slot *slot = slot_of(evict, i);
+    uint32_t ring = ring_of(evict, slot->queue);
+
+    assert(slot->state == FREE);
+    ghost_forget(evict, slot->block);
+    slot->state = WAITING;
+    evict->counts[slot->queue]++;
+    link_in(evict->slot_links, i, evict->slot_links[ring].newer);
 }
 
 /* ---- life */

@@ -42,5 +42,8 @@ void evict_remove(struct evict *evict, uint32_t slot);
 /* The slot whose block should go, EVICT_NONE if all are held or free.  It is free then, and its block may be
  * remembered for a while: if it comes back, it is worth more than one that is new. */
 uint32_t evict_choose(struct evict *evict);
+/* What was just chosen can't go now, and keeps its place: it is the first again that may be chosen of its like.  Of
+ * several, the last one chosen comes first. */
+void evict_unchoose(struct evict *evict, uint32_t slot);
 
 #endif

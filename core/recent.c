@@ -104,15 +104,28 @@ hold_all_until(struct recent *recent, uint64_t until_ns)
         recent->hold_all_until_ns = until_ns;
 }
 
-/* Room for one more tag: the oldest goes, if nothing but its tag is remembered of it. */
+static bool
+is_full(const struct recent *recent)
+{
+    return wants_tags(recent) && recent->count >= recent->config.tag_count_max;
+}
+
+static bool
+tags_expire(const struct recent *recent)
+{
+    return recent->config.tag_keep_ns < TAG_KEEP_FOREVER_NS;
+}
+
+/* Room for one more tag of those that are kept for ever: the oldest goes, if nothing but its tag is remembered of it.
+ * For the others recent_write_at_ns has made who writes wait for room, and what is written at once may take some more. */
 static void
 make_room(struct recent *recent)
 {
     struct memory *oldest = recent->oldest;
     uint64_t now = clock_now_ns();
 
-    if (wants_tags(recent) && recent->count >= recent->config.tag_count_max && oldest != NULL
-        && oldest->hold_until_ns <= now && oldest->written_ns + recent->config.write_gap_ns <= now)
+    if (is_full(recent) && !tags_expire(recent) && oldest != NULL && oldest->hold_until_ns <= now
+        && oldest->written_ns + recent->config.write_gap_ns <= now)
         forget(recent, oldest);
 }
 
@@ -145,6 +158,11 @@ recent_note(struct recent *recent, uint64_t block, const struct object_req *obje
     struct memory *memory;
 
     if (!is_held && !wants_tags(recent) && config->write_gap_ns == 0)
+        return;
+    /* That it is absent is known to consistency's map, too (if that has memory): no tag goes for it, and however many
+     * blocks are deleted at once take no more room. */
+    if (tag == NULL && !is_held && config->write_gap_ns == 0 && is_full(recent)
+        && find(recent, block) == NULL)
         return;
     memory = renew(recent, block);
     if (memory == NULL) {
@@ -196,8 +214,7 @@ recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last)
     while (recent->oldest != NULL && expires_ns(recent, recent->oldest) <= now)
         forget(recent, recent->oldest);
     at = free_at_ns(recent, first, last);
-    if (wants_tags(recent) && recent->config.tag_keep_ns < TAG_KEEP_FOREVER_NS
-        && recent->oldest != NULL && recent->count >= recent->config.tag_count_max
+    if (is_full(recent) && tags_expire(recent) && recent->oldest != NULL
         && find(recent, first) == NULL) {
         room_at = expires_ns(recent, recent->oldest);
         if (room_at > at)
@@ -228,17 +245,29 @@ recent_settled_at_ns(const struct recent *recent)
                                                              : recent->settled_at_ns;
 }
 
-bool
-recent_is_stale(const struct recent *recent, const struct object_req *object)
+void
+recent_expect(const struct recent *recent, uint64_t block, struct recent_expected *expected)
 {
-    const struct memory *memory = find(recent, object->block);
+    const struct memory *memory = find(recent, block);
 
-    if (memory == NULL || !memory->expects
-        || clock_now_ns() >= memory->written_ns + recent->config.tag_keep_ns)
+    expected->expects = memory != NULL && memory->expects
+                        && clock_now_ns() < memory->written_ns + recent->config.tag_keep_ns;
+    expected->tag[0] = '\0';
+    if (!expected->expects)
+        return;
+    expected->is_absent = memory->is_absent;
+    if (memory->tag != NULL)
+        strcpy(expected->tag, memory->tag);
+}
+
+bool
+recent_is_stale(const struct recent_expected *expected, const struct object_req *object)
+{
+    if (!expected->expects)
         return false;
-    if (memory->is_absent || object->is_absent)
-        return memory->is_absent != object->is_absent;
-    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
+    if (expected->is_absent || object->is_absent)
+        return expected->is_absent != object->is_absent;
+    return expected->tag[0] != '\0' && strcmp(expected->tag, object->tag) != 0;
 }
 
 int

@@ -26,7 +26,11 @@ int recent_new(const struct recent_config *config, struct recent **out);
 void recent_free(struct recent *recent);
 
 /* A write or delete of `block` has ended as `object` says, well or not.  `tag` is NULL for a delete.
- * Out of memory holds every block until this one is settled.  Where there is no room for a tag, the oldest goes. */
+ * Out of memory holds every block until this one is settled.
+ *
+ * Where there is no room for a tag that is kept for ever, the oldest goes: old versions of that block are found no more.
+ * One that expires never goes before: there are at most tag_count_max of them, and one for each write that was under
+ * way when there was room for a last one. */
 void recent_note(struct recent *recent, uint64_t block, const struct object_req *object,
                  const char *tag);
 
@@ -41,13 +45,23 @@ bool recent_is_unsettled(const struct recent *recent, uint64_t block);
 /* When none is left that may. */
 uint64_t recent_settled_at_ns(const struct recent *recent);
 
+/* What a read must find that is sent now. */
+struct recent_expected {
+    bool expects; /* something */
+    bool is_absent;
+    char tag[BD_TAG_BYTES_MAX + 1]; /* "": any */
+};
+
+/* The store may look at the block as soon as it is asked, however late it answers: what it says is judged by what was
+ * remembered then. */
+void recent_expect(const struct recent *recent, uint64_t block, struct recent_expected *expected);
 /* Is what a read got, a tag or absence, older than what was written?
  *
- *   remembered     found an object          found nothing
+ *   expected       found an object          found nothing
  *   a tag          stale if it is another   stale
  *   any tag        right                    stale
  *   absence        stale                    right
  *   nothing        right                    right       */
-bool recent_is_stale(const struct recent *recent, const struct object_req *object);
+bool recent_is_stale(const struct recent_expected *expected, const struct object_req *object);
 
 #endif

@@ -24,6 +24,7 @@
 #define IN_FLIGHT_DEFAULT 128u
 #define IN_FLIGHT_BYTES (256ull << 20)
 #define CACHE_BYTES_MIN (64ull << 20)
+#define CACHE_BLOCKS_MIN 2u
 #define CACHE_BLOCKS_MAX (1u << 30)
 #define CACHE_BYTES_MAX (1ull << 30)
 /* So much longer than usual a block waits that is written to again and again. */
@@ -252,25 +253,42 @@ listers_max(const struct stack *stack)
     return stack->settings.list_blocks_threads;
 }
 
-/* An eighth of the memory that we may use, unless something is asked for. */
+/* An eighth of the memory that we may use, unless something is asked for.  0: no cache.  Of one block alone nothing
+ * could be read while that one cannot be stored. */
 static uint64_t
 cache_blocks(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
     uint64_t bytes = settings->cache_size, blocks;
 
-    if (options_given(stack->options, "block-cache-size"))
-        return settings->block_cache_size < CACHE_BLOCKS_MAX ? settings->block_cache_size
-                                                             : CACHE_BLOCKS_MAX;
-    if (options_given(stack->options, "cache-size") && bytes == 0)
+    if (options_given(stack->options, "block-cache-size")) {
+        blocks = settings->block_cache_size;
+        if (blocks == 0)
+            return 0;
+    } else if (options_given(stack->options, "cache-size") && bytes == 0) {
         return 0;
-    if (bytes == 0) {
-        bytes = memory_bytes() / 8;
-        bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
-        bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
+    } else {
+        if (bytes == 0) {
+            bytes = memory_bytes() / 8;
+            bytes = bytes < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : bytes;
+            bytes = bytes > CACHE_BYTES_MAX ? CACHE_BYTES_MAX : bytes;
+        }
+        blocks = bytes / stack->layout.block_bytes;
     }
-    blocks = bytes / stack->layout.block_bytes;
-    return blocks == 0 ? 1 : blocks < CACHE_BLOCKS_MAX ? blocks : CACHE_BLOCKS_MAX;
+    return blocks < CACHE_BLOCKS_MIN   ? CACHE_BLOCKS_MIN
+           : blocks < CACHE_BLOCKS_MAX ? blocks
+                                       : CACHE_BLOCKS_MAX;
+}
+
+/* Somebody else may write: what is known of the store grows old.  Unless we are told that it never does. */
+static bool
+is_reader(const struct stack *stack)
+{
+    const struct settings *settings = &stack->settings;
+
+    return settings->read_only
+           && !(options_given(stack->options, "block-cache-timeout")
+                && settings->block_cache_timeout_ms == 0);
 }
 
 static int
@@ -288,7 +306,7 @@ build_cache(struct stack *stack, unsigned in_flight)
         .protected_count = settings->block_cache_num_protected,
         .in_flight_max = in_flight,
         .stall_ns = stall_ns(settings, STALL_WRITE_NS),
-        .is_reader = settings->read_only,
+        .is_reader = is_reader(stack),
         .is_sync = settings->block_cache_sync,
         .read_ahead_max = options_given(stack->options, "read-ahead") ? settings->read_ahead
                                                                       : CACHE_READ_AHEAD_ADAPTIVE,
@@ -303,8 +321,7 @@ build_cache(struct stack *stack, unsigned in_flight)
     config.write_delay_max_ns = config.write_delay_ns;
     if (!options_given(stack->options, "block-cache-write-delay"))
         config.write_delay_max_ns *= PATIENCE;
-    /* Somebody else may write: what is cached grows old. */
-    if (settings->read_only && !options_given(stack->options, "block-cache-timeout"))
+    if (config.is_reader && !options_given(stack->options, "block-cache-timeout"))
         config.idle_ns = STALE_READ_ONLY_NS;
     stack->has_cache = true;
     return cache_new(&config, stack->consistency, stack->pool, stack->stats, &stack->blocks);
@@ -333,6 +350,7 @@ stack_build(struct stack *stack, struct error *why)
         .recent.tag_count_max = settings->md5_cache_size,
         .stall_read_ns = stall_read_ns,
         .listers_max = listers_max(stack),
+        .is_reader = is_reader(stack),
     };
     int rc;
 

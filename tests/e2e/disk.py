@@ -15,6 +15,7 @@ Environment:
   BUCKETDISK_LONG=1   the long campaigns
   BUCKETDISK_STORE    dir (default); faulty, ceph, s3rver, nginx for S3; with -tls behind them over TLS
   BUCKETDISK_SERVER   the directory that tests/servers/up was given, for the last three
+  BUCKETDISK_E2E_OPTIONS  options for every mount, before the story's own, which win
 """
 import contextlib
 import ctypes
@@ -39,6 +40,7 @@ RANDOMOPS = os.environ.get("RANDOMOPS", str(TOP / "build" / "tests" / "e2e" / "r
 LONG = os.environ.get("BUCKETDISK_LONG") == "1"
 STORE = os.environ.get("BUCKETDISK_STORE") or "dir"
 IS_REMOTE = STORE != "dir"              # each request takes its time, and servers take some of the processor's
+OPTIONS = os.environ.get("BUCKETDISK_E2E_OPTIONS", "").split()
 SKIPPED = 77                            # ctest's SKIP_RETURN_CODE
 SEED = int(os.environ.get("BUCKETDISK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
@@ -528,7 +530,7 @@ class Disk:
         """The command line up to the location and mount point.  Sizes are only given to a new volume."""
         sizes = [f"--size={self.size}", f"--blockSize={self.block_size}"] if self.is_new else []
         backend = ("chaos," if chaos else "") + self.store.backend
-        return [BINARY, f"--backend={backend}", *self.store.options, *sizes, *self.options, *options]
+        return [BINARY, f"--backend={backend}", *self.store.options, *OPTIONS, *sizes, *self.options, *options]
 
     def mount(self, *options, chaos=None, seconds=60, wrapper=()):
         """Start a daemon in the foreground, its log in a file, and wait until the file is there.

@@ -44,7 +44,7 @@ OPTIONS = [
     (["--cache-size=1Q"], "cache"),
     (["--cache-size=1G", "--blockCacheSize=100"], "leave one out"),
     (["--blockCacheSync", "--blockCacheWriteDelay=1s"], "WriteDelay=0"),
-    (["--readAheadTrigger=0"], "trigger"),
+    (["--readAheadTrigger=1001"], "trigger"),
     (["--minWriteDelay=1.5.2"], "delay"),
     (["--maxRetryPause=-1"], "retry|pause"),
     (["--readOnly=perhaps"], "read-?only"),

@@ -272,13 +272,17 @@ class Reading(disk.Story):
     def test_beside_a_writer_it_forgets(self):
         """A reader without the right to write sees what is written, if not at once."""
         volume = self.volume()
+        with disk.opened(volume.file) as file:
+            disk.fallocate(file, disk.FALLOC_PUNCH_HOLE | disk.FALLOC_KEEP_SIZE, 8 * BLOCK, BLOCK)
+            os.fsync(file)
         reader = disk.Disk(self, store=volume.store)
         reader.is_new = False
         reader.mount("--readOnly", "--blockCacheTimeout=200ms", "--directIO")
-        old = disk.read_at(reader.file, 7 * BLOCK, BLOCK)
-        self.assertEqual(old, disk.read_at(volume.file, 7 * BLOCK, BLOCK))
+        old = disk.read_at(reader.file, 7 * BLOCK, 2 * BLOCK)
+        self.assertEqual(old[BLOCK:], bytes(BLOCK))
+        self.assertEqual(old, disk.read_at(volume.file, 7 * BLOCK, 2 * BLOCK))
         disk.write_at(volume.file, 7 * BLOCK, old[::-1])
-        disk.wait_until("the reader to see it", lambda: disk.read_at(reader.file, 7 * BLOCK, BLOCK) == old[::-1], 20)
+        disk.wait_until("the reader to see it", lambda: disk.read_at(reader.file, 7 * BLOCK, 2 * BLOCK) == old[::-1], 20)
         reader.umount()
         volume.umount()
 

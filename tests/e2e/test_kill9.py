@@ -47,6 +47,7 @@ class Kill9(disk.Story):
             disk.run("e2fsck", "-fn", loop.device)
             loop.detach()
             volume.umount()
+        print(f"{ROUNDS} rounds, {len(acknowledged.files)} files acknowledged, and as many records")
         self.assertGreater(len(acknowledged.files), ROUNDS, "hardly anything was acknowledged; this proves nothing")
 
     def test_sigkill(self):

@@ -8,7 +8,7 @@ import time
 import disk
 
 SECONDS = disk.pick(15, 1200)
-CACHE = 32 * disk.MIB
+CACHE_BLOCKS = 512
 SIZE = 256 * disk.MIB
 # Of a million requests; and a store that is slow in no order.  (A flipped bit would go unseen: blocks without a codec have no checksum.)
 CHAOS = ["latency=1ms", "jitter=5ms", "retry=10000", "busy=2000", "lost=3000", "truncate=2000", f"seed={disk.SEED}"]
@@ -22,7 +22,7 @@ class Soak(disk.Story):
         return (disk.status_of(pid, "VmRSS") * disk.KIB, len(os.listdir(f"/proc/{pid}/fd")), disk.status_of(pid, "Threads"))
 
     def test_full_load_with_chaos(self):
-        volume = disk.Disk(self, SIZE, "64K", f"--cache-size={CACHE}", "--settle-time=100ms", "--initialRetryPause=10ms")
+        volume = disk.Disk(self, SIZE, "64K", f"--blockCacheSize={CACHE_BLOCKS}", "--settle-time=100ms", "--initialRetryPause=10ms")
         volume.mount(chaos=CHAOS)
         loop = disk.Loop(self, volume.file, True)
         load = self.start("fio", "--name=load", f"--filename={loop.device}", f"--size={SIZE}", "--direct=1",

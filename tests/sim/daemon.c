@@ -211,6 +211,19 @@ daemon_failed_ns(void)
     return layers.failed_ns;
 }
 
+uint64_t
+daemon_cached_blocks(void)
+{
+    char *text = stats_text(layers.stats);
+    const char *line = strstr(text, "\ncache_blocks ");
+    uint64_t count;
+
+    assert(line != NULL);
+    count = strtoull(line + strlen("\ncache_blocks "), NULL, 10);
+    world_release(text);
+    return count;
+}
+
 void
 daemon_close(void)
 {

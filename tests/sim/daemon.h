@@ -24,6 +24,7 @@ void daemon_stop_listing(void);
 uint64_t daemon_settled_at_ns(void);
 /* When a request below the cache failed last; 0: never. */
 uint64_t daemon_failed_ns(void);
+uint64_t daemon_cached_blocks(void);
 /* All is stored, and every request answered. */
 void daemon_close(void);
 /* It died: world_kill was called. */

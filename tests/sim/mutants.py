@@ -109,7 +109,7 @@ BUGS = {
         entry->next = passed;
         passed = slot;
 """, """\
-        evict_release(cache->evict, slot);
+        evict_unchoose(cache->evict, slot);
 """),
     "short of memory, what is due is forgotten": ("core/cache_writeback.c", """\
     if (*next_ns > now + NO_MEMORY_PAUSE_NS)
@@ -140,14 +140,32 @@ BUGS = {
         zeromap_change(consistency->map, first, end, BLOCK_DATA, BLOCK_ZERO);
 """),
     "a read notes an absence that a lost write may end": ("core/consistency.c", """\
-        if (!is_stale && object->is_absent && !job->is_unsettled
+    if (object->rc == 0 && !is_stale && object->is_absent && !job->is_unsettled
 """, """\
-        if (!is_stale && object->is_absent
+    if (object->rc == 0 && !is_stale && object->is_absent
 """),
     "an older tag is not noticed": ("core/recent.c", """\
-    return memory->tag != NULL && strcmp(memory->tag, object->tag) != 0;
+    return expected->tag[0] != '\\0' && strcmp(expected->tag, object->tag) != 0;
 """, """\
     return false;
+"""),
+    "a tag that expires makes room before its time": ("core/recent.c", """\
+    if (is_full(recent) && !tags_expire(recent) && oldest != NULL""", """\
+    if (is_full(recent) && oldest != NULL"""),
+    "an answer is judged by what is remembered when it comes": ("core/consistency.c", """\
+    bool is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
+""", """\
+    bool is_stale;
+
+    pthread_mutex_lock(&consistency->lock);
+    recent_expect(consistency->recent, object->block, &job->expected);
+    pthread_mutex_unlock(&consistency->lock);
+    is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
+"""),
+    "short of memory, nothing goes any more that nobody uses": ("core/cache.c", """\
+        pool_submit(cache->pool, &cache->idle_timer.task);
+""", """\
+        cache->idle_timer_is_set = false;
 """),
 }
 

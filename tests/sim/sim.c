@@ -479,6 +479,14 @@ drain(void)
                             .clients = 3 };
     clients_wake(sim.layout.block_count < 50 ? sim.layout.block_count : 50);
     clients_run(true);
+    if (!sim.daemon.has_cache || sim.daemon.cache.idle_ns == 0)
+        return;
+    for (uint64_t until = clock_now_ns() + sim.patience_ns; daemon_cached_blocks() > 0;) {
+        if (clock_now_ns() > until)
+            world_fail("%" PRIu64 " blocks are still cached that nobody used for long",
+                       daemon_cached_blocks());
+        pass(sim.daemon.cache.idle_ns);
+    }
 }
 
 /* ---- a life of the daemon */
@@ -725,9 +733,10 @@ pick_store(void)
     faults->lost_ppm = faults->final_ppm = faults->memory_ppm = 0;
     sim.world_faults.memory_ppm = 0;
     recent->tag_count_max = sim.layout.block_count;
-    /* What a read is shown may be as old as its answer takes. */
-    recent->tag_keep_ns =
-        chance_one_in(2) ? TAG_KEEP_FOREVER_NS : bucket->stale_ns + bucket->attempt_ns + NS_PER_S;
+    if (chance_one_in(2)) {
+        recent->tag_keep_ns = bucket->stale_ns;
+        recent->tag_count_max = chance_from(1, sim.layout.block_count);
+    }
 }
 
 static void

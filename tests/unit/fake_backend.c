@@ -417,6 +417,7 @@ rig_open(struct rig *rig, const struct rig_config *config)
                                      .recent.tag_keep_ns = config->tag_keep_ns,
                                      .recent.tag_count_max = config->tag_count_max,
                                      .stall_read_ns = objects.stall_read_ns,
+                                     .is_reader = config->is_reader,
                                      .listers_max = (unsigned)or_default(config->listers_max, 1) };
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);

@@ -23,6 +23,7 @@ struct rig_config {
     bool is_hashed;
     const char *prefix;
     bool is_inconsistent; /* the store does not promise to read what was written */
+    bool is_reader;       /* somebody else writes */
     bool has_no_delete_many;
     uint32_t delete_many_max;                                     /* 1000 */
     uint32_t list_max;                                            /* 1000 */

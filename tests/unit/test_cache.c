@@ -515,6 +515,24 @@ TEST(cache, a_protected_block_goes_when_all_others_are_being_read)
     cached_free(cached);
 }
 
+TEST(cache, a_block_that_is_being_read_while_room_is_made_is_worth_no_more_for_it)
+{
+    struct cached *cached = cached_new((struct cache_config){ 0 });
+    struct stuck reader;
+    uint64_t block = 1;
+
+    below_mode(&cached->below, BELOW_ANSWERS);
+    expect_read(cached, 0, 0, 1, stored_byte(0));
+    stuck_read(cached, &reader, 0, 0, 1);
+    for (; cached_counter(cached, "cache_evictions") < 4; block++)
+        expect_read(cached, block, 0, 1, stored_byte(block));
+    assert_int_equal(stuck_end(&reader), 0);
+    expect_read(cached, block, 0, 1, stored_byte(block));
+    below_mode(&cached->below, BELOW_HOLDS);
+    assert_false(is_cached(cached, 0));
+    cached_free(cached);
+}
+
 TEST(cache, a_clean_block_that_nobody_used_for_long_is_dropped)
 {
     struct cached *cached = cached_new((struct cache_config){ .idle_ns = 100 * NS_PER_S });
@@ -615,6 +633,7 @@ main(void)
         RUN(cache, one_block_of_room_serves_64_readers_and_writers_of_different_blocks),
         RUN(cache, protected_blocks_stay_while_others_can_go),
         RUN(cache, a_protected_block_goes_when_all_others_are_being_read),
+        RUN(cache, a_block_that_is_being_read_while_room_is_made_is_worth_no_more_for_it),
         RUN(cache, a_clean_block_that_nobody_used_for_long_is_dropped),
         RUN(cache, a_dirty_block_is_not_dropped_however_long_nobody_used_it),
         RUN(cache, a_cache_larger_than_the_disk_takes_memory_for_the_disk_alone),

@@ -204,6 +204,53 @@ TEST(writeback, what_a_flush_waits_for_goes_before_what_was_written_later)
     cached_free(cached);
 }
 
+/* Blocks [0, 8) are dirty in every way: in flight, full, whole, lacking sectors. */
+static void
+make_all_kinds_dirty(struct cached *cached)
+{
+    for (uint64_t block = 0; block < 2; block++)
+        write_now(cached, block, 0, SECTORS, 0x11);
+    cached_settle(cached);
+    for (uint64_t block = 2; block < 4; block++)
+        write_now(cached, block, 0, SECTORS, 0x11);
+    for (uint64_t block = 4; block < 6; block++)
+        make_dirty(cached, block, 0x11);
+    for (uint64_t block = 6; block < 8; block++)
+        write_now(cached, block, 3, 1, 0x11);
+}
+
+TEST(writeback, a_flush_is_not_kept_waiting_by_full_blocks_that_come_all_the_time)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .block_count = 4000, .blocks_max = 256, .write_delay_ns = EVER_NS, .in_flight_max = 2 });
+    unsigned answers = 0;
+    uint64_t next = 100;
+    struct wish flush;
+
+    make_all_kinds_dirty(cached);
+    wish_flush(cached, &flush);
+    for (; !wish_is_done(&flush) && answers < 80; answers++) {
+        struct asked *asked;
+
+        for (unsigned i = 0; i < 3; i++)
+            write_now(cached, next++, 0, SECTORS, 0x22);
+        cached_settle(cached);
+        asked = cached->below.first->req->op == STORE_READ
+                    ? below_expect(&cached->below, STORE_READ, ANY_BLOCK)
+                    : below_expect(&cached->below, STORE_WRITE, ANY_BLOCK);
+        asked_answer(asked, 0);
+        cached_settle(cached);
+    }
+    expect_done(&flush, 0);
+    assert_int_equal(answers, 8 + 2); /* two are fetched first */
+    below_mode(&cached->below, BELOW_ANSWERS);
+    while (cached->below.first != NULL) {
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+        cached_settle(cached);
+    }
+    cached_free(cached);
+}
+
 TEST(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits)
 {
     struct cached *cached =
@@ -831,6 +878,7 @@ main(void)
         RUN(writeback, full_blocks_go_before_partial_ones),
         RUN(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever),
         RUN(writeback, what_a_flush_waits_for_goes_before_what_was_written_later),
+        RUN(writeback, a_flush_is_not_kept_waiting_by_full_blocks_that_come_all_the_time),
         RUN(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits),
         RUN(writeback, a_block_written_to_in_flight_goes_again_afterwards_and_both_carry_their_own),
         RUN(writeback, a_part_written_in_flight_leaves_the_rest_of_the_block_as_it_was),

@@ -524,6 +524,28 @@ TEST(consistency, a_tag_is_forgotten_after_its_time)
     rig_close(&rig);
 }
 
+/* The store may have looked when it was asked, while it could still be behind. */
+TEST(consistency,
+     an_answer_that_comes_when_the_tag_is_forgotten_must_be_what_was_right_when_it_was_asked_for)
+{
+    struct rig rig;
+    struct call read;
+    struct fake_request *get;
+
+    rig_open(&rig, &tags);
+    store_block(&rig, 5, 1, "new");
+    call_read(&rig, &read, 5);
+    get = fake_expect_block(&rig.fake, BD_GET, 5);
+    clock_jump(rig.pool, 61 * NS_PER_S);
+    store_block(&rig, 6, 1, "another's");
+    fake_give_block(get, 9, "old");
+    rig_wait_stale(&rig, 1);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 5), 1, "whatever");
+    call_expect_block(&read, 1);
+    rig_close(&rig);
+}
+
 TEST(consistency, a_failed_write_makes_every_tag_right)
 {
     struct rig rig;
@@ -553,6 +575,54 @@ TEST(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room)
     expect_held(&rig, &call);
     fake_answer(fake_expect_block(&rig.fake, BD_PUT, 7), BD_OK);
     assert_int_equal(call_end(&call), 0);
+    rig_close(&rig);
+}
+
+TEST(consistency, tags_of_what_is_written_at_once_are_all_remembered_until_they_expire)
+{
+    const struct rig_config config = { .tag_keep_ns = 30 * NS_PER_S, .tag_count_max = 2 };
+    struct call writes[8], call;
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++)
+        call_write(&rig, &writes[i], 1 + i, 1);
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++) {
+        fake_answer_tag(fake_expect_block(&rig.fake, BD_PUT, 1 + i), BD_OK, "new");
+        assert_int_equal(call_end(&writes[i]), 0);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(writes); i++) {
+        call_read(&rig, &call, 1 + i);
+        fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1 + i), 9, "old");
+        rig_wait_stale(&rig, 1 + i);
+        clock_jump(rig.pool, 200 * NS_PER_MS);
+        fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1 + i), 1, "new");
+        call_expect_block(&call, 1);
+    }
+    call_write(&rig, &call, 20, 1);
+    expect_held(&rig, &call);
+    fake_answer(fake_expect_block(&rig.fake, BD_PUT, 20), BD_OK);
+    assert_int_equal(call_end(&call), 0);
+    rig_close(&rig);
+}
+
+TEST(consistency, no_tag_is_forgotten_for_what_is_deleted)
+{
+    const struct rig_config config = { .tag_keep_ns = TAG_KEEP_FOREVER_NS, .tag_count_max = 2 };
+    struct rig rig;
+    struct call call;
+
+    rig_open(&rig, &config);
+    store_block(&rig, 1, 1, "new");
+    call_zero(&rig, &call, 2, 10);
+    fake_answer(fake_expect(&rig.fake, BD_DELETE_MANY, "00000002"), BD_OK);
+    assert_int_equal(call_end(&call), 0);
+    call_read(&rig, &call, 1);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1), 9, "old");
+    rig_wait_stale(&rig, 1);
+    clock_jump(rig.pool, NS_PER_S);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1), 1, "new");
+    call_expect_block(&call, 1);
     rig_close(&rig);
 }
 
@@ -946,6 +1016,28 @@ TEST(consistency, the_listing_of_an_inconsistent_store_makes_nothing_zeros)
     rig_close(&rig);
 }
 
+TEST(consistency, where_somebody_else_writes_no_block_stays_zeros_by_a_read_or_a_listing)
+{
+    static const char *const names[] = { "00000001" };
+    const struct rig_config config = { .is_reader = true };
+    struct rig rig;
+
+    rig_open(&rig, &config);
+    learn_zero(&rig, 5);
+    sem_init(&surveyed, 0, 0);
+    consistency_survey(rig.store, survey_done, NULL);
+    fake_give_names(fake_expect(&rig.fake, BD_LIST, ""), names, 1);
+    wait_for(&surveyed);
+    assert_int_equal(survey_rc, 0);
+    assert_int_equal(consistency_data_blocks(rig.store), 1);
+    expect_read_asks(&rig, 5, 9, "t");
+    expect_read_asks(&rig, 6, 9, "t");
+    assert_int_equal(seek(&rig, 7, 64, true), 7);
+    assert_int_equal(seek(&rig, 7, 64, false), UINT64_MAX);
+    fake_expect_quiet(&rig.fake);
+    rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -973,8 +1065,12 @@ main(void)
         RUN(consistency, absence_of_what_was_written_is_an_error_and_never_zeros),
         RUN(consistency, absence_is_an_error_also_when_the_tag_is_not_known),
         RUN(consistency, a_tag_is_forgotten_after_its_time),
+        RUN(consistency,
+            an_answer_that_comes_when_the_tag_is_forgotten_must_be_what_was_right_when_it_was_asked_for),
         RUN(consistency, a_failed_write_makes_every_tag_right),
         RUN(consistency, a_full_memory_of_tags_makes_another_block_wait_for_room),
+        RUN(consistency, tags_of_what_is_written_at_once_are_all_remembered_until_they_expire),
+        RUN(consistency, no_tag_is_forgotten_for_what_is_deleted),
         RUN(consistency, tags_that_are_kept_for_ever_make_nobody_wait),
         RUN(consistency, a_dead_daemons_writes_are_waited_for_unless_they_died_with_it),
         RUN(consistency, what_is_known_to_be_zeros_costs_no_request),
@@ -993,6 +1089,7 @@ main(void)
         RUN(consistency, a_survey_contradicts_no_write_that_came_meanwhile),
         RUN(consistency, a_survey_that_fails_tells_so_and_makes_nothing_zeros),
         RUN(consistency, the_listing_of_an_inconsistent_store_makes_nothing_zeros),
+        RUN(consistency, where_somebody_else_writes_no_block_stays_zeros_by_a_read_or_a_listing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

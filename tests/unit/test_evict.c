@@ -300,6 +300,22 @@ TEST(evict, held_blocks_never_go)
     over();
 }
 
+TEST(evict, blocks_that_were_chosen_and_could_not_go_keep_their_places_and_are_worth_no_more)
+{
+    uint32_t passed[3];
+
+    fresh(100, 0);
+    use_all(0, 4);
+    for (unsigned i = 0; i < 3; i++)
+        passed[i] = evict_choose(rig.evict);
+    for (unsigned i = 3; i-- > 0;)
+        evict_unchoose(rig.evict, passed[i]);
+    scan(96);
+    for (uint64_t block = 0; block < 4; block++)
+        assert_int_equal(choose(), block);
+    over();
+}
+
 TEST(evict, a_block_that_is_removed_leaves_nothing_behind)
 {
     fresh(4, 0);
@@ -467,6 +483,17 @@ model_choose(void)
     return EVICT_NONE;
 }
 
+static void
+model_unchoose(uint32_t slot)
+{
+    enum model_queue queue = model.queue[slot];
+
+    model_forget(rig.block[slot]);
+    memmove(&model.row[queue][1], &model.row[queue][0],
+            model.row_count[queue]++ * sizeof model.row[queue][0]);
+    model.row[queue][0] = slot;
+}
+
 /* The lower, the more often: so many become hot that new ones are few. */
 static uint64_t
 some_block(uint64_t *seed, uint64_t blocks)
@@ -499,8 +526,12 @@ behave_like_the_model(uint64_t *seed, uint32_t slots, uint64_t protected_count, 
                 uint32_t chosen = evict_choose(rig.evict);
 
                 assert_int_equal(chosen, model_choose());
-                if (chosen != EVICT_NONE)
+                if (chosen != EVICT_NONE && chance % 8 == 0) {
+                    evict_unchoose(rig.evict, chosen);
+                    model_unchoose(chosen);
+                } else if (chosen != EVICT_NONE) {
                     rig.block[chosen] = ABSENT;
+                }
             }
             slot = find(ABSENT);
             if (slot == EVICT_NONE)
@@ -558,6 +589,8 @@ main(void)
         RUN(evict, protected_blocks_go_only_if_nothing_else_can),
         RUN(evict, protected_blocks_give_new_ones_no_more_room),
         RUN(evict, held_blocks_never_go),
+        RUN(evict,
+            blocks_that_were_chosen_and_could_not_go_keep_their_places_and_are_worth_no_more),
         RUN(evict, a_block_that_is_removed_leaves_nothing_behind),
         RUN(evict, one_slot_takes_each_block_in_turn),
         RUN(evict, a_cache_of_two_or_three_slots_keeps_a_hot_block_too),
