@@ -9,6 +9,7 @@ enum exit_status {
     EXIT_FORCED = 2, /* the mount was detached while in use */
 };
 
+int cmd_key(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_plugins(int argc, char **argv);
 int cmd_probe(int argc, char **argv);

@@ -315,26 +315,6 @@ start_frontend(struct mount *mount, struct error *why)
     return rc;
 }
 
-/* Volumes of one store differ in their prefixes.  Where the identity is itself what names begin with, "b/a" is one
- * volume with "b" and --prefix=a/. */
-static int
-name_volume(struct mount *mount, struct error *why)
-{
-    const struct bd_backend_info *info = backend_info(mount->stack.backend);
-    const char *prefix = mount->stack.settings.prefix;
-    const char *between = prefix[0] != '\0' ? ":" : "";
-    size_t bytes = strlen(info->identity);
-    bool is_begun = bytes > 0 && info->identity[bytes - 1] == '/';
-
-    if (asprintf(&mount->identity, "%s%s%s", info->identity, is_begun ? "" : between, prefix) == -1)
-        mount->identity = NULL;
-    if (asprintf(&mount->volume, "%s%s%s", info->display, between, prefix) == -1)
-        mount->volume = NULL;
-    if (mount->identity == NULL || mount->volume == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    return 0;
-}
-
 static int
 start(struct mount *mount, struct error *why)
 {
@@ -345,7 +325,7 @@ start(struct mount *mount, struct error *why)
     rc = stack_open(stack, mount->location, why);
     if (rc != 0)
         return rc;
-    rc = name_volume(mount, why);
+    rc = stack_names(stack, &mount->identity, &mount->volume, why);
     if (rc == 0 && !stack->settings.read_only)
         rc = locallock_take(mount->identity, mount->volume, why, &mount->lock);
     if (rc != 0)
@@ -536,7 +516,7 @@ reset_token(struct mount *mount)
         rc = volume_manifest_read(stack->backend, &layout, &stack->description, &why);
     layout.is_format_2 = stack->description.is_there;
     if (rc == 0)
-        rc = name_volume(mount, &why);
+        rc = stack_names(stack, &mount->identity, &mount->volume, &why);
     if (rc == 0)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
@@ -557,6 +537,7 @@ help(struct mount *mount, int word_count, char **words)
         printf(
             "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
             "       bucketdisk umount MOUNTPOINT\n"
+            "       bucketdisk key list|add|change|remove [options] LOCATION\n"
             "       bucketdisk plugins [options] [NAME ...]\n"
             "       bucketdisk probe [options] LOCATION\n\n"
             "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
@@ -604,7 +585,7 @@ cmd_mount(int argc, char **argv)
         return EXIT_FAILED;
     pthread_mutex_init(&mount.lock_survey, NULL);
     pthread_cond_init(&mount.survey_ended, NULL);
-    rc = stack_parse(stack, argc, argv, words, &word_count, &why);
+    rc = stack_parse(stack, NULL, argc, argv, words, &word_count, &why);
     if (rc != 0)
         goto fail;
     if (settings->debug)

@@ -228,7 +228,7 @@ cmd_probe(int argc, char **argv)
 
     if (words == NULL)
         return EXIT_FAILED;
-    rc = stack_parse(&stack, argc, argv, words, &word_count, &why);
+    rc = stack_parse(&stack, NULL, argc, argv, words, &word_count, &why);
     if (rc == 0 && stack.settings.help) {
         help(&stack);
     } else if (rc == 0) {

@@ -8,10 +8,8 @@ static const struct {
     const char *word;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    { "mount", cmd_mount },
-    { "umount", cmd_umount },
-    { "plugins", cmd_plugins },
-    { "probe", cmd_probe },
+    { "mount", cmd_mount }, { "umount", cmd_umount }, { "plugins", cmd_plugins },
+    { "probe", cmd_probe }, { "key", cmd_key },
 };
 
 int

@@ -83,8 +83,8 @@ check_plugin_options(const struct settings *settings, const struct plugin_search
 }
 
 int
-stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_count,
-            struct error *why)
+stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char **argv, char **words,
+            int *word_count, struct error *why)
 {
     struct plugin_search search = { 0 };
     int rc;
@@ -98,6 +98,9 @@ stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_
         return error_set(why, rc, "out of memory");
     rc = options_add(stack->options, "", settings_rows, settings_row_count, sizeof settings_rows[0],
                      &stack->settings, why);
+    if (rc == 0 && more != NULL)
+        rc = options_add(stack->options, "", more->rows, more->count, sizeof more->rows[0],
+                         more->fields, why);
     for (unsigned i = 0; i < stack->plugins.count && rc == 0; i++) {
         struct plugin *plugin = &stack->plugins.all[i];
 
@@ -212,6 +215,26 @@ stack_open(struct stack *stack, const char *location, struct error *why)
     if (rc != 0)
         return error_set(why, rc, "cannot start the workers: %s", strerror(-rc));
     return backend_open(list.layers, list.count, stack->pool, stack->stats, why, &stack->backend);
+}
+
+/* Volumes of one store differ in their prefixes.  Where the identity is itself what names begin with, "b/a" is one
+ * volume with "b" and --prefix=a/. */
+int
+stack_names(const struct stack *stack, char **identity, char **volume, struct error *why)
+{
+    const struct bd_backend_info *info = backend_info(stack->backend);
+    const char *prefix = stack->settings.prefix;
+    const char *between = prefix[0] != '\0' ? ":" : "";
+    size_t bytes = strlen(info->identity);
+    bool is_begun = bytes > 0 && info->identity[bytes - 1] == '/';
+
+    if (asprintf(identity, "%s%s%s", info->identity, is_begun ? "" : between, prefix) == -1)
+        *identity = NULL;
+    if (asprintf(volume, "%s%s%s", info->display, between, prefix) == -1)
+        *volume = NULL;
+    if (*identity == NULL || *volume == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    return 0;
 }
 
 /* ---- the layers over the volume */

@@ -39,12 +39,21 @@ struct stack {
     struct objects *objects;
 };
 
-/* Load the plugins and parse a command line.  Words that are no options go to words, at most argc.
+/* Options that one command alone has, and where their values go. */
+struct stack_rows {
+    const struct bd_option *rows;
+    uint32_t count;
+    void *fields;
+};
+
+/* Load the plugins and parse a command line; `more` may be NULL.  Words that are no options go to words, at most argc.
  * No thread is made.  After any of these, also failed ones, stack_close. */
-int stack_parse(struct stack *stack, int argc, char **argv, char **words, int *word_count,
-                struct error *why);
+int stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char **argv,
+                char **words, int *word_count, struct error *why);
 /* Start the workers and open the backends on `location`. */
 int stack_open(struct stack *stack, const char *location, struct error *why);
+/* What tells the volume from all others, and what people call it.  Gives both. */
+int stack_names(const struct stack *stack, char **identity, char **volume, struct error *why);
 /* Find out the volume's sizes and open the chain, which is tried on a block; again at each call.  Then build the
  * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk key list|add|change|remove LOCATION: the passphrases of a volume of format 2.
+ *
+ * A change replaces the volume's description in one put, under the mount token: nobody else mounts or changes it
+ * meanwhile.  No block is read or written. */
+#include "cmd.h"
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/util.h"
+#include "keyslots.h"
+#include "locallock.h"
+#include "passphrase.h"
+#include "stack.h"
+#include "token.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOT_NOT_GIVEN UINT32_MAX
+
+struct key_settings {
+    const char *new_password, *new_password_file, *label;
+    uint32_t slot;
+};
+
+static const struct bd_option key_rows[] = {
+    { .name = "new-password",
+      .type = BD_OPT_SECRET,
+      BD_FIELD(struct key_settings, new_password),
+      .help = "what shall open the volume" },
+    { .name = "new-password-file",
+      .type = BD_OPT_PATH,
+      BD_FIELD(struct key_settings, new_password_file),
+      .help = "the same, in the first line of a file" },
+    { .name = "label",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct key_settings, label),
+      .def = "",
+      .help = "a word to know the slot by" },
+    { .name = "slot",
+      .type = BD_OPT_UINT,
+      BD_FIELD(struct key_settings, slot),
+      .max = MANIFEST_SLOTS - 1,
+      .help = "which slot to remove; else the one that the password opens" },
+};
+
+/* One command at work. */
+struct key_command {
+    struct stack stack;
+    struct key_settings settings;
+    struct locallock *lock;
+    struct token token;
+    bool has_token;
+    unsigned opened; /* the slot that the given password opened */
+};
+
+/* ---- the volume */
+
+static struct manifest *
+manifest_of(struct key_command *command)
+{
+    return &command->stack.description.manifest;
+}
+
+static int
+read_description(struct key_command *command, struct error *why)
+{
+    struct stack *stack = &command->stack;
+    int rc;
+
+    stack->layout = (struct layout){ .prefix = stack->settings.prefix, .is_format_2 = true };
+    rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
+    if (rc != 0)
+        return rc;
+    if (!stack->description.is_there)
+        return error_set(why, -ENOENT,
+                         "there is no volume of format 2 here; only such have keys that can be "
+                         "changed");
+    if (!manifest_is_encrypted(manifest_of(command)))
+        return error_set(why, -EINVAL, "the volume is not encrypted; it has no keys");
+    return 0;
+}
+
+/* Nobody else changes the description from here on, and the volume key is known. */
+static int
+begin_change(struct key_command *command, struct error *why)
+{
+    struct stack *stack = &command->stack;
+    char *identity = NULL, *volume = NULL, lock_id[64];
+    char *passphrase = NULL;
+    int rc = stack_names(stack, &identity, &volume, why);
+
+    if (rc == 0)
+        rc = read_description(command, why);
+    if (rc == 0)
+        rc = passphrase_given(stack->settings.password, stack->settings.password_file, &passphrase,
+                              why);
+    if (rc == 0 && passphrase == NULL) {
+        rc = passphrase_ask("Password of the volume: ", &passphrase, why);
+        if (rc == -ENOTTY)
+            rc = error_set(why, -EINVAL,
+                           "a password that opens the volume is needed; give "
+                           "--password-file");
+    }
+    if (rc == 0)
+        rc = locallock_take(identity, volume, why, &command->lock);
+    if (rc == 0) {
+        locallock_id(command->lock, lock_id, sizeof lock_id);
+        rc = token_take(stack->backend, &stack->layout, lock_id, stack->settings.force,
+                        &command->token, why);
+        command->has_token = rc == 0;
+    }
+    if (rc == 0)
+        rc = read_description(command, why);
+    if (rc == 0)
+        rc = keyslots_open(manifest_of(command), &stack->plugins, passphrase, &stack->keyring,
+                           &command->opened, why);
+    if (rc == 0)
+        rc = manifest_verify(manifest_of(command), &stack->keyring, why);
+    secret_free(passphrase);
+    free(identity);
+    free(volume);
+    return rc;
+}
+
+static int
+end_change(struct key_command *command, int rc, struct error *why)
+{
+    struct stack *stack = &command->stack;
+    struct error ignored;
+
+    if (rc == 0)
+        rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
+    if (command->has_token) {
+        int drop_rc =
+            token_drop(stack->backend, &stack->layout, &command->token, rc == 0 ? why : &ignored);
+
+        rc = rc != 0 ? rc : drop_rc;
+    }
+    return rc;
+}
+
+/* ---- passphrases */
+
+static int
+new_passphrase(const struct key_settings *settings, char **out, struct error *why)
+{
+    char *again = NULL;
+    int rc = passphrase_given(settings->new_password, settings->new_password_file, out, why);
+
+    if (rc != 0 || *out != NULL)
+        return rc;
+    rc = passphrase_ask("New password: ", out, why);
+    if (rc == -ENOTTY)
+        return error_set(why, -EINVAL, "a new password is needed; give --new-password-file");
+    if (rc == 0)
+        rc = passphrase_ask("Again: ", &again, why);
+    if (rc == 0 && strcmp(*out, again) != 0)
+        rc = error_set(why, -EINVAL, "these are two different passwords; nothing was changed");
+    secret_free(again);
+    return rc;
+}
+
+static int
+add_slot(struct key_command *command, unsigned *slot, struct error *why)
+{
+    struct manifest *manifest = manifest_of(command);
+    char *passphrase = NULL;
+    int rc;
+
+    *slot = keyslots_free(manifest);
+    if (*slot == MANIFEST_SLOTS)
+        return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
+                         MANIFEST_SLOTS);
+    if (strlen(command->settings.label) > MANIFEST_LABEL_BYTES_MAX)
+        return error_set(why, -EINVAL, "--label is longer than %u bytes", MANIFEST_LABEL_BYTES_MAX);
+    rc = new_passphrase(&command->settings, &passphrase, why);
+    if (rc == 0)
+        rc = keyslots_add(manifest, &command->stack.plugins, &command->stack.keyring, *slot,
+                          passphrase, command->settings.label, why);
+    secret_free(passphrase);
+    return rc;
+}
+
+/* ---- the four commands */
+
+static int
+key_list(struct key_command *command, struct error *why)
+{
+    const struct manifest *manifest = manifest_of(command);
+    int rc = read_description(command, why);
+
+    if (rc != 0)
+        return rc;
+    printf("slot  wrapped by  label\n");
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        if (manifest->slots[i].blob != NULL)
+            printf("%4u  %-10s  %s\n", i, manifest->wrap, manifest->slots[i].label);
+    }
+    return 0;
+}
+
+static int
+key_add(struct key_command *command, struct error *why)
+{
+    unsigned slot;
+    int rc = begin_change(command, why);
+
+    if (rc == 0)
+        rc = add_slot(command, &slot, why);
+    rc = end_change(command, rc, why);
+    if (rc == 0)
+        printf("Key slot %u opens the volume, too.\n", slot);
+    return rc;
+}
+
+/* The new slot comes and the old one goes in one put. */
+static int
+key_change(struct key_command *command, struct error *why)
+{
+    struct key_slot *opened;
+    unsigned slot;
+    int rc = begin_change(command, why);
+
+    if (rc == 0) {
+        opened = &manifest_of(command)->slots[command->opened];
+        if (command->settings.label[0] == '\0')
+            command->settings.label = opened->label;
+        rc = add_slot(command, &slot, why);
+    }
+    if (rc == 0)
+        keyslots_remove(manifest_of(command), command->opened);
+    rc = end_change(command, rc, why);
+    if (rc == 0)
+        printf("Key slot %u takes the place of slot %u.\n", slot, command->opened);
+    return rc;
+}
+
+static int
+key_remove(struct key_command *command, struct error *why)
+{
+    struct manifest *manifest = manifest_of(command);
+    bool is_forced = command->stack.settings.force;
+    unsigned slot = 0;
+    int rc = begin_change(command, why);
+
+    if (rc == 0) {
+        slot = options_given(command->stack.options, "slot") ? command->settings.slot
+                                                             : command->opened;
+        if (manifest->slots[slot].blob == NULL)
+            rc = error_set(why, -ENOENT, "key slot %u is not in use", slot);
+        else if (keyslots_count(manifest) == 1 && !is_forced)
+            rc =
+                error_set(why, -EPERM,
+                          "key slot %u is the last one; without it nobody can ever read the volume "
+                          "again. --force removes it all the same",
+                          slot);
+        else
+            keyslots_remove(manifest, slot);
+    }
+    rc = end_change(command, rc, why);
+    if (rc == 0)
+        printf("Key slot %u is gone.\n", slot);
+    return rc;
+}
+
+static const struct {
+    const char *word;
+    int (*run)(struct key_command *command, struct error *why);
+} verbs[] = {
+    { "list", key_list },
+    { "add", key_add },
+    { "change", key_change },
+    { "remove", key_remove },
+};
+
+static void
+help(void)
+{
+    printf(
+        "usage: bucketdisk key list   [options] LOCATION\n"
+        "       bucketdisk key add    [options] LOCATION\n"
+        "       bucketdisk key change [options] LOCATION\n"
+        "       bucketdisk key remove [--slot=N] [options] LOCATION\n\n"
+        "Passwords that open an encrypted volume of format 2.  Each has a slot with the volume's\n"
+        "key, so no block is written when they change.  The volume must not be mounted.\n\n"
+        "--password, --password-file: one that opens the volume; asked for at a terminal.\n"
+        "--new-password, --new-password-file: the one to add, likewise.\n"
+        "--label=TEXT: a word to know the slot by.\n"
+        "--slot=N: the slot to remove; else the one that the password opens.  The last one goes\n"
+        "only with --force: then nobody can read the volume any more.\n\n"
+        "All other options are those of the mount: --backend and its options, --prefix.\n");
+}
+
+static int
+run(struct key_command *command, const char *verb, const char *location, struct error *why)
+{
+    int rc;
+
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        if (strcmp(verbs[i].word, verb) != 0)
+            continue;
+        rc = stack_open(&command->stack, location, why);
+        return rc != 0 ? rc : verbs[i].run(command, why);
+    }
+    return error_set(why, -EINVAL, "key %s? usage: bucketdisk key list|add|change|remove LOCATION",
+                     verb);
+}
+
+int
+cmd_key(int argc, char **argv)
+{
+    struct key_command command = { .settings.slot = SLOT_NOT_GIVEN };
+    const struct stack_rows rows = { key_rows, ARRAY_LEN(key_rows), &command.settings };
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    struct error why = { "" };
+    int word_count = 0;
+    int rc;
+
+    if (words == NULL)
+        return EXIT_FAILED;
+    rc = stack_parse(&command.stack, &rows, argc, argv, words, &word_count, &why);
+    if (rc == 0 && command.stack.settings.help) {
+        help();
+    } else if (rc == 0) {
+        log_level_max(command.stack.settings.debug ? BD_DEBUG : BD_INFO);
+        if (word_count != 2)
+            rc = error_set(&why, -EINVAL,
+                           "usage: bucketdisk key list|add|change|remove [options] LOCATION");
+        else
+            rc = run(&command, words[0], words[1], &why);
+    }
+    if (rc != 0 && why.text[0] != '\0')
+        log_line(BD_ERROR, "%s", why.text);
+    stack_close(&command.stack);
+    locallock_release(command.lock);
+    free(words);
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+}
