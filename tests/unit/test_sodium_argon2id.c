@@ -277,7 +277,7 @@ TEST(argon2id, what_stands_before_the_key_is_authenticated)
     assert_int_equal(unwrap_on(&large, &cheap, PASSPHRASE, text_of(&mixed), 0), BD_DENIED);
 }
 
-/* Made by other programs (Python's argon2 and cryptography, see tests/cross/test_sodium.py): they must open for ever. */
+/* Made by other programs (Python's argon2 and cryptography, see tests/crypto/sodium_formats.py): they must open for ever. */
 TEST(argon2id, blobs_of_long_ago_open)
 {
     static const char first[] =
