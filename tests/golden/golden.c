@@ -238,7 +238,6 @@ chain_for(const struct stack *stack, const struct golden *golden, const char *wr
         .write_list = write_list,
         .is_format_2 = golden->is_format_2,
         .key_id = golden->key_id,
-        .epoch = 1,
     };
     const struct bd_keywrap *keywrap = keywrap_of(&stack->plugins);
     struct chain *chain;
@@ -253,6 +252,7 @@ chain_for(const struct stack *stack, const struct golden *golden, const char *wr
     memcpy(config.volume_id, golden->volume_id, sizeof config.volume_id);
     if (chain_open(&config, pool, stats, &why, &chain) != 0)
         fail(write_list, why.text);
+    chain_set_epoch(chain, 1);
     return chain;
 }
 
@@ -352,7 +352,7 @@ main(int argc, char **argv)
 
     if (words == NULL || pool_new(1, &pool) != 0 || stats_new(&stats) != 0)
         fail("start", "out of memory");
-    if (stack_parse(&stack, argc, argv, words, &count, &why) != 0)
+    if (stack_parse(&stack, NULL, argc, argv, words, &count, &why) != 0)
         fail("options", why.text);
     if (count > 1 && strcmp(words[0], "read") == 0)
         rc = read_all(&stack, words + 1, count - 1);

@@ -466,10 +466,17 @@ struct bd_codec {
 
 /* ------------------------------------------------------------------ key wraps */
 
-/* Turns a passphrase into a key that wraps a volume key.  All of it synchronous, and slow on purpose.
- * `blob` is the plugin's own text (salt, cost, wrapped key), at most 4096 bytes, kept opaquely in
- * the volume's key slots.  A stored cost over the host's bound is BD_INVALID before any work is
- * done; a wrong passphrase is BD_DENIED. */
+/* Turns a passphrase into a key that wraps a volume key.  All of it synchronous, wrap and unwrap slow
+ * on purpose.  `blob` is the plugin's own text (salt, cost, wrapped key), at most 4096 bytes of
+ * printable ASCII without quotes and backslashes, kept opaquely in the volume's key slots.  A stored
+ * cost over the host's bound is BD_INVALID before any work is done; a wrong passphrase is
+ * BD_DENIED, and nothing is logged: the host may have other slots to try.  Any other failure of wrap
+ * and unwrap is logged as one sentence.
+ *
+ * subkey derives out->cap bytes, 16 to 64, from a key that was wrapped; the same for ever.  It is a
+ * pseudo-random function: without the key nothing is known of the result for one text or length, whatever results
+ * for others are known.  `purpose` is any text, of any length: the host also uses it as a MAC of texts that
+ * it stores. */
 struct bd_keywrap {
     struct bd_head head;
     const char *name;
