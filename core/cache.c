@@ -48,7 +48,7 @@
  *
  * ZEROS.  A zero first drops all entries in its range, waiting for busy ones (`pending`), and holds up all new requests
  * there.  Then it is sent, and done for who asked: from now on reads find zeros, new entries begin as zeros, and
- * are not stored (is_parked) before the zero is.  It stands for the dirty data that it dropped.
+ * are not stored (is_parked) before the zero is, and have failed when it fails.  It stands for the dirty data that it dropped.
  *
  * FLUSH.  What the store lacks is counted in `unsaved`: dirty entries, flights, zeros.  Each has the number of its first
  * write in `since`.  A flush waits until all that was unsaved when it came has been stored or has failed; what fails

@@ -362,6 +362,27 @@ TEST(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds
     cached_free(cached);
 }
 
+TEST(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed)
+{
+    struct cached *cached = fresh();
+    struct wish flush;
+
+    zero_now(cached, 1, 3);
+    write_now(cached, 2, 0, SECTORS, 0x11);
+    for (unsigned tries = 0; tries < 3; tries++) {
+        wish_flush(cached, &flush);
+        asked_answer(expect_zero(cached, 1, 3), -EIO);
+        cached_settle(cached);
+        assert_true(wish_is_done(&flush));
+        expect_done(&flush, -EIO);
+    }
+    wish_flush(cached, &flush);
+    asked_answer(expect_zero(cached, 1, 3), 0);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    expect_done(&flush, 0);
+    cached_free(cached);
+}
+
 TEST(zeros, of_overlapping_zeros_one_goes_after_the_other)
 {
     struct cached *cached = fresh();
@@ -522,6 +543,7 @@ main(void)
         RUN(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again),
         RUN(zeros, a_failed_zero_is_not_tried_again_and_again_while_a_flush_waits_for_others),
         RUN(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds),
+        RUN(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed),
         RUN(zeros, of_overlapping_zeros_one_goes_after_the_other),
         RUN(zeros, what_was_written_between_two_zeros_of_a_block_does_not_outlive_the_second),
         RUN(zeros, a_zero_that_overlaps_one_that_waits_waits_too),
