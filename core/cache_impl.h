@@ -118,8 +118,9 @@ struct zero {
 struct flush {
     struct flush *next;
     struct waiter *waiter;
-    uint64_t since;
-    uint64_t left; /* unsaved things that it waits for */
+    uint64_t since; /* all until then is stored at once */
+    uint64_t only;  /* it waits for this number alone; 0: for all until then */
+    uint64_t left;  /* unsaved things that it waits for */
     int rc;
 };
 
@@ -270,8 +271,8 @@ void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int 
 /* Something could not be stored: who has waited for room for too long gets an error. */
 void fail_stalled(struct cache *cache, struct todo *todo);
 
-/* Answer who waits when what is unsaved now is saved. */
-void flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo);
+/* Answer who waits when what is unsaved now is saved, or `only` what has that number, if it is not 0. */
+void flush_add(struct cache *cache, struct waiter *waiter, uint64_t only, struct todo *todo);
 /* What was unsaved since that number is saved, or has failed. */
 void unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo);
 /* A zero drops a dirty entry: whoever waits for that waits for the zero from now on. */

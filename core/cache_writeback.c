@@ -103,7 +103,7 @@ entry_not_dirty(struct cache *cache, struct entry *entry)
 }
 
 void
-flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo)
+flush_add(struct cache *cache, struct waiter *waiter, uint64_t only, struct todo *todo)
 {
     struct flush *flush = cache->unsaved > 0 ? calloc(1, sizeof *flush) : NULL;
 
@@ -114,7 +114,8 @@ flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo)
     }
     flush->waiter = waiter;
     flush->since = cache->sequence;
-    flush->left = cache->unsaved;
+    flush->only = only;
+    flush->left = only != 0 ? 1 : cache->unsaved;
     flush->next = cache->flushes;
     cache->flushes = flush;
     todo->drive = true;
@@ -128,6 +129,12 @@ flush_end(struct flush *flush, struct todo *todo)
     free(flush);
 }
 
+static bool
+waits_for(const struct flush *flush, uint64_t since)
+{
+    return flush->only != 0 ? flush->only == since : flush->since >= since;
+}
+
 void
 unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
 {
@@ -135,7 +142,7 @@ unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
     for (struct flush **link = &cache->flushes; *link != NULL;) {
         struct flush *flush = *link;
 
-        if (flush->since >= since) {
+        if (waits_for(flush, since)) {
             if (flush->rc == 0)
                 flush->rc = rc;
             if (--flush->left == 0) {
@@ -151,13 +158,18 @@ unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
 void
 unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
 {
+    uint64_t since = entry->since < zero->since ? entry->since : zero->since;
+
     cache->unsaved--;
     for (struct flush *flush = cache->flushes; flush != NULL; flush = flush->next) {
-        if (flush->since >= entry->since && flush->since >= zero->since)
-            flush->left--; /* it waits for both; never the last one */
+        bool had_entry = waits_for(flush, entry->since), had_zero = waits_for(flush, zero->since);
+
+        if (had_entry && had_zero)
+            flush->left--; /* never the last one */
+        else if (flush->only != 0 && (had_entry || had_zero))
+            flush->only = since;
     }
-    if (entry->since < zero->since)
-        zero->since = entry->since;
+    zero->since = since;
 }
 
 /* What has failed meanwhile has a new number. */

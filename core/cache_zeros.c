@@ -41,7 +41,7 @@ zero_ready(struct cache *cache, struct zero *zero, struct todo *todo)
 {
     zero->is_sent = true;
     if (cache->config.is_sync) {
-        flush_add(cache, zero->waiter, todo);
+        flush_add(cache, zero->waiter, zero->since, todo);
     } else {
         zero->waiter->rc = 0;
         queue_push(&todo->ended, zero->waiter);

@@ -830,6 +830,29 @@ TEST(writeback, a_synchronous_write_reports_that_it_failed)
     cached_free(cached);
 }
 
+TEST(writeback, a_synchronous_write_is_done_although_another_one_cannot_be_stored)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = EVER_NS, .is_sync = true });
+    struct wish bad, good, zero;
+    struct asked *again;
+
+    wish_write(cached, &bad, 3, 0, SECTORS, 0x11);
+    below_answer(&cached->below, STORE_WRITE, 3, -EIO);
+    expect_done(&bad, -EIO);
+    wish_write(cached, &good, 8, 0, SECTORS, 0x22);
+    below_answer(&cached->below, STORE_WRITE, 8, 0);
+    again = below_expect(&cached->below, STORE_WRITE, 3);
+    assert_true(wish_is_done(&good));
+    expect_done(&good, 0);
+    wish_zero(cached, &zero, 20, 2);
+    below_answer(&cached->below, STORE_ZERO, 20, 0);
+    assert_true(wish_is_done(&zero));
+    expect_done(&zero, 0);
+    asked_answer(again, 0);
+    cached_free(cached);
+}
+
 TEST(writeback, a_seek_goes_down_when_what_was_dirty_is_stored)
 {
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
@@ -907,6 +930,7 @@ main(void)
         RUN(writeback, nobody_is_slowed_below_three_quarters_of_the_limit),
         RUN(writeback, a_synchronous_write_is_done_when_the_store_has_it),
         RUN(writeback, a_synchronous_write_reports_that_it_failed),
+        RUN(writeback, a_synchronous_write_is_done_although_another_one_cannot_be_stored),
         RUN(writeback, a_seek_goes_down_when_what_was_dirty_is_stored),
         RUN(writeback, a_seek_fails_when_what_was_dirty_cannot_be_stored),
     };

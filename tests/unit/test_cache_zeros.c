@@ -304,6 +304,37 @@ TEST(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_ze
     cached_free(cached);
 }
 
+TEST(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = EVER_NS, .is_sync = true, .in_flight_max = 1 });
+    struct wish first, writes[2], zero;
+    struct asked *flight, *below;
+    struct stuck stuck;
+
+    wish_write(cached, &first, 9, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 9);
+    wish_write(cached, &writes[0], 1, 0, SECTORS, 0x22); /* finds no place to go */
+    wish_write(cached, &writes[1], 2, 0, SECTORS, 0x33);
+    stuck_write(cached, &stuck, 3, 0, SECTORS, 0x44);
+    wish_zero(cached, &zero, 1, 3);
+    sem_post(&stuck.go_on);
+    below = expect_zero(cached, 1, 3);
+    asked_answer(flight, 0);
+    cached_settle(cached);
+    assert_true(wish_is_done(&first));
+    expect_done(&first, 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(wish_is_done(&writes[i]));
+    asked_answer(below, -EIO);
+    for (unsigned i = 0; i < 2; i++)
+        expect_done(&writes[i], -EIO);
+    expect_done(&zero, -EIO);
+    assert_int_equal(stuck_end(&stuck), -EIO);
+    below_mode(&cached->below, BELOW_ANSWERS);
+    cached_free(cached);
+}
+
 TEST(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again)
 {
     struct cached *cached = fresh();
@@ -540,6 +571,7 @@ main(void)
         RUN(zeros, a_flush_waits_for_a_zero),
         RUN(zeros, a_flush_does_not_wait_for_a_zero_that_came_later),
         RUN(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_zero),
+        RUN(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero),
         RUN(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again),
         RUN(zeros, a_failed_zero_is_not_tried_again_and_again_while_a_flush_waits_for_others),
         RUN(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds),
