@@ -557,7 +557,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
         cache->free_slot = slot;
     }
     for (enum list list = 0; list < LIST_COUNT; list++)
-        cache->dirty[list].first = cache->dirty[list].last = SLOT_NONE;
+        cache->dirty[list].first = cache->dirty[list].last = cache->dirty[list].near = SLOT_NONE;
     cache->drive_task.run = drive_run;
     cache->timer.task.run = timer_run;
     readahead_init(&cache->readahead, config->block_count, window_max(cache),

@@ -147,6 +147,7 @@ struct cache {
     struct gate starving, stopped, zeros_full; /* no frame; too many dirty; too many zeros */
     struct {
         uint32_t first, last;
+        uint32_t near; /* where the last one went that was not the newest */
     } dirty[LIST_COUNT];
     uint32_t dirty_count; /* entries */
     uint32_t flight_count;

@@ -19,6 +19,8 @@ list_remove(struct cache *cache, struct entry *entry)
 
     if (entry->list == LIST_NONE)
         return;
+    if (cache->dirty[entry->list].near == slot_of(cache, entry))
+        cache->dirty[entry->list].near = entry->prev != SLOT_NONE ? entry->prev : entry->next;
     if (entry->prev != SLOT_NONE)
         cache->entries[entry->prev].next = entry->next;
     else
@@ -30,17 +32,30 @@ list_remove(struct cache *cache, struct entry *entry)
     entry->list = LIST_NONE;
 }
 
-/* Behind all that are older. */
+/* Behind all that are older.  Most are the newest; those that come back, completed or after a zero, come about in order,
+ * too: each goes close to the one before. */
 static void
 list_add(struct cache *cache, struct entry *entry, enum list list)
 {
-    uint32_t slot = slot_of(cache, entry), prev = cache->dirty[list].last, next = SLOT_NONE;
+    uint32_t slot = slot_of(cache, entry), prev, next = SLOT_NONE;
 
     list_remove(cache, entry);
+    prev = cache->dirty[list].last;
+    if (prev != SLOT_NONE && cache->entries[prev].since > entry->since
+        && cache->dirty[list].near != SLOT_NONE) {
+        prev = cache->dirty[list].near;
+        next = cache->entries[prev].next;
+    }
     while (prev != SLOT_NONE && cache->entries[prev].since > entry->since) {
         next = prev;
         prev = cache->entries[prev].prev;
     }
+    while (next != SLOT_NONE && cache->entries[next].since < entry->since) {
+        prev = next;
+        next = cache->entries[next].next;
+    }
+    if (next != SLOT_NONE)
+        cache->dirty[list].near = slot;
     entry->list = (uint8_t)list;
     entry->prev = prev;
     entry->next = next;

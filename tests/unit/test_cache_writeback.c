@@ -3,6 +3,7 @@
 #include "fake_store.h"
 
 #include <errno.h>
+#include <time.h>
 
 #define DELAY_NS (10 * NS_PER_S)
 
@@ -269,6 +270,43 @@ TEST(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_wait
     expect_done(&flush, 0);
     assert_int_equal(cached->below.there_peak, 4);
     cached_free(cached);
+}
+
+/* The processor's time for each of `count` blocks that lack sectors; of half of them, a zero is stored before. */
+static uint64_t
+store_partial_ns(uint32_t count)
+{
+    struct cached *cached = cached_new((struct cache_config){ .block_bytes = 2 * SECTOR_BYTES,
+                                                              .block_count = count,
+                                                              .blocks_max = 2 * count,
+                                                              .write_delay_ns = EVER_NS,
+                                                              .in_flight_max = 128 });
+    struct timespec begin, end;
+    struct wish wish;
+
+    wish_zero(cached, &wish, 0, count / 2);
+    expect_done(&wish, 0);
+    for (uint32_t block = 0; block < count; block++)
+        write_now(cached, block, 0, 1, 0x11);
+    cached_settle(cached);
+    below_mode(&cached->below, BELOW_ANSWERS);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    below_answer(&cached->below, STORE_ZERO, 0, 0);
+    wish_flush(cached, &wish);
+    expect_done(&wish, 0);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+    cached_free(cached);
+    return ((uint64_t)(end.tv_sec - begin.tv_sec) * NS_PER_S + (uint64_t)end.tv_nsec
+            - (uint64_t)begin.tv_nsec)
+           / count;
+}
+
+TEST(writeback, to_store_a_partial_block_takes_no_longer_when_there_are_many)
+{
+    uint64_t few_ns = store_partial_ns(4000), many_ns = store_partial_ns(40000);
+
+    print_message("%ju ns a block of few, %ju of many\n", (uintmax_t)few_ns, (uintmax_t)many_ns);
+    assert_in_range(many_ns, 0, 4 * few_ns);
 }
 
 /* ---- writes to a block in flight */
@@ -903,6 +941,7 @@ main(void)
         RUN(writeback, what_a_flush_waits_for_goes_before_what_was_written_later),
         RUN(writeback, a_flush_is_not_kept_waiting_by_full_blocks_that_come_all_the_time),
         RUN(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits),
+        RUN(writeback, to_store_a_partial_block_takes_no_longer_when_there_are_many),
         RUN(writeback, a_block_written_to_in_flight_goes_again_afterwards_and_both_carry_their_own),
         RUN(writeback, a_part_written_in_flight_leaves_the_rest_of_the_block_as_it_was),
         RUN(writeback, a_flight_may_end_while_its_block_is_written_to),
