@@ -16,7 +16,7 @@
 #define ZEROS_MAX 256u
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
 #define NO_MEMORY_PAUSE_NS (100 * NS_PER_MS)
-/* Then a block goes before full ones. */
+/* Then the block goes first that has been due for longest. */
 #define OVERDUE_NS NS_PER_S
 #define PICK_STEPS 64u
 /* Writers are slowed from three quarters of the dirty limit on, so that they never find it reached. */

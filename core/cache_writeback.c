@@ -208,6 +208,8 @@ due_ns(const struct cache *cache, const struct entry *entry)
     if (entry->is_due)
         return 0;
     switch ((enum list)entry->list) {
+    case LIST_FULL:
+        return entry->at_ns;
     case LIST_SOME:
         return entry->at_ns + cache->config.write_delay_ns;
     case LIST_HOT:
@@ -445,6 +447,21 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     return false;
 }
 
+static struct entry *
+first_storable(const struct cache *cache, enum list list)
+{
+    uint32_t slot = cache->dirty[list].first;
+
+    for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
+        struct entry *entry = &cache->entries[slot];
+
+        if (is_storable(entry))
+            return entry;
+        slot = entry->next;
+    }
+    return NULL;
+}
+
 /* Store the oldest entry that a flush waits for. */
 static bool
 store_flushed(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo *todo)
@@ -452,22 +469,29 @@ store_flushed(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo 
     struct entry *oldest = NULL;
 
     for (enum list list = LIST_FULL; list <= LIST_FAILED; list++) {
-        uint32_t slot = cache->dirty[list].first;
+        struct entry *entry = first_storable(cache, list);
 
-        for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
-            struct entry *entry = &cache->entries[slot];
-
-            if (!is_flushed(cache, entry->since)
-                || (oldest != NULL && entry->since > oldest->since))
-                break;
-            if (is_storable(entry)) {
-                oldest = entry;
-                break;
-            }
-            slot = entry->next;
-        }
+        if (entry != NULL && is_flushed(cache, entry->since)
+            && (oldest == NULL || entry->since < oldest->since))
+            oldest = entry;
     }
     return oldest != NULL && store_entry(cache, oldest, now, next_ns, todo);
+}
+
+/* Store what has been due for longest, of any list, if that is too long. */
+static bool
+store_overdue(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo *todo)
+{
+    struct entry *oldest = NULL;
+
+    for (enum list list = LIST_FULL; list <= LIST_FAILED; list++) {
+        struct entry *entry = first_storable(cache, list);
+
+        if (entry != NULL && (oldest == NULL || due_ns(cache, entry) < due_ns(cache, oldest)))
+            oldest = entry;
+    }
+    return oldest != NULL && due_ns(cache, oldest) + OVERDUE_NS <= now
+           && store_entry(cache, oldest, now, next_ns, todo);
 }
 
 /* Send one thing that is due. */
@@ -477,8 +501,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     bool is_flushing = cache->flushes != NULL;
     bool is_pressed = is_under_pressure(cache);
     unsigned limit = cache->config.in_flight_max;
-    uint64_t now = clock_now_ns(), ignored = UINT64_MAX;
-    uint64_t overdue = now > OVERDUE_NS ? now - OVERDUE_NS : 0;
+    uint64_t now = clock_now_ns();
 
     /* In quiet times some places are left for who reads. */
     if (!is_flushing && !is_pressed && limit > 4)
@@ -488,8 +511,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     if (is_flushing && store_flushed(cache, now, next_ns, todo))
         return true;
     /* Full ones first, but not for ever. */
-    return store_from(cache, LIST_SOME, false, overdue, &ignored, todo)
-           || store_from(cache, LIST_HOT, false, overdue, &ignored, todo)
+    return store_overdue(cache, now, next_ns, todo)
            || store_from(cache, LIST_FULL, true, now, next_ns, todo)
            || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
            || store_from(cache, LIST_HOT, is_pressed, now, next_ns, todo)

@@ -186,6 +186,52 @@ TEST(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever)
     cached_free(cached);
 }
 
+TEST(writeback, full_blocks_do_not_wait_for_partial_ones_for_ever)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = DELAY_NS, .in_flight_max = 1 });
+
+    make_dirty(cached, 2, 0x22);
+    cached_sleep(cached, DELAY_NS / 2);
+    make_dirty(cached, 3, 0x33);
+    write_now(cached, 1, 0, SECTORS, 0x11); /* takes the only place */
+    write_now(cached, 4, 0, SECTORS, 0x44);
+    cached_sleep(cached, DELAY_NS + 2 * NS_PER_S); /* now all are overdue */
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 4, 0); /* was due before the others */
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 3, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, what_failed_is_tried_again_although_full_blocks_come_all_the_time)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = DELAY_NS, .in_flight_max = 1 });
+    uint64_t next = 10;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    below_answer(&cached->below, STORE_WRITE, 1, -EIO);
+    write_now(cached, next, 0, SECTORS, 0x22);
+    for (; below_asked(&cached->below, STORE_WRITE) < 20; next++) {
+        cached_sleep(cached, NS_PER_S);
+        if (cached->below.first->req->block == 1)
+            break;
+        write_now(cached, next + 1, 0, SECTORS, 0x22);
+        below_answer(&cached->below, STORE_WRITE, next, 0);
+    }
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    cached_settle(cached);
+    while (cached->below.first != NULL) {
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+        cached_settle(cached);
+    }
+    cached_free(cached);
+}
+
 TEST(writeback, what_a_flush_waits_for_goes_before_what_was_written_later)
 {
     struct cached *cached =
@@ -938,6 +984,8 @@ main(void)
         RUN(writeback, a_block_is_stored_while_somebody_reads_it),
         RUN(writeback, full_blocks_go_before_partial_ones),
         RUN(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever),
+        RUN(writeback, full_blocks_do_not_wait_for_partial_ones_for_ever),
+        RUN(writeback, what_failed_is_tried_again_although_full_blocks_come_all_the_time),
         RUN(writeback, what_a_flush_waits_for_goes_before_what_was_written_later),
         RUN(writeback, a_flush_is_not_kept_waiting_by_full_blocks_that_come_all_the_time),
         RUN(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits),
