@@ -163,6 +163,8 @@ struct cache {
     uint64_t admit_ns;     /* the last slowed writer goes on */
     uint64_t drained_ns;   /* the last flight ended */
     uint64_t drain_gap_ns; /* time from one flight's end to the next one's, smoothed */
+    uint64_t stored_ns;    /* when something was stored last, or all was */
+    bool has_failed;       /* something could not be stored; `drive` does not know yet */
     bool is_driving, drive_again, drive_is_queued;
     bool timer_is_set, idle_timer_is_set;
     struct task drive_task;
@@ -268,9 +270,6 @@ void entry_not_dirty(struct cache *cache, struct entry *entry);
 /* Storing it failed: it is unsaved anew, and tried again later. */
 void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc,
                   struct todo *todo);
-
-/* Something could not be stored: who has waited for room for too long gets an error. */
-void fail_stalled(struct cache *cache, struct todo *todo);
 
 /* Answer who waits when what is unsaved now is saved, or `only` what has that number, if it is not 0. */
 void flush_add(struct cache *cache, struct waiter *waiter, uint64_t only, struct todo *todo);

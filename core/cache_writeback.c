@@ -102,7 +102,8 @@ entry_dirty(struct cache *cache, struct entry *entry)
     if (!entry->is_flying)
         entry->dirty_s = (uint32_t)(now / NS_PER_S);
     cache->dirty_count++;
-    cache->unsaved++;
+    if (cache->unsaved++ == 0)
+        cache->stored_ns = now;
 }
 
 void
@@ -230,38 +231,57 @@ is_due_now(const struct cache *cache, const struct entry *entry)
                || cache->timer.at_ns > due_ns(cache, entry));
 }
 
+/* *oldest_ns becomes since when those wait who stay. */
 static void
-fail_older(struct queue *queue, uint64_t came_until_ns, struct todo *todo)
+fail_older(struct queue *queue, uint64_t came_until_ns, uint64_t *oldest_ns, struct todo *todo)
 {
     struct queue stay = { NULL };
     struct waiter *waiter;
 
     while ((waiter = queue_pop(queue)) != NULL) {
-        waiter->rc = -EIO;
-        queue_push(waiter->came_ns <= came_until_ns ? &todo->ended : &stay, waiter);
+        if (waiter->came_ns <= came_until_ns) {
+            waiter->rc = -EIO;
+            queue_push(&todo->ended, waiter);
+            continue;
+        }
+        if (waiter->came_ns < *oldest_ns)
+            *oldest_ns = waiter->came_ns;
+        queue_push(&stay, waiter);
     }
     *queue = stay;
 }
 
-void
-fail_stalled(struct cache *cache, struct todo *todo)
+/* Who has waited for room for too long gets an error, if storing fails or nothing has been stored for as long (a slow
+ * store makes room).  *next_ns becomes when the next one will have. */
+static void
+fail_stalled(struct cache *cache, uint64_t *next_ns, struct todo *todo)
 {
     uint64_t now = clock_now_ns(), stall_ns = cache->config.stall_ns;
+    uint64_t until = 0, oldest = UINT64_MAX;
 
-    if (stall_ns == 0 || now < stall_ns)
+    if (stall_ns == 0)
         return;
-    fail_older(&cache->starving.queue, now - stall_ns, todo);
-    fail_older(&cache->stopped.queue, now - stall_ns, todo);
-    fail_older(&cache->zeros_full.queue, now - stall_ns, todo);
+    if (now > stall_ns
+        && (cache->has_failed || (cache->unsaved > 0 && cache->stored_ns <= now - stall_ns)))
+        until = now - stall_ns;
+    cache->has_failed = false;
+    fail_older(&cache->starving.queue, until, &oldest, todo);
+    fail_older(&cache->stopped.queue, until, &oldest, todo);
+    fail_older(&cache->zeros_full.queue, until, &oldest, todo);
     for (struct zero *zero = cache->zeros; zero != NULL; zero = zero->next)
-        fail_older(&zero->waiting, now - stall_ns, todo);
+        fail_older(&zero->waiting, until, &oldest, todo);
+    if (oldest == UINT64_MAX || cache->unsaved == 0)
+        return;
+    if (oldest < cache->stored_ns)
+        oldest = cache->stored_ns;
+    if (oldest < UINT64_MAX - stall_ns && oldest + stall_ns < *next_ns)
+        *next_ns = oldest + stall_ns;
 }
 
 void
 store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, struct todo *todo)
 {
     counter_add(cache->store_failures, 1);
-    unsaved_end(cache, since, rc, todo);
     if (!entry->is_dirty) {
         uint32_t dirty_s = entry->dirty_s;
 
@@ -269,9 +289,10 @@ store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, s
         entry->dirty_s = dirty_s;
         entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
     }
+    unsaved_end(cache, since, rc, todo); /* now, so that not all seems to be saved for a moment */
     entry->at_ns = clock_now_ns();
     list_add(cache, entry, LIST_FAILED);
-    fail_stalled(cache, todo);
+    cache->has_failed = true;
     todo->drive = true;
 }
 
@@ -354,6 +375,7 @@ flight_done(struct store_req *below)
     frames_drop(cache->frames, trip->frame);
     if (below->rc == 0) {
         counter_add(cache->stored, 1);
+        cache->stored_ns = clock_now_ns();
         if (!entry->is_dirty)
             entry->at_ns = clock_now_ns();
         note_drained(cache);
@@ -547,6 +569,7 @@ drive(struct cache *cache)
         uint64_t next_ns = UINT64_MAX;
 
         cache->drive_again = false;
+        fail_stalled(cache, &next_ns, &todo);
         retry_zeros(cache, &next_ns, &todo);
         while (store_next(cache, &next_ns, &todo))
             ;

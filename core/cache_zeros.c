@@ -134,10 +134,11 @@ zero_done(struct store_req *below)
         zero->since = ++cache->sequence;
         zero->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
         entries_in(cache, zero->first, zero->last, zero, &todo, zero_fails);
-        fail_stalled(cache, &todo);
+        cache->has_failed = true;
     } else {
         struct zero **link = &cache->zeros;
 
+        cache->stored_ns = clock_now_ns();
         while (*link != zero)
             link = &(*link)->next;
         *link = zero->next;
@@ -183,7 +184,8 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     zero->next = cache->zeros;
     cache->zeros = zero;
     cache->zero_count++;
-    cache->unsaved++;
+    if (cache->unsaved++ == 0)
+        cache->stored_ns = clock_now_ns();
     entries_in(cache, first, last, zero, &todo, zero_meets);
     if (zero->pending == 0)
         zero_ready(cache, zero, &todo);

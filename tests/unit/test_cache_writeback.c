@@ -792,6 +792,82 @@ TEST(writeback, a_dirty_block_can_be_written_to_at_the_dirty_limit)
     cached_free(cached);
 }
 
+TEST(writeback, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .blocks_max = 4, .dirty_max = 1, .stall_ns = 600 * NS_PER_S });
+    struct asked *flight;
+    struct wish write, read;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 1);
+    cached_sleep(cached, 10 * NS_PER_S);
+    wish_write(cached, &write, 2, 0, SECTORS, 0x22);
+    cached_sleep(cached, 590 * NS_PER_S);
+    asked_answer(flight, -EIO);
+    cached_settle(cached);
+    assert_false(wish_is_done(&write));
+    cached_sleep(cached, 10 * NS_PER_S);
+    flight = below_expect(&cached->below, STORE_WRITE, 1);
+    assert_true(wish_is_done(&write));
+    expect_done(&write, -EIO);
+    wish_read(cached, &read, 3, 0, SECTORS); /* the rest goes on */
+    below_answer(&cached->below, STORE_READ, 3, 0);
+    expect_done(&read, 0);
+    asked_answer(flight, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, who_waits_for_room_gets_no_error_from_a_slow_store)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .dirty_max = 1, .stall_ns = 600 * NS_PER_S });
+    struct wish writes[4];
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    for (unsigned i = 0; i < 4; i++)
+        wish_write(cached, &writes[i], 2 + i, 0, SECTORS, 0x22);
+    for (unsigned i = 0; i < 4; i++) {
+        cached_sleep(cached, 500 * NS_PER_S);
+        assert_false(wish_is_done(&writes[i]));
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+        expect_done(&writes[i], 0);
+    }
+    below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, who_has_waited_long_for_room_gets_an_error_when_storing_fails)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .dirty_max = 2, .stall_ns = 600 * NS_PER_S });
+    struct asked *flights[2];
+    struct wish writes[3];
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    write_now(cached, 2, 0, SECTORS, 0x11);
+    for (unsigned i = 0; i < 2; i++)
+        flights[i] = below_expect(&cached->below, STORE_WRITE, 1 + i);
+    for (unsigned i = 0; i < 2; i++)
+        wish_write(cached, &writes[i], 3 + i, 0, SECTORS, 0x22);
+    cached_sleep(cached, 500 * NS_PER_S);
+    asked_answer(flights[0], 0);
+    expect_done(&writes[0], 0);
+    flights[0] = below_expect(&cached->below, STORE_WRITE, 3);
+    wish_write(cached, &writes[2], 5, 0, SECTORS, 0x22);
+    cached_sleep(cached, 200 * NS_PER_S);
+    assert_false(wish_is_done(&writes[1]));
+    asked_answer(flights[1], -EIO);
+    expect_done(&writes[1], -EIO);
+    assert_false(wish_is_done(&writes[2]));
+    asked_answer(flights[0], 0);
+    expect_done(&writes[2], 0);
+    below_answer(&cached->below, STORE_WRITE, 5, 0);
+    cached_sleep(cached, 60 * NS_PER_S);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    cached_free(cached);
+}
+
 /* The store takes one block each GAP_NS; there is always somebody who wants to write. */
 enum { GAP_STEPS = 10, WRITERS = 8 };
 #define STEP_NS (5 * NS_PER_MS)
@@ -1012,6 +1088,9 @@ main(void)
         RUN(writeback, who_stops_at_the_dirty_limit_does_not_wait_for_the_write_delay),
         RUN(writeback, a_block_that_is_completed_to_be_stored_counts_once_at_the_dirty_limit),
         RUN(writeback, a_dirty_block_can_be_written_to_at_the_dirty_limit),
+        RUN(writeback, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored),
+        RUN(writeback, who_waits_for_room_gets_no_error_from_a_slow_store),
+        RUN(writeback, who_has_waited_long_for_room_gets_an_error_when_storing_fails),
         RUN(writeback,
             writers_are_slowed_to_the_rate_of_the_store_and_do_not_find_the_limit_reached),
         RUN(writeback, nobody_is_slowed_below_three_quarters_of_the_limit),
