@@ -520,6 +520,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     uint32_t blocks_max = config->blocks_max, buckets = 1;
     uint32_t room;
 
+    assert(config->write_delay_max_ns >= config->write_delay_ns);
     if (cache == NULL)
         return -ENOMEM;
     /* No more than the volume has, and copies of what is in flight. */

@@ -57,6 +57,46 @@ TEST(writeback, a_dirty_block_waits_for_more_writes_and_goes_after_the_delay)
     cached_free(cached);
 }
 
+TEST(writeback, a_block_that_is_written_to_again_soon_waits_longer)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = DELAY_NS, .write_delay_max_ns = 8 * DELAY_NS });
+
+    for (unsigned round = 0; round < 3; round++) {
+        if (round == 2)
+            cached_sleep(cached, 20 * DELAY_NS); /* now it is like others again */
+        make_dirty(cached, 3, 0x11);
+        make_dirty(cached, 4 + round, 0x11);
+        cached_sleep(cached, DELAY_NS);
+        if (round == 1) {
+            below_answer(&cached->below, STORE_WRITE, 5, 0);
+            cached_sleep(cached, 6 * DELAY_NS);
+            cached_expect_quiet(cached);
+            cached_sleep(cached, DELAY_NS);
+            below_answer(&cached->below, STORE_WRITE, 3, 0);
+        } else {
+            below_answer(&cached->below, STORE_WRITE, 3, 0);
+            below_answer(&cached->below, STORE_WRITE, 4 + round, 0);
+        }
+    }
+    cached_free(cached);
+}
+
+TEST(writeback, a_flush_does_not_wait_for_the_delay_of_a_block_that_is_written_to_again_and_again)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = DELAY_NS, .write_delay_max_ns = 8 * DELAY_NS });
+    struct wish flush;
+
+    for (unsigned round = 0; round < 3; round++) {
+        make_dirty(cached, 3, 0x11);
+        wish_flush(cached, &flush);
+        below_answer(&cached->below, STORE_WRITE, 3, 0);
+        expect_done(&flush, 0);
+    }
+    cached_free(cached);
+}
+
 TEST(writeback, a_block_dirty_all_over_goes_at_once)
 {
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
@@ -1052,6 +1092,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(writeback, a_dirty_block_waits_for_more_writes_and_goes_after_the_delay),
+        RUN(writeback, a_block_that_is_written_to_again_soon_waits_longer),
+        RUN(writeback,
+            a_flush_does_not_wait_for_the_delay_of_a_block_that_is_written_to_again_and_again),
         RUN(writeback, a_block_dirty_all_over_goes_at_once),
         RUN(writeback, the_rest_of_an_incomplete_block_is_fetched_when_it_goes),
         RUN(writeback, the_rest_of_a_block_of_zeros_is_not_fetched),
