@@ -48,11 +48,11 @@
  *
  * ZEROS.  A zero first drops all entries in its range, waiting for busy ones (`pending`), and holds up all new requests
  * there.  Then it is sent, and done for who asked: from now on reads find zeros, new entries begin as zeros, and
- * are not stored (is_parked) before the zero is.  It stands for the dirty data that it dropped.
+ * are not stored (is_parked) before the zero is, and have failed when it fails.  It stands for the dirty data that it dropped.
  *
  * FLUSH.  What the store lacks is counted in `unsaved`: dirty entries, flights, zeros.  Each has the number of its first
  * write in `since`.  A flush waits until all that was unsaved when it came has been stored or has failed; what fails
- * is unsaved again, with a new number.
+ * is unsaved again, with a new number.  A request that is_sync waits for the number of its own block or zero alone.
  *
  * cache->lock guards all of this.  It is not held while copying data or calling out, but for store_is_zero and timers.  What is to
  * be done after unlocking is collected in a struct todo. */
@@ -221,10 +221,10 @@ copy_in(const struct cache *cache, char *frame, const char *old, bool is_on_zero
         memset(frame + req->offset, 0, req->bytes);
 }
 
-/* Under the lock again: the entry has the data. */
+/* Under the lock again: the entry has the data.  If is_sync, takes `waiter`. */
 static void
 write_accepted(struct cache *cache, struct entry *entry, const struct store_req *req,
-               struct todo *todo)
+               struct waiter *waiter, struct todo *todo)
 {
     uint32_t first = req->offset / SECTOR_BYTES;
     uint32_t end = (req->offset + req->bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
@@ -236,6 +236,9 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
     entry->is_parked =
         cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
+    /* Before a zero may have it. */
+    if (cache->config.is_sync)
+        flush_add(cache, waiter, entry->since, todo);
     entry_settle(cache, entry, todo);
 }
 
@@ -246,7 +249,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     struct zero *zero;
     struct entry *entry;
     uint32_t frame, old = FRAME_NONE;
-    bool is_on_zeros = false;
+    bool is_on_zeros = false, is_new = waiter == NULL;
 
     pthread_mutex_lock(&cache->lock);
     zero = cache->zeros != NULL ? zero_covering(cache, req->block, req->block) : NULL;
@@ -274,6 +277,11 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     if ((entry == NULL || !entry->is_dirty) && must_wait_to_dirty(cache, req, waiter, &todo))
         return;
+    if (cache->config.is_sync) {
+        waiter = waiter_of(cache, req, waiter, &todo);
+        if (waiter == NULL)
+            return;
+    }
     frame = entry != NULL ? entry->frame : FRAME_NONE;
     if (frame != FRAME_NONE && frames_is_shared(cache->frames, frame)) {
         old = frame;
@@ -285,7 +293,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         starve(cache, req, waiter, &todo);
         return;
     }
-    if (waiter == NULL)
+    if (is_new)
         counter_add(entry != NULL ? cache->write_hits : cache->write_misses, 1);
     if (entry == NULL)
         entry = entry_new(cache, req->block);
@@ -307,17 +315,10 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     if (is_on_zeros)
         set_valid(cache, entry, 0, cache->sectors);
-    write_accepted(cache, entry, req, &todo);
-    if (cache->config.is_sync) {
-        waiter = waiter_of(cache, req, waiter, &todo);
-        if (waiter == NULL)
-            return;
-        flush_add(cache, waiter, &todo);
-        leave(cache, &todo);
-        return;
-    }
+    write_accepted(cache, entry, req, waiter, &todo);
     leave(cache, &todo);
-    request_end(req, waiter, 0);
+    if (!cache->config.is_sync)
+        request_end(req, waiter, 0);
 }
 
 /* ---- zeros, flushes, seeks */
@@ -332,7 +333,7 @@ flush_start(struct cache *cache, struct store_req *req)
     waiter = waiter_of(cache, req, NULL, &todo);
     if (waiter == NULL)
         return;
-    flush_add(cache, waiter, &todo);
+    flush_add(cache, waiter, 0, &todo);
     leave(cache, &todo);
 }
 
@@ -519,6 +520,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     uint32_t blocks_max = config->blocks_max, buckets = 1;
     uint32_t room;
 
+    assert(config->write_delay_max_ns >= config->write_delay_ns);
     if (cache == NULL)
         return -ENOMEM;
     /* No more than the volume has, and copies of what is in flight. */
@@ -556,7 +558,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
         cache->free_slot = slot;
     }
     for (enum list list = 0; list < LIST_COUNT; list++)
-        cache->dirty[list].first = cache->dirty[list].last = SLOT_NONE;
+        cache->dirty[list].first = cache->dirty[list].last = cache->dirty[list].near = SLOT_NONE;
     cache->drive_task.run = drive_run;
     cache->timer.task.run = timer_run;
     readahead_init(&cache->readahead, config->block_count, window_max(cache),

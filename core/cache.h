@@ -37,9 +37,9 @@ struct cache_config {
     uint64_t idle_ns;         /* a clean block that nobody used for so long is dropped; 0: never */
     uint64_t protected_count; /* blocks below it are evicted last */
     unsigned in_flight_max;   /* requests at the store, writes and reads ahead, at least 1 */
-    uint64_t stall_ns;       /* who waits for room for so long fails when storing fails; 0: never */
-    bool is_reader;          /* somebody else writes: idle_ns counts from the fetch on */
-    bool is_sync;            /* a write is done when the store has it */
+    uint64_t stall_ns; /* who waits for room so long fails if nothing can be stored; 0: never */
+    bool is_reader;    /* somebody else writes: idle_ns counts from the fetch on */
+    bool is_sync;      /* a write is done when the store has it */
     uint32_t read_ahead_max; /* blocks; 0: none; CACHE_READ_AHEAD_ADAPTIVE: as many as it takes */
     uint32_t read_ahead_trigger; /* blocks read in a row before anything is read ahead */
 };

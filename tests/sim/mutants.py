@@ -162,6 +162,16 @@ BUGS = {
     pthread_mutex_unlock(&consistency->lock);
     is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
 """),
+    "a block that is written to again and again is not stored": ("core/cache_writeback.c", """\
+        return entry->at_ns + cache->config.write_delay_max_ns;
+""", """\
+        return UINT64_MAX / 2;
+"""),
+    "who waits for room gets an error at once": ("core/cache_writeback.c", """\
+        until = now - stall_ns;
+""", """\
+        until = now;
+"""),
     "short of memory, nothing goes any more that nobody uses": ("core/cache.c", """\
         pool_submit(cache->pool, &cache->idle_timer.task);
 """, """\

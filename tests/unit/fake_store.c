@@ -305,6 +305,8 @@ cached_new_with(struct cache_config config, unsigned workers)
         config.blocks_max = 16;
     if (config.write_delay_ns == 0)
         config.write_delay_ns = 10 * NS_PER_S;
+    if (config.write_delay_max_ns == 0)
+        config.write_delay_max_ns = config.write_delay_ns;
     if (config.in_flight_max == 0)
         config.in_flight_max = 8;
     cached->config = config;

@@ -304,6 +304,37 @@ TEST(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_ze
     cached_free(cached);
 }
 
+TEST(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = EVER_NS, .is_sync = true, .in_flight_max = 1 });
+    struct wish first, writes[2], zero;
+    struct asked *flight, *below;
+    struct stuck stuck;
+
+    wish_write(cached, &first, 9, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 9);
+    wish_write(cached, &writes[0], 1, 0, SECTORS, 0x22); /* finds no place to go */
+    wish_write(cached, &writes[1], 2, 0, SECTORS, 0x33);
+    stuck_write(cached, &stuck, 3, 0, SECTORS, 0x44);
+    wish_zero(cached, &zero, 1, 3);
+    sem_post(&stuck.go_on);
+    below = expect_zero(cached, 1, 3);
+    asked_answer(flight, 0);
+    cached_settle(cached);
+    assert_true(wish_is_done(&first));
+    expect_done(&first, 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(wish_is_done(&writes[i]));
+    asked_answer(below, -EIO);
+    for (unsigned i = 0; i < 2; i++)
+        expect_done(&writes[i], -EIO);
+    expect_done(&zero, -EIO);
+    assert_int_equal(stuck_end(&stuck), -EIO);
+    below_mode(&cached->below, BELOW_ANSWERS);
+    cached_free(cached);
+}
+
 TEST(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again)
 {
     struct cached *cached = fresh();
@@ -359,6 +390,27 @@ TEST(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds
     expect_done(&flush, 0);
     below_expect_stored(&cached->below, 2, 0, SECTORS, 0x11);
     below_expect_stored(&cached->below, 3, 0, SECTORS, 0);
+    cached_free(cached);
+}
+
+TEST(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed)
+{
+    struct cached *cached = fresh();
+    struct wish flush;
+
+    zero_now(cached, 1, 3);
+    write_now(cached, 2, 0, SECTORS, 0x11);
+    for (unsigned tries = 0; tries < 3; tries++) {
+        wish_flush(cached, &flush);
+        asked_answer(expect_zero(cached, 1, 3), -EIO);
+        cached_settle(cached);
+        assert_true(wish_is_done(&flush));
+        expect_done(&flush, -EIO);
+    }
+    wish_flush(cached, &flush);
+    asked_answer(expect_zero(cached, 1, 3), 0);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    expect_done(&flush, 0);
     cached_free(cached);
 }
 
@@ -519,9 +571,11 @@ main(void)
         RUN(zeros, a_flush_waits_for_a_zero),
         RUN(zeros, a_flush_does_not_wait_for_a_zero_that_came_later),
         RUN(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_zero),
+        RUN(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero),
         RUN(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again),
         RUN(zeros, a_failed_zero_is_not_tried_again_and_again_while_a_flush_waits_for_others),
         RUN(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds),
+        RUN(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed),
         RUN(zeros, of_overlapping_zeros_one_goes_after_the_other),
         RUN(zeros, what_was_written_between_two_zeros_of_a_block_does_not_outlive_the_second),
         RUN(zeros, a_zero_that_overlaps_one_that_waits_waits_too),
