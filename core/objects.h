@@ -31,6 +31,8 @@ void objects_free(struct objects *objects); /* nothing in flight */
 unsigned objects_delete_max(const struct objects *objects);
 /* Names in one page of a LIST, at most. */
 unsigned objects_list_max(const struct objects *objects);
+/* False once a page was not in the order of names: then what earlier ones left out may exist, too. */
+bool objects_list_in_order(const struct objects *objects);
 /* Of the backend: enum bd_capability. */
 uint64_t objects_capabilities(const struct objects *objects);
 

@@ -524,6 +524,13 @@ objects_list_max(const struct objects *objects)
     return bucket.config.list_max;
 }
 
+bool
+objects_list_in_order(const struct objects *objects)
+{
+    (void)objects;
+    return true;
+}
+
 uint64_t
 objects_capabilities(const struct objects *objects)
 {
