@@ -184,8 +184,6 @@ page_ends_range_locked(struct lister *lister)
         lister->cursor = lister->end;
     if (lister->object.list_ended)
         return true;
-    if (lister->end == layout_key_count(layout))
-        return false;
     layout_name_before(layout, lister->end, end_name);
     return strcmp(lister->object.list_from, end_name) >= 0;
 }

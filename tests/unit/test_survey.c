@@ -378,6 +378,57 @@ TEST(survey, any_volume_is_known_exactly_wherever_pages_and_parts_end)
     }
 }
 
+/* But for the first page of each lister. */
+static void
+expect_foreign_names_cost_no_page(bool is_hashed)
+{
+    struct rig_config config = wide;
+    struct rig rig;
+    struct shelf shelf = { 0 };
+    struct trip trip;
+    struct call zero;
+
+    config.is_hashed = is_hashed;
+    config.block_count = 20000;
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < PAGE; i++)
+        shelf_add(&shelf, &rig.layout, i);
+    for (unsigned i = 0; i < 50 * PAGE; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "logs/%06u", i);
+        shelf_add_foreign(&shelf, name);
+    }
+    shelf_sort(&shelf);
+    trip = survey(&rig, &shelf);
+    assert_in_range(trip.pages, 1, 1 + LISTERS);
+    expect_known(&rig, &shelf);
+    assert_int_equal(zeros_in(&rig, 0, 20000), 20000 - PAGE);
+    rig_close(&rig);
+
+    /* Nor does a zero of the volume's end. */
+    rig_open(&rig, &config);
+    call_zero(&rig, &zero, 5000, 15000);
+    for (unsigned pages = 0; !call_is_done(&zero); pages++) {
+        assert_in_range(pages, 0, LISTERS);
+        list_answer(fake_next(&rig.fake), &shelf);
+        rig_catch_up(&rig);
+    }
+    assert_int_equal(call_end(&zero), 0);
+    rig_close(&rig);
+    shelf_free(&shelf);
+}
+
+TEST(survey, foreign_names_behind_the_last_block_are_not_listed)
+{
+    expect_foreign_names_cost_no_page(false);
+}
+
+TEST(survey, foreign_names_behind_the_last_block_of_a_hashed_volume_are_not_listed)
+{
+    expect_foreign_names_cost_no_page(true);
+}
+
 /* ---- what happens meanwhile */
 
 /* The blocks 0 to 999 exist, and 16 listers are on their way. */
@@ -830,6 +881,8 @@ main(void)
         RUN(survey, few_blocks_before_many_do_not_hide_them),
         RUN(survey, a_hashed_volume_is_shared_by_all_listers_and_known_at_the_end_alone),
         RUN(survey, any_volume_is_known_exactly_wherever_pages_and_parts_end),
+        RUN(survey, foreign_names_behind_the_last_block_are_not_listed),
+        RUN(survey, foreign_names_behind_the_last_block_of_a_hashed_volume_are_not_listed),
         RUN(survey, a_write_and_a_delete_meanwhile_stand),
         RUN(survey, a_write_and_a_delete_meanwhile_stand_in_a_hashed_volume),
         RUN(survey, a_part_that_fails_ends_it_and_leaves_the_map_right),
