@@ -228,13 +228,16 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
 {
     uint32_t first = req->offset / SECTOR_BYTES;
     uint32_t end = (req->offset + req->bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
+    struct zero *zero;
 
     set_valid(cache, entry, first, end);
     if (!entry->is_dirty)
         entry_dirty(cache, entry);
     /* Asked now: while the data was copied, the zero may have been stored. */
-    entry->is_parked =
-        cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
+    zero = cache->zeros != NULL ? zero_covering(cache, entry->block, entry->block) : NULL;
+    entry->is_parked = zero != NULL;
+    if (zero != NULL)
+        zero->has_parked = true;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
     /* Before a zero may have it. */
     if (cache->config.is_sync)

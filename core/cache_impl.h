@@ -111,6 +111,7 @@ struct zero {
     uint64_t due_ns;  /* failed: when it is tried again */
     bool is_sent;     /* once */
     bool is_under_way;
+    bool has_parked;       /* entries wait for it, or did */
     struct waiter *waiter; /* who asked, until it is sent */
     struct queue waiting;
 };

@@ -68,7 +68,9 @@ entries_in(struct cache *cache, uint64_t first, uint64_t last, struct zero *zero
            void (*visit)(struct cache *cache, struct zero *zero, struct entry *entry,
                          struct todo *todo))
 {
-    if (last - first < cache->slot_count) {
+    uint32_t used = cache->slot_count - cache->free_count;
+
+    if (last - first < used) {
         for (uint64_t block = first; block <= last; block++) {
             struct entry *entry = entry_of(cache, block);
 
@@ -77,9 +79,10 @@ entries_in(struct cache *cache, uint64_t first, uint64_t last, struct zero *zero
         }
         return;
     }
-    for (uint32_t slot = 0; slot < cache->slot_count; slot++) {
+    for (uint32_t slot = 0; used > 0; slot++) { /* the first slots are used first */
         struct entry *entry = &cache->entries[slot];
 
+        used -= entry->is_used;
         if (entry->is_used && entry->block >= first && entry->block <= last)
             visit(cache, zero, entry, todo);
     }
@@ -133,7 +136,8 @@ zero_done(struct store_req *below)
         cache->unsaved++;
         zero->since = ++cache->sequence;
         zero->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
-        entries_in(cache, zero->first, zero->last, zero, &todo, zero_fails);
+        if (zero->has_parked)
+            entries_in(cache, zero->first, zero->last, zero, &todo, zero_fails);
         cache->has_failed = true;
     } else {
         struct zero **link = &cache->zeros;
@@ -143,7 +147,8 @@ zero_done(struct store_req *below)
             link = &(*link)->next;
         *link = zero->next;
         cache->zero_count--;
-        entries_in(cache, zero->first, zero->last, zero, &todo, zero_leaves);
+        if (zero->has_parked)
+            entries_in(cache, zero->first, zero->last, zero, &todo, zero_leaves);
         free(zero);
     }
     leave(cache, &todo);
@@ -180,6 +185,7 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     zero->first = first;
     zero->last = last;
     zero->since = ++cache->sequence;
+    zero->came_s = clock_now_ns() / NS_PER_S;
     zero->waiter = waiter;
     zero->next = cache->zeros;
     cache->zeros = zero;

@@ -3,6 +3,7 @@
 #include "fake_store.h"
 
 #include <errno.h>
+#include <time.h>
 
 static struct cached *
 fresh(void)
@@ -552,6 +553,38 @@ TEST(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blo
     cached_free(cached);
 }
 
+/* Of this process, for a hundred zeros. */
+static uint64_t
+cpu_ns(struct cached *cached, uint64_t count)
+{
+    struct timespec from, to;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+    for (unsigned i = 0; i < 100; i++) {
+        zero_now(cached, 10000, count);
+        asked_answer(expect_zero(cached, 10000, count), 0);
+    }
+    cached_settle(cached);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    return (uint64_t)(to.tv_sec - from.tv_sec) * NS_PER_S + (uint64_t)to.tv_nsec
+           - (uint64_t)from.tv_nsec;
+}
+
+TEST(zeros, a_long_zero_costs_no_more_than_a_short_one_while_little_is_cached)
+{
+    enum { BLOCKS = 1 << 18 };
+    struct cached *cached = cached_new((struct cache_config){
+        .block_count = 4 * BLOCKS, .blocks_max = BLOCKS, .write_delay_ns = EVER_NS });
+
+    for (unsigned blocks = 0; blocks <= 10; blocks += 10) {
+        for (unsigned block = 0; block < blocks; block++)
+            write_now(cached, block, 0, 1, 0x11);
+        for (uint64_t count = BLOCKS / 2; count <= 2 * BLOCKS; count *= 4)
+            assert_true(cpu_ns(cached, count) < 20 * cpu_ns(cached, 1));
+    }
+    cached_free(cached);
+}
+
 int
 main(void)
 {
@@ -583,6 +616,7 @@ main(void)
         RUN(zeros, many_zeros_at_once_are_all_carried_out),
         RUN(zeros, the_room_of_dropped_blocks_goes_to_who_waits_for_room),
         RUN(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blocks),
+        RUN(zeros, a_long_zero_costs_no_more_than_a_short_one_while_little_is_cached),
     };
 
     return cmocka_run_group_tests_name("zeros", tests, NULL, NULL);
