@@ -44,7 +44,7 @@
  * (zero->waiting).  Only reads of what was just fetched are served at once, else a small cache might evict the block first.
  *
  * FRAMES.  The last `reserve` frames are only for completing dirty blocks that lack sectors, so that dirty blocks can
- * always be stored, however small the cache.
+ * always be stored, however small the cache.  No entry begins with one, so there are as many slots as other frames.
  *
  * ZEROS.  A zero first drops all entries in its range, waiting for busy ones (`pending`), and holds up all new requests
  * there.  Then it is sent, and done for who asked: from now on reads find zeros, new entries begin as zeros, and
@@ -536,7 +536,9 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->sectors = config->block_bytes / SECTOR_BYTES;
     cache->map_words = (cache->sectors + 63) / 64;
     cache->reserve = blocks_max / 16 + 1;
-    cache->slot_count = blocks_max + cache->reserve;
+    if (cache->reserve > config->in_flight_max)
+        cache->reserve = config->in_flight_max;
+    cache->slot_count = blocks_max;
     room = config->blocks_max - config->blocks_max / 8;
     cache->dirty_max = config->dirty_max > 0 && config->dirty_max < room ? config->dirty_max : room;
     for (cache->hash_shift = 64; buckets < cache->slot_count || cache->hash_shift > 63;
@@ -548,7 +550,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->maps = calloc((size_t)cache->slot_count * 2 * cache->map_words, sizeof *cache->maps);
     cache->buckets = malloc(sizeof *cache->buckets * buckets);
     if (cache->entries == NULL || cache->maps == NULL || cache->buckets == NULL
-        || frames_new(cache->slot_count, config->block_bytes, &cache->frames) != 0
+        || frames_new(blocks_max + cache->reserve, config->block_bytes, &cache->frames) != 0
         || evict_new(cache->slot_count, config->protected_count, &cache->evict) != 0) {
         cache_free(&cache->store);
         return -ENOMEM;

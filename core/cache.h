@@ -29,7 +29,7 @@ struct cache_config {
     uint32_t block_bytes; /* a power of two, at least SECTOR_BYTES */
     uint64_t block_count;
     uint32_t
-        blocks_max; /* of memory, at least 1; one in sixteen more, at least one, are for blocks in motion */
+        blocks_max; /* of memory, at least 1; one in sixteen more, at most in_flight_max, are for blocks in motion */
     uint32_t dirty_max; /* blocks, at most seven eighths of blocks_max; 0: that */
     uint64_t
         write_delay_max_ns; /* the same for one that is written to again and again; at least write_delay_ns */
