@@ -252,8 +252,10 @@ def main():
             print(f"MISSED  {seconds:6.1f} s  {name}", flush=True)
             continue
         at = next((i for i, line in enumerate(lines) if line.startswith("FAILED")), None)
-        why = re.sub(r"^ *[0-9.]+ *", "", lines[at + 1]) if at is not None else f"status {done.returncode}"
         assertion = next((line for line in lines if "Assertion" in line), None)
+        if at is None and assertion is None and done.returncode > 0:
+            sys.exit(f"{name}: the simulation did not run\n{done.stdout}{done.stderr}")
+        why = re.sub(r"^ *[0-9.]+ *", "", lines[at + 1]) if at is not None else f"signal {-done.returncode}"
         print(f"found   {seconds:6.1f} s  {name}: {assertion or why}", flush=True)
     print(f"{len(names) - len(missed)} of {len(names)} bugs were found")
     return 1 if missed else 0
