@@ -583,6 +583,7 @@ cache_free(struct store *store)
     if (store == NULL)
         return;
     cache = container_of(store, struct cache, store);
+    atomic_store(&cache->is_ending, true);
     pthread_mutex_lock(&cache->lock);
     assert(cache->unsaved == 0);
     for (;;) {

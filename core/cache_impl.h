@@ -11,6 +11,7 @@
 #include "readahead.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define SLOT_NONE UINT32_MAX
 #define ZEROS_MAX 256u
@@ -136,8 +137,9 @@ struct cache {
     uint32_t dirty_max;
     uint32_t hash_shift;
 
-    pthread_mutex_t lock; /* guards the rest; before consistency.lock */
-    pthread_cond_t idle;  /* no task of ours is queued or running */
+    atomic_bool is_ending; /* fetches ahead are to end */
+    pthread_mutex_t lock;  /* guards the rest; before consistency.lock */
+    pthread_cond_t idle;   /* no task of ours is queued or running */
     struct entry *entries;
     uint64_t *maps; /* for each slot: valid, then dirty */
     uint32_t *buckets;

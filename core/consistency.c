@@ -85,6 +85,7 @@ read_send(struct job *job)
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
     job->object.data = job->req->data;
+    job->object.is_over = job->req->is_over;
     job->object.done = read_done;
     objects_submit(consistency->objects, &job->object);
 }

@@ -90,7 +90,7 @@ is_write(const struct object_req *req)
 static bool
 is_over(const struct object_req *req)
 {
-    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
+    return req->is_over != NULL && atomic_load(req->is_over);
 }
 
 /* ---- the end of a request */
@@ -165,7 +165,7 @@ pause_more(struct attempt *attempt)
 {
     uint64_t at_ns = attempt->pause_end_ns, soon_ns = clock_now_ns() + NS_PER_S;
 
-    if (attempt->req->op == OBJECT_LIST && at_ns > soon_ns)
+    if (attempt->req->is_over != NULL && at_ns > soon_ns)
         at_ns = soon_ns;
     attempt->run.timer.task.run = pause_over;
     attempt->run.timer.heap_slot = 0;

@@ -51,8 +51,9 @@ struct object_req {
     unsigned count;
     object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
     void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
-    const atomic_bool *is_over; /* LIST: once true, it ends soon, with -ECANCELED; NULL: never */
-    bool is_background;         /* makes way for others (places.h) */
+    const atomic_bool
+        *is_over;       /* GET, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
+    bool is_background; /* makes way for others (places.h) */
 
     int rc;         /* 0 or a negative errno; the reason is in the log */
     bool is_absent; /* GET */

@@ -379,7 +379,7 @@ list_step(void *arg)
 static bool
 is_over(const struct object_req *req)
 {
-    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
+    return req->is_over != NULL && atomic_load(req->is_over);
 }
 
 static void
