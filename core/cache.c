@@ -444,6 +444,10 @@ dirty_age_ns(void *arg)
         if (entry->is_used && (entry->is_dirty || entry->is_flying) && entry->dirty_s < oldest_s)
             oldest_s = entry->dirty_s;
     }
+    for (const struct zero *zero = cache->zeros; zero != NULL; zero = zero->next) {
+        if (zero->came_s < oldest_s)
+            oldest_s = zero->came_s;
+    }
     pthread_mutex_unlock(&cache->lock);
     return oldest_s == UINT64_MAX ? 0 : now - oldest_s * NS_PER_S;
 }
@@ -492,8 +496,9 @@ add_statistics(struct cache *cache, struct stats *stats)
     stats_gauge(stats, "cache_blocks", "blocks in the cache", cached_blocks, cache);
     stats_gauge(stats, "dirty_blocks", "blocks that the store does not have yet", dirty_blocks,
                 cache);
-    stats_gauge_time(stats, "dirty_age_seconds", "since the oldest of them became dirty",
-                     dirty_age_ns, cache);
+    stats_gauge_time(stats, "dirty_age_seconds",
+                     "since the oldest of what the store lacks was written or zeroed", dirty_age_ns,
+                     cache);
     stats_gauge(stats, "pending_zeros", "zeroed ranges that the store does not know of yet",
                 pending_zeros, cache);
 }

@@ -110,6 +110,7 @@ struct zero {
     uint64_t since;
     uint64_t pending; /* busy entries in its range */
     uint64_t due_ns;  /* failed: when it is tried again */
+    uint64_t came_s;  /* in seconds of the clock */
     bool is_sent;     /* once */
     bool is_under_way;
     bool has_parked;       /* entries wait for it, or did */

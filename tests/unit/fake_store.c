@@ -408,7 +408,7 @@ cached_gauge(struct cached *cached, const char *name)
     uint64_t value;
 
     assert_non_null(json_object_get(json, name));
-    value = (uint64_t)json_integer_value(json_object_get(json, name));
+    value = (uint64_t)json_number_value(json_object_get(json, name));
     json_decref(json);
     free(text);
     return value;

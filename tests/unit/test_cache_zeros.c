@@ -553,6 +553,24 @@ TEST(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blo
     cached_free(cached);
 }
 
+TEST(zeros, what_the_store_lacks_is_as_old_as_the_oldest_write_or_zero)
+{
+    struct cached *cached = fresh();
+    struct asked *below;
+
+    cached_sleep(cached, 100 * NS_PER_S);
+    assert_int_equal(cached_gauge(cached, "dirty_age_seconds"), 0);
+    zero_now(cached, 2, 5);
+    below = expect_zero(cached, 2, 5);
+    cached_sleep(cached, 100 * NS_PER_S);
+    write_now(cached, 9, 0, 1, 0x11);
+    cached_sleep(cached, 100 * NS_PER_S);
+    assert_in_range(cached_gauge(cached, "dirty_age_seconds"), 200, 210);
+    asked_answer(below, 0);
+    assert_in_range(cached_gauge(cached, "dirty_age_seconds"), 100, 110);
+    cached_free(cached);
+}
+
 /* Of this process, for a hundred zeros. */
 static uint64_t
 cpu_ns(struct cached *cached, uint64_t count)
@@ -616,6 +634,7 @@ main(void)
         RUN(zeros, many_zeros_at_once_are_all_carried_out),
         RUN(zeros, the_room_of_dropped_blocks_goes_to_who_waits_for_room),
         RUN(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blocks),
+        RUN(zeros, what_the_store_lacks_is_as_old_as_the_oldest_write_or_zero),
         RUN(zeros, a_long_zero_costs_no_more_than_a_short_one_while_little_is_cached),
     };
 
