@@ -547,7 +547,6 @@ timer_at(struct cache *cache, uint64_t at_ns)
         return;
     if (cache->timer_is_set && !pool_timer_cancel(cache->pool, &cache->timer))
         return; /* it is about to run */
-    cache->timer.heap_slot = 0;
     cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, at_ns) == 0;
     if (!cache->timer_is_set)
         cache->drive_again = true; /* out of memory: no rest until there is some */
