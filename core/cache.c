@@ -44,15 +44,15 @@
  * (zero->waiting).  Only reads of what was just fetched are served at once, else a small cache might evict the block first.
  *
  * FRAMES.  The last `reserve` frames are only for completing dirty blocks that lack sectors, so that dirty blocks can
- * always be stored, however small the cache.
+ * always be stored, however small the cache.  No entry begins with one, so there are as many slots as other frames.
  *
  * ZEROS.  A zero first drops all entries in its range, waiting for busy ones (`pending`), and holds up all new requests
  * there.  Then it is sent, and done for who asked: from now on reads find zeros, new entries begin as zeros, and
- * are not stored (is_parked) before the zero is.  It stands for the dirty data that it dropped.
+ * are not stored (is_parked) before the zero is, and have failed when it fails.  It stands for the dirty data that it dropped.
  *
  * FLUSH.  What the store lacks is counted in `unsaved`: dirty entries, flights, zeros.  Each has the number of its first
  * write in `since`.  A flush waits until all that was unsaved when it came has been stored or has failed; what fails
- * is unsaved again, with a new number.
+ * is unsaved again, with a new number.  A request that is_sync waits for the number of its own block or zero alone.
  *
  * cache->lock guards all of this.  It is not held while copying data or calling out, but for store_is_zero and timers.  What is to
  * be done after unlocking is collected in a struct todo. */
@@ -221,21 +221,27 @@ copy_in(const struct cache *cache, char *frame, const char *old, bool is_on_zero
         memset(frame + req->offset, 0, req->bytes);
 }
 
-/* Under the lock again: the entry has the data. */
+/* Under the lock again: the entry has the data.  If is_sync, takes `waiter`. */
 static void
 write_accepted(struct cache *cache, struct entry *entry, const struct store_req *req,
-               struct todo *todo)
+               struct waiter *waiter, struct todo *todo)
 {
     uint32_t first = req->offset / SECTOR_BYTES;
     uint32_t end = (req->offset + req->bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
+    struct zero *zero;
 
     set_valid(cache, entry, first, end);
     if (!entry->is_dirty)
         entry_dirty(cache, entry);
     /* Asked now: while the data was copied, the zero may have been stored. */
-    entry->is_parked =
-        cache->zeros != NULL && zero_covering(cache, entry->block, entry->block) != NULL;
+    zero = cache->zeros != NULL ? zero_covering(cache, entry->block, entry->block) : NULL;
+    entry->is_parked = zero != NULL;
+    if (zero != NULL)
+        zero->has_parked = true;
     entry->dirty_count += map_set(dirty_map(cache, entry), first, end);
+    /* Before a zero may have it. */
+    if (cache->config.is_sync)
+        flush_add(cache, waiter, entry->since, todo);
     entry_settle(cache, entry, todo);
 }
 
@@ -246,7 +252,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     struct zero *zero;
     struct entry *entry;
     uint32_t frame, old = FRAME_NONE;
-    bool is_on_zeros = false;
+    bool is_on_zeros = false, is_new = waiter == NULL;
 
     pthread_mutex_lock(&cache->lock);
     zero = cache->zeros != NULL ? zero_covering(cache, req->block, req->block) : NULL;
@@ -274,6 +280,11 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     if ((entry == NULL || !entry->is_dirty) && must_wait_to_dirty(cache, req, waiter, &todo))
         return;
+    if (cache->config.is_sync) {
+        waiter = waiter_of(cache, req, waiter, &todo);
+        if (waiter == NULL)
+            return;
+    }
     frame = entry != NULL ? entry->frame : FRAME_NONE;
     if (frame != FRAME_NONE && frames_is_shared(cache->frames, frame)) {
         old = frame;
@@ -285,7 +296,7 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
         starve(cache, req, waiter, &todo);
         return;
     }
-    if (waiter == NULL)
+    if (is_new)
         counter_add(entry != NULL ? cache->write_hits : cache->write_misses, 1);
     if (entry == NULL)
         entry = entry_new(cache, req->block);
@@ -307,17 +318,10 @@ write_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     }
     if (is_on_zeros)
         set_valid(cache, entry, 0, cache->sectors);
-    write_accepted(cache, entry, req, &todo);
-    if (cache->config.is_sync) {
-        waiter = waiter_of(cache, req, waiter, &todo);
-        if (waiter == NULL)
-            return;
-        flush_add(cache, waiter, &todo);
-        leave(cache, &todo);
-        return;
-    }
+    write_accepted(cache, entry, req, waiter, &todo);
     leave(cache, &todo);
-    request_end(req, waiter, 0);
+    if (!cache->config.is_sync)
+        request_end(req, waiter, 0);
 }
 
 /* ---- zeros, flushes, seeks */
@@ -332,7 +336,7 @@ flush_start(struct cache *cache, struct store_req *req)
     waiter = waiter_of(cache, req, NULL, &todo);
     if (waiter == NULL)
         return;
-    flush_add(cache, waiter, &todo);
+    flush_add(cache, waiter, 0, &todo);
     leave(cache, &todo);
 }
 
@@ -440,6 +444,10 @@ dirty_age_ns(void *arg)
         if (entry->is_used && (entry->is_dirty || entry->is_flying) && entry->dirty_s < oldest_s)
             oldest_s = entry->dirty_s;
     }
+    for (const struct zero *zero = cache->zeros; zero != NULL; zero = zero->next) {
+        if (zero->came_s < oldest_s)
+            oldest_s = zero->came_s;
+    }
     pthread_mutex_unlock(&cache->lock);
     return oldest_s == UINT64_MAX ? 0 : now - oldest_s * NS_PER_S;
 }
@@ -488,8 +496,9 @@ add_statistics(struct cache *cache, struct stats *stats)
     stats_gauge(stats, "cache_blocks", "blocks in the cache", cached_blocks, cache);
     stats_gauge(stats, "dirty_blocks", "blocks that the store does not have yet", dirty_blocks,
                 cache);
-    stats_gauge_time(stats, "dirty_age_seconds", "since the oldest of them became dirty",
-                     dirty_age_ns, cache);
+    stats_gauge_time(stats, "dirty_age_seconds",
+                     "since the oldest of what the store lacks was written or zeroed", dirty_age_ns,
+                     cache);
     stats_gauge(stats, "pending_zeros", "zeroed ranges that the store does not know of yet",
                 pending_zeros, cache);
 }
@@ -519,6 +528,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     uint32_t blocks_max = config->blocks_max, buckets = 1;
     uint32_t room;
 
+    assert(config->write_delay_max_ns >= config->write_delay_ns);
     if (cache == NULL)
         return -ENOMEM;
     /* No more than the volume has, and copies of what is in flight. */
@@ -531,7 +541,9 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->sectors = config->block_bytes / SECTOR_BYTES;
     cache->map_words = (cache->sectors + 63) / 64;
     cache->reserve = blocks_max / 16 + 1;
-    cache->slot_count = blocks_max + cache->reserve;
+    if (cache->reserve > config->in_flight_max)
+        cache->reserve = config->in_flight_max;
+    cache->slot_count = blocks_max;
     room = config->blocks_max - config->blocks_max / 8;
     cache->dirty_max = config->dirty_max > 0 && config->dirty_max < room ? config->dirty_max : room;
     for (cache->hash_shift = 64; buckets < cache->slot_count || cache->hash_shift > 63;
@@ -543,7 +555,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->maps = calloc((size_t)cache->slot_count * 2 * cache->map_words, sizeof *cache->maps);
     cache->buckets = malloc(sizeof *cache->buckets * buckets);
     if (cache->entries == NULL || cache->maps == NULL || cache->buckets == NULL
-        || frames_new(cache->slot_count, config->block_bytes, &cache->frames) != 0
+        || frames_new(blocks_max + cache->reserve, config->block_bytes, &cache->frames) != 0
         || evict_new(cache->slot_count, config->protected_count, &cache->evict) != 0) {
         cache_free(&cache->store);
         return -ENOMEM;
@@ -556,7 +568,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
         cache->free_slot = slot;
     }
     for (enum list list = 0; list < LIST_COUNT; list++)
-        cache->dirty[list].first = cache->dirty[list].last = SLOT_NONE;
+        cache->dirty[list].first = cache->dirty[list].last = cache->dirty[list].near = SLOT_NONE;
     cache->drive_task.run = drive_run;
     cache->timer.task.run = timer_run;
     readahead_init(&cache->readahead, config->block_count, window_max(cache),
@@ -576,6 +588,7 @@ cache_free(struct store *store)
     if (store == NULL)
         return;
     cache = container_of(store, struct cache, store);
+    atomic_store(&cache->is_ending, true);
     pthread_mutex_lock(&cache->lock);
     assert(cache->unsaved == 0);
     for (;;) {

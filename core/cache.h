@@ -29,17 +29,17 @@ struct cache_config {
     uint32_t block_bytes; /* a power of two, at least SECTOR_BYTES */
     uint64_t block_count;
     uint32_t
-        blocks_max; /* of memory, at least 1; one in sixteen more, at least one, are for blocks in motion */
-    uint32_t dirty_max; /* blocks, at most seven eighths of blocks_max; 0: that */
+        blocks_max; /* of memory, at least 1; one in sixteen more, at most in_flight_max, are for blocks in motion */
+    uint32_t dirty_max;      /* blocks, at most seven eighths of blocks_max; 0: that */
+    uint64_t write_delay_ns; /* how long a dirty block waits for more writes */
     uint64_t
         write_delay_max_ns; /* the same for one that is written to again and again; at least write_delay_ns */
-    uint64_t write_delay_ns;  /* how long a dirty block waits for more writes */
     uint64_t idle_ns;         /* a clean block that nobody used for so long is dropped; 0: never */
     uint64_t protected_count; /* blocks below it are evicted last */
     unsigned in_flight_max;   /* requests at the store, writes and reads ahead, at least 1 */
-    uint64_t stall_ns;       /* who waits for room for so long fails when storing fails; 0: never */
-    bool is_reader;          /* somebody else writes: idle_ns counts from the fetch on */
-    bool is_sync;            /* a write is done when the store has it */
+    uint64_t stall_ns; /* who waits for room so long fails if nothing can be stored; 0: never */
+    bool is_reader;    /* somebody else writes: idle_ns counts from the fetch on */
+    bool is_sync;      /* a write is done when the store has it */
     uint32_t read_ahead_max; /* blocks; 0: none; CACHE_READ_AHEAD_ADAPTIVE: as many as it takes */
     uint32_t read_ahead_trigger; /* blocks read in a row before anything is read ahead */
 };

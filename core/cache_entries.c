@@ -285,7 +285,7 @@ entry_of(const struct cache *cache, uint64_t block)
 struct entry *
 entry_new(struct cache *cache, uint64_t block)
 {
-    /* Each entry has a frame at least, and there are as many slots. */
+    /* Each entry has a frame at least, none of the reserve when it is new, and there are as many slots. */
     uint32_t slot = cache->free_slot;
     struct entry *entry = &cache->entries[slot];
     uint32_t *bucket = bucket_of(cache, block);

@@ -44,6 +44,7 @@ fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct tod
     entry->fetched = frame;
     entry_update_evictable(cache, entry);
     trip->is_ahead = entry->is_ahead;
+    trip->below.is_over = trip->is_ahead ? &cache->is_ending : NULL;
     trip->is_zeros = store_is_zero(cache->next, entry->block);
     cache->ahead_count += trip->is_ahead;
     send_later(todo, trip);

@@ -11,12 +11,13 @@
 #include "readahead.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define SLOT_NONE UINT32_MAX
 #define ZEROS_MAX 256u
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
 #define NO_MEMORY_PAUSE_NS (100 * NS_PER_MS)
-/* Then a block goes before full ones. */
+/* Then the block goes first that has been due for longest. */
 #define OVERDUE_NS NS_PER_S
 #define PICK_STEPS 64u
 /* Writers are slowed from three quarters of the dirty limit on, so that they never find it reached. */
@@ -109,8 +110,10 @@ struct zero {
     uint64_t since;
     uint64_t pending; /* busy entries in its range */
     uint64_t due_ns;  /* failed: when it is tried again */
+    uint64_t came_s;  /* in seconds of the clock */
     bool is_sent;     /* once */
     bool is_under_way;
+    bool has_parked;       /* entries wait for it, or did */
     struct waiter *waiter; /* who asked, until it is sent */
     struct queue waiting;
 };
@@ -118,8 +121,9 @@ struct zero {
 struct flush {
     struct flush *next;
     struct waiter *waiter;
-    uint64_t since;
-    uint64_t left; /* unsaved things that it waits for */
+    uint64_t since; /* all until then is stored at once */
+    uint64_t only;  /* it waits for this number alone; 0: for all until then */
+    uint64_t left;  /* unsaved things that it waits for */
     int rc;
 };
 
@@ -134,8 +138,9 @@ struct cache {
     uint32_t dirty_max;
     uint32_t hash_shift;
 
-    pthread_mutex_t lock; /* guards the rest; before consistency.lock */
-    pthread_cond_t idle;  /* no task of ours is queued or running */
+    atomic_bool is_ending; /* fetches ahead are to end */
+    pthread_mutex_t lock;  /* guards the rest; before consistency.lock */
+    pthread_cond_t idle;   /* no task of ours is queued or running */
     struct entry *entries;
     uint64_t *maps; /* for each slot: valid, then dirty */
     uint32_t *buckets;
@@ -146,6 +151,7 @@ struct cache {
     struct gate starving, stopped, zeros_full; /* no frame; too many dirty; too many zeros */
     struct {
         uint32_t first, last;
+        uint32_t near; /* where the last one went that was not the newest */
     } dirty[LIST_COUNT];
     uint32_t dirty_count; /* entries */
     uint32_t flight_count;
@@ -161,6 +167,8 @@ struct cache {
     uint64_t admit_ns;     /* the last slowed writer goes on */
     uint64_t drained_ns;   /* the last flight ended */
     uint64_t drain_gap_ns; /* time from one flight's end to the next one's, smoothed */
+    uint64_t stored_ns;    /* when something was stored last, or all was */
+    bool has_failed;       /* something could not be stored; `drive` does not know yet */
     bool is_driving, drive_again, drive_is_queued;
     bool timer_is_set, idle_timer_is_set;
     struct task drive_task;
@@ -267,11 +275,8 @@ void entry_not_dirty(struct cache *cache, struct entry *entry);
 void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc,
                   struct todo *todo);
 
-/* Something could not be stored: who has waited for room for too long gets an error. */
-void fail_stalled(struct cache *cache, struct todo *todo);
-
-/* Answer who waits when what is unsaved now is saved. */
-void flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo);
+/* Answer who waits when what is unsaved now is saved, or `only` what has that number, if it is not 0. */
+void flush_add(struct cache *cache, struct waiter *waiter, uint64_t only, struct todo *todo);
 /* What was unsaved since that number is saved, or has failed. */
 void unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo);
 /* A zero drops a dirty entry: whoever waits for that waits for the zero from now on. */

@@ -19,6 +19,8 @@ list_remove(struct cache *cache, struct entry *entry)
 
     if (entry->list == LIST_NONE)
         return;
+    if (cache->dirty[entry->list].near == slot_of(cache, entry))
+        cache->dirty[entry->list].near = entry->prev != SLOT_NONE ? entry->prev : entry->next;
     if (entry->prev != SLOT_NONE)
         cache->entries[entry->prev].next = entry->next;
     else
@@ -30,17 +32,30 @@ list_remove(struct cache *cache, struct entry *entry)
     entry->list = LIST_NONE;
 }
 
-/* Behind all that are older. */
+/* Behind all that are older.  Most are the newest; those that come back, completed or after a zero, come about in order,
+ * too: each goes close to the one before. */
 static void
 list_add(struct cache *cache, struct entry *entry, enum list list)
 {
-    uint32_t slot = slot_of(cache, entry), prev = cache->dirty[list].last, next = SLOT_NONE;
+    uint32_t slot = slot_of(cache, entry), prev, next = SLOT_NONE;
 
     list_remove(cache, entry);
+    prev = cache->dirty[list].last;
+    if (prev != SLOT_NONE && cache->entries[prev].since > entry->since
+        && cache->dirty[list].near != SLOT_NONE) {
+        prev = cache->dirty[list].near;
+        next = cache->entries[prev].next;
+    }
     while (prev != SLOT_NONE && cache->entries[prev].since > entry->since) {
         next = prev;
         prev = cache->entries[prev].prev;
     }
+    while (next != SLOT_NONE && cache->entries[next].since < entry->since) {
+        prev = next;
+        next = cache->entries[next].next;
+    }
+    if (next != SLOT_NONE)
+        cache->dirty[list].near = slot;
     entry->list = (uint8_t)list;
     entry->prev = prev;
     entry->next = next;
@@ -87,7 +102,8 @@ entry_dirty(struct cache *cache, struct entry *entry)
     if (!entry->is_flying)
         entry->dirty_s = (uint32_t)(now / NS_PER_S);
     cache->dirty_count++;
-    cache->unsaved++;
+    if (cache->unsaved++ == 0)
+        cache->stored_ns = now;
 }
 
 void
@@ -103,7 +119,7 @@ entry_not_dirty(struct cache *cache, struct entry *entry)
 }
 
 void
-flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo)
+flush_add(struct cache *cache, struct waiter *waiter, uint64_t only, struct todo *todo)
 {
     struct flush *flush = cache->unsaved > 0 ? calloc(1, sizeof *flush) : NULL;
 
@@ -114,7 +130,8 @@ flush_add(struct cache *cache, struct waiter *waiter, struct todo *todo)
     }
     flush->waiter = waiter;
     flush->since = cache->sequence;
-    flush->left = cache->unsaved;
+    flush->only = only;
+    flush->left = only != 0 ? 1 : cache->unsaved;
     flush->next = cache->flushes;
     cache->flushes = flush;
     todo->drive = true;
@@ -128,6 +145,12 @@ flush_end(struct flush *flush, struct todo *todo)
     free(flush);
 }
 
+static bool
+waits_for(const struct flush *flush, uint64_t since)
+{
+    return flush->only != 0 ? flush->only == since : flush->since >= since;
+}
+
 void
 unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
 {
@@ -135,7 +158,7 @@ unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
     for (struct flush **link = &cache->flushes; *link != NULL;) {
         struct flush *flush = *link;
 
-        if (flush->since >= since) {
+        if (waits_for(flush, since)) {
             if (flush->rc == 0)
                 flush->rc = rc;
             if (--flush->left == 0) {
@@ -151,13 +174,18 @@ unsaved_end(struct cache *cache, uint64_t since, int rc, struct todo *todo)
 void
 unsaved_moves(struct cache *cache, const struct entry *entry, struct zero *zero)
 {
+    uint64_t since = entry->since < zero->since ? entry->since : zero->since;
+
     cache->unsaved--;
     for (struct flush *flush = cache->flushes; flush != NULL; flush = flush->next) {
-        if (flush->since >= entry->since && flush->since >= zero->since)
-            flush->left--; /* it waits for both; never the last one */
+        bool had_entry = waits_for(flush, entry->since), had_zero = waits_for(flush, zero->since);
+
+        if (had_entry && had_zero)
+            flush->left--; /* never the last one */
+        else if (flush->only != 0 && (had_entry || had_zero))
+            flush->only = since;
     }
-    if (entry->since < zero->since)
-        zero->since = entry->since;
+    zero->since = since;
 }
 
 /* What has failed meanwhile has a new number. */
@@ -181,6 +209,8 @@ due_ns(const struct cache *cache, const struct entry *entry)
     if (entry->is_due)
         return 0;
     switch ((enum list)entry->list) {
+    case LIST_FULL:
+        return entry->at_ns;
     case LIST_SOME:
         return entry->at_ns + cache->config.write_delay_ns;
     case LIST_HOT:
@@ -201,38 +231,57 @@ is_due_now(const struct cache *cache, const struct entry *entry)
                || cache->timer.at_ns > due_ns(cache, entry));
 }
 
+/* *oldest_ns becomes since when those wait who stay. */
 static void
-fail_older(struct queue *queue, uint64_t came_until_ns, struct todo *todo)
+fail_older(struct queue *queue, uint64_t came_until_ns, uint64_t *oldest_ns, struct todo *todo)
 {
     struct queue stay = { NULL };
     struct waiter *waiter;
 
     while ((waiter = queue_pop(queue)) != NULL) {
-        waiter->rc = -EIO;
-        queue_push(waiter->came_ns <= came_until_ns ? &todo->ended : &stay, waiter);
+        if (waiter->came_ns <= came_until_ns) {
+            waiter->rc = -EIO;
+            queue_push(&todo->ended, waiter);
+            continue;
+        }
+        if (waiter->came_ns < *oldest_ns)
+            *oldest_ns = waiter->came_ns;
+        queue_push(&stay, waiter);
     }
     *queue = stay;
 }
 
-void
-fail_stalled(struct cache *cache, struct todo *todo)
+/* Who has waited for room for too long gets an error, if storing fails or nothing has been stored for as long (a slow
+ * store makes room).  *next_ns becomes when the next one will have. */
+static void
+fail_stalled(struct cache *cache, uint64_t *next_ns, struct todo *todo)
 {
     uint64_t now = clock_now_ns(), stall_ns = cache->config.stall_ns;
+    uint64_t until = 0, oldest = UINT64_MAX;
 
-    if (stall_ns == 0 || now < stall_ns)
+    if (stall_ns == 0)
         return;
-    fail_older(&cache->starving.queue, now - stall_ns, todo);
-    fail_older(&cache->stopped.queue, now - stall_ns, todo);
-    fail_older(&cache->zeros_full.queue, now - stall_ns, todo);
+    if (now > stall_ns
+        && (cache->has_failed || (cache->unsaved > 0 && cache->stored_ns <= now - stall_ns)))
+        until = now - stall_ns;
+    cache->has_failed = false;
+    fail_older(&cache->starving.queue, until, &oldest, todo);
+    fail_older(&cache->stopped.queue, until, &oldest, todo);
+    fail_older(&cache->zeros_full.queue, until, &oldest, todo);
     for (struct zero *zero = cache->zeros; zero != NULL; zero = zero->next)
-        fail_older(&zero->waiting, now - stall_ns, todo);
+        fail_older(&zero->waiting, until, &oldest, todo);
+    if (oldest == UINT64_MAX || cache->unsaved == 0)
+        return;
+    if (oldest < cache->stored_ns)
+        oldest = cache->stored_ns;
+    if (oldest < UINT64_MAX - stall_ns && oldest + stall_ns < *next_ns)
+        *next_ns = oldest + stall_ns;
 }
 
 void
 store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, struct todo *todo)
 {
     counter_add(cache->store_failures, 1);
-    unsaved_end(cache, since, rc, todo);
     if (!entry->is_dirty) {
         uint32_t dirty_s = entry->dirty_s;
 
@@ -240,9 +289,10 @@ store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, s
         entry->dirty_s = dirty_s;
         entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
     }
+    unsaved_end(cache, since, rc, todo); /* now, so that not all seems to be saved for a moment */
     entry->at_ns = clock_now_ns();
     list_add(cache, entry, LIST_FAILED);
-    fail_stalled(cache, todo);
+    cache->has_failed = true;
     todo->drive = true;
 }
 
@@ -325,6 +375,7 @@ flight_done(struct store_req *below)
     frames_drop(cache->frames, trip->frame);
     if (below->rc == 0) {
         counter_add(cache->stored, 1);
+        cache->stored_ns = clock_now_ns();
         if (!entry->is_dirty)
             entry->at_ns = clock_now_ns();
         note_drained(cache);
@@ -418,6 +469,21 @@ store_from(struct cache *cache, enum list list, bool is_urgent, uint64_t now, ui
     return false;
 }
 
+static struct entry *
+first_storable(const struct cache *cache, enum list list)
+{
+    uint32_t slot = cache->dirty[list].first;
+
+    for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
+        struct entry *entry = &cache->entries[slot];
+
+        if (is_storable(entry))
+            return entry;
+        slot = entry->next;
+    }
+    return NULL;
+}
+
 /* Store the oldest entry that a flush waits for. */
 static bool
 store_flushed(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo *todo)
@@ -425,22 +491,29 @@ store_flushed(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo 
     struct entry *oldest = NULL;
 
     for (enum list list = LIST_FULL; list <= LIST_FAILED; list++) {
-        uint32_t slot = cache->dirty[list].first;
+        struct entry *entry = first_storable(cache, list);
 
-        for (unsigned steps = 0; slot != SLOT_NONE && steps < PICK_STEPS; steps++) {
-            struct entry *entry = &cache->entries[slot];
-
-            if (!is_flushed(cache, entry->since)
-                || (oldest != NULL && entry->since > oldest->since))
-                break;
-            if (is_storable(entry)) {
-                oldest = entry;
-                break;
-            }
-            slot = entry->next;
-        }
+        if (entry != NULL && is_flushed(cache, entry->since)
+            && (oldest == NULL || entry->since < oldest->since))
+            oldest = entry;
     }
     return oldest != NULL && store_entry(cache, oldest, now, next_ns, todo);
+}
+
+/* Store what has been due for longest, of any list, if that is too long. */
+static bool
+store_overdue(struct cache *cache, uint64_t now, uint64_t *next_ns, struct todo *todo)
+{
+    struct entry *oldest = NULL;
+
+    for (enum list list = LIST_FULL; list <= LIST_FAILED; list++) {
+        struct entry *entry = first_storable(cache, list);
+
+        if (entry != NULL && (oldest == NULL || due_ns(cache, entry) < due_ns(cache, oldest)))
+            oldest = entry;
+    }
+    return oldest != NULL && due_ns(cache, oldest) + OVERDUE_NS <= now
+           && store_entry(cache, oldest, now, next_ns, todo);
 }
 
 /* Send one thing that is due. */
@@ -450,8 +523,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     bool is_flushing = cache->flushes != NULL;
     bool is_pressed = is_under_pressure(cache);
     unsigned limit = cache->config.in_flight_max;
-    uint64_t now = clock_now_ns(), ignored = UINT64_MAX;
-    uint64_t overdue = now > OVERDUE_NS ? now - OVERDUE_NS : 0;
+    uint64_t now = clock_now_ns();
 
     /* In quiet times some places are left for who reads. */
     if (!is_flushing && !is_pressed && limit > 4)
@@ -461,8 +533,7 @@ store_next(struct cache *cache, uint64_t *next_ns, struct todo *todo)
     if (is_flushing && store_flushed(cache, now, next_ns, todo))
         return true;
     /* Full ones first, but not for ever. */
-    return store_from(cache, LIST_SOME, false, overdue, &ignored, todo)
-           || store_from(cache, LIST_HOT, false, overdue, &ignored, todo)
+    return store_overdue(cache, now, next_ns, todo)
            || store_from(cache, LIST_FULL, true, now, next_ns, todo)
            || store_from(cache, LIST_SOME, is_pressed, now, next_ns, todo)
            || store_from(cache, LIST_HOT, is_pressed, now, next_ns, todo)
@@ -476,7 +547,6 @@ timer_at(struct cache *cache, uint64_t at_ns)
         return;
     if (cache->timer_is_set && !pool_timer_cancel(cache->pool, &cache->timer))
         return; /* it is about to run */
-    cache->timer.heap_slot = 0;
     cache->timer_is_set = pool_timer_set(cache->pool, &cache->timer, at_ns) == 0;
     if (!cache->timer_is_set)
         cache->drive_again = true; /* out of memory: no rest until there is some */
@@ -498,6 +568,7 @@ drive(struct cache *cache)
         uint64_t next_ns = UINT64_MAX;
 
         cache->drive_again = false;
+        fail_stalled(cache, &next_ns, &todo);
         retry_zeros(cache, &next_ns, &todo);
         while (store_next(cache, &next_ns, &todo))
             ;

@@ -41,7 +41,7 @@ zero_ready(struct cache *cache, struct zero *zero, struct todo *todo)
 {
     zero->is_sent = true;
     if (cache->config.is_sync) {
-        flush_add(cache, zero->waiter, todo);
+        flush_add(cache, zero->waiter, zero->since, todo);
     } else {
         zero->waiter->rc = 0;
         queue_push(&todo->ended, zero->waiter);
@@ -64,29 +64,34 @@ zero_take(struct cache *cache, struct zero *zero, struct entry *entry)
 
 /* Call `visit` for each entry in [first, last]; it may drop the entry. */
 static void
-entries_in(struct cache *cache, uint64_t first, uint64_t last, struct zero *zero,
-           void (*visit)(struct cache *cache, struct zero *zero, struct entry *entry))
+entries_in(struct cache *cache, uint64_t first, uint64_t last, struct zero *zero, struct todo *todo,
+           void (*visit)(struct cache *cache, struct zero *zero, struct entry *entry,
+                         struct todo *todo))
 {
-    if (last - first < cache->slot_count) {
+    uint32_t used = cache->slot_count - cache->free_count;
+
+    if (last - first < used) {
         for (uint64_t block = first; block <= last; block++) {
             struct entry *entry = entry_of(cache, block);
 
             if (entry != NULL)
-                visit(cache, zero, entry);
+                visit(cache, zero, entry, todo);
         }
         return;
     }
-    for (uint32_t slot = 0; slot < cache->slot_count; slot++) {
+    for (uint32_t slot = 0; used > 0; slot++) { /* the first slots are used first */
         struct entry *entry = &cache->entries[slot];
 
+        used -= entry->is_used;
         if (entry->is_used && entry->block >= first && entry->block <= last)
-            visit(cache, zero, entry);
+            visit(cache, zero, entry, todo);
     }
 }
 
 static void
-zero_meets(struct cache *cache, struct zero *zero, struct entry *entry)
+zero_meets(struct cache *cache, struct zero *zero, struct entry *entry, struct todo *todo)
 {
+    (void)todo;
     if (is_busy(entry))
         zero->pending++;
     else
@@ -94,13 +99,26 @@ zero_meets(struct cache *cache, struct zero *zero, struct entry *entry)
 }
 
 static void
-zero_leaves(struct cache *cache, struct zero *zero, struct entry *entry)
+zero_leaves(struct cache *cache, struct zero *zero, struct entry *entry, struct todo *todo)
 {
-    (void)zero;
+    (void)zero, (void)todo;
     if (entry->is_parked && zero_covering(cache, entry->block, entry->block) == NULL) {
         entry->is_parked = false;
         entry_list(cache, entry);
     }
+}
+
+/* What is parked could not be stored either. */
+static void
+zero_fails(struct cache *cache, struct zero *zero, struct entry *entry, struct todo *todo)
+{
+    uint64_t since = entry->since;
+
+    if (!entry->is_parked)
+        return;
+    cache->unsaved++;
+    entry->since = ++cache->sequence;
+    unsaved_end(cache, since, zero->trip.below.rc, todo);
 }
 
 static void
@@ -118,15 +136,19 @@ zero_done(struct store_req *below)
         cache->unsaved++;
         zero->since = ++cache->sequence;
         zero->due_ns = clock_now_ns() + FAILED_PAUSE_NS;
-        fail_stalled(cache, &todo);
+        if (zero->has_parked)
+            entries_in(cache, zero->first, zero->last, zero, &todo, zero_fails);
+        cache->has_failed = true;
     } else {
         struct zero **link = &cache->zeros;
 
+        cache->stored_ns = clock_now_ns();
         while (*link != zero)
             link = &(*link)->next;
         *link = zero->next;
         cache->zero_count--;
-        entries_in(cache, zero->first, zero->last, zero, zero_leaves);
+        if (zero->has_parked)
+            entries_in(cache, zero->first, zero->last, zero, &todo, zero_leaves);
         free(zero);
     }
     leave(cache, &todo);
@@ -163,12 +185,14 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     zero->first = first;
     zero->last = last;
     zero->since = ++cache->sequence;
+    zero->came_s = clock_now_ns() / NS_PER_S;
     zero->waiter = waiter;
     zero->next = cache->zeros;
     cache->zeros = zero;
     cache->zero_count++;
-    cache->unsaved++;
-    entries_in(cache, first, last, zero, zero_meets);
+    if (cache->unsaved++ == 0)
+        cache->stored_ns = clock_now_ns();
+    entries_in(cache, first, last, zero, &todo, zero_meets);
     if (zero->pending == 0)
         zero_ready(cache, zero, &todo);
     leave(cache, &todo);

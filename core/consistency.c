@@ -11,7 +11,8 @@
  * write can be in flight or still come: by a delete that succeeded or a read that found nothing, under
  * the block's order; by a listing, only over UNKNOWN.  A store that may answer with an older state
  * (no BD_CAP_CONSISTENT) makes nothing ZERO by a read or a listing, nor does any store where somebody else writes
- * (is_reader): what it lacks now it may have at the next read.  A write makes its block DATA before it
+ * (is_reader): what it lacks now it may have at the next read; nor a store that was seen to list out of order, which
+ * also makes all that was ZERO by then DATA.  A write makes its block DATA before it
  * starts, and nothing makes a block UNKNOWN again, so a listing can never contradict a write: what it shows of a
  * block that is still UNKNOWN, nobody has changed since before the listing began.  Only a daemon that died here may have, so
  * nothing is listed until its writes have settled.
@@ -64,7 +65,7 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
 bool
 consistency_trusts_store(const struct consistency *consistency)
 {
-    return !consistency->config.is_reader
+    return !consistency->config.is_reader && objects_list_in_order(consistency->objects)
            && objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
 }
 
@@ -84,6 +85,7 @@ read_send(struct job *job)
     job->object.op = OBJECT_GET;
     job->object.block = job->req->block;
     job->object.data = job->req->data;
+    job->object.is_over = job->req->is_over;
     job->object.done = read_done;
     objects_submit(consistency->objects, &job->object);
 }

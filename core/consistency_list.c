@@ -19,6 +19,9 @@ learn(struct consistency *consistency, const uint64_t *blocks, unsigned count, u
       uint64_t end)
 {
     pthread_mutex_lock(&consistency->lock);
+    if (!objects_list_in_order(consistency->objects)) /* take back what earlier pages told */
+        zeromap_change(consistency->map, 0, consistency->config.layout->block_count, BLOCK_ZERO,
+                       BLOCK_DATA);
     for (unsigned i = 0; i < count; i++)
         zeromap_change(consistency->map, blocks[i], blocks[i] + 1, BLOCK_UNKNOWN, BLOCK_DATA);
     if (consistency_trusts_store(consistency)) /* others may leave out what was written lately */

@@ -51,11 +51,13 @@ layout_key_count(const struct layout *layout)
 void
 layout_name_before(const struct layout *layout, uint64_t key, object_name name)
 {
-    assert(key < layout_key_count(layout));
+    assert(key <= layout_key_count(layout));
     name[0] = '\0';
     if (key == 0)
         return;
-    if (layout->is_hashed)
+    if (layout->is_hashed && key > UINT32_MAX)
+        snprintf(name, sizeof(object_name), "%sg", layout->prefix); /* behind all digits */
+    else if (layout->is_hashed)
         snprintf(name, sizeof(object_name), "%s%08x", layout->prefix, (uint32_t)key);
     else
         layout_block_name(layout, key - 1, name);

@@ -34,7 +34,7 @@ void layout_control_name(const struct layout *layout, const char *what, object_n
 uint64_t layout_key(const struct layout *layout, uint64_t block);
 uint64_t layout_key_count(const struct layout *layout);
 /* A name that stands behind all blocks of lower keys and before all others, to list from there on; "" for 0: from the
- * prefix on.  key < layout_key_count. */
+ * prefix on.  key <= layout_key_count. */
 void layout_name_before(const struct layout *layout, uint64_t key, object_name name);
 /* The block of a name; false for a foreign one, or a block behind the end. */
 bool layout_parse(const struct layout *layout, const char *name, uint64_t *block);

@@ -43,8 +43,9 @@ struct objects {
     struct counter *bytes_read, *bytes_written;
     struct histogram *times[OBJECT_LIST + 1]; /* of attempts, by enum object_op */
 
-    atomic_bool is_stalled; /* the user has been told */
-    atomic_uint jitter;     /* state of a small generator */
+    atomic_bool is_stalled;    /* the user has been told */
+    atomic_bool is_disordered; /* a listing was */
+    atomic_uint jitter;        /* state of a small generator */
 };
 
 /* All that one request needs below. */
@@ -89,7 +90,7 @@ is_write(const struct object_req *req)
 static bool
 is_over(const struct object_req *req)
 {
-    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
+    return req->is_over != NULL && atomic_load(req->is_over);
 }
 
 /* ---- the end of a request */
@@ -164,7 +165,7 @@ pause_more(struct attempt *attempt)
 {
     uint64_t at_ns = attempt->pause_end_ns, soon_ns = clock_now_ns() + NS_PER_S;
 
-    if (attempt->req->op == OBJECT_LIST && at_ns > soon_ns)
+    if (attempt->req->is_over != NULL && at_ns > soon_ns)
         at_ns = soon_ns;
     attempt->run.timer.task.run = pause_over;
     attempt->run.timer.heap_slot = 0;
@@ -446,6 +447,7 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
     (void)tag;
     if (strcmp(name, req->list_from) < 0) {
         attempt->is_disordered = true;
+        atomic_store(&attempt->objects->is_disordered, true);
         return false;
     }
     strcpy(req->list_from, name); /* backend.c has checked its length */
@@ -649,6 +651,12 @@ unsigned
 objects_list_max(const struct objects *objects)
 {
     return objects->list_max;
+}
+
+bool
+objects_list_in_order(const struct objects *objects)
+{
+    return !atomic_load(&objects->is_disordered);
 }
 
 uint64_t

@@ -31,6 +31,8 @@ void objects_free(struct objects *objects); /* nothing in flight */
 unsigned objects_delete_max(const struct objects *objects);
 /* Names in one page of a LIST, at most. */
 unsigned objects_list_max(const struct objects *objects);
+/* False once a page was not in the order of names: then what earlier ones left out may exist, too. */
+bool objects_list_in_order(const struct objects *objects);
 /* Of the backend: enum bd_capability. */
 uint64_t objects_capabilities(const struct objects *objects);
 
@@ -49,8 +51,9 @@ struct object_req {
     unsigned count;
     object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
     void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
-    const atomic_bool *is_over; /* LIST: once true, it ends soon, with -ECANCELED; NULL: never */
-    bool is_background;         /* makes way for others (places.h) */
+    const atomic_bool
+        *is_over;       /* GET, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
+    bool is_background; /* makes way for others (places.h) */
 
     int rc;         /* 0 or a negative errno; the reason is in the log */
     bool is_absent; /* GET */

@@ -106,7 +106,7 @@ const struct bd_option settings_rows[] = {
       .def = "250ms", .help = "how long a block that is not whole waits for more writes" },
     { .name = "block-cache-max-dirty", .type = BD_OPT_UINT, FIELD(block_cache_max_dirty),
       .max = UINT32_MAX, .metavar = "BLOCKS",
-      .help = "writers wait while so many blocks are not stored; default seven eighths of the cache" },
+      .help = "writers wait while so many blocks are not stored; default and most: seven eighths of the cache" },
     { .name = "block-cache-sync", .type = BD_OPT_BOOL, FIELD(block_cache_sync),
       .help = "a write returns when it is stored; needs --block-cache-write-delay=0" },
     { .name = "block-cache-timeout", .type = BD_OPT_DURATION, FIELD(block_cache_timeout_ms),

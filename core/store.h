@@ -19,6 +19,7 @@
 #ifndef CORE_STORE_H
 #define CORE_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,7 +38,8 @@ struct store_req {
     uint32_t offset, bytes;
     uint64_t block, count;
     void *data;
-    int rc; /* 0 or a negative errno */
+    const atomic_bool *is_over; /* READ: once true, it ends soon, with -ECANCELED; NULL: never */
+    int rc;                     /* 0 or a negative errno */
     void (*done)(struct store_req *req);
 };
 

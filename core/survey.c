@@ -163,7 +163,7 @@ page_found(struct object_req *object, uint64_t block)
     if (lister->page_blocks++ == 0)
         lister->first_key = lister->last_key;
     if (lister->count == BLOCKS_AT_ONCE)
-        tell(lister, block + 1);
+        tell(lister, 0); /* what lies between is not told before the page has come well */
 }
 
 /* Note how far the page went.  Returns whether the range is at its end. */
@@ -184,8 +184,6 @@ page_ends_range_locked(struct lister *lister)
         lister->cursor = lister->end;
     if (lister->object.list_ended)
         return true;
-    if (lister->end == layout_key_count(layout))
-        return false;
     layout_name_before(layout, lister->end, end_name);
     return strcmp(lister->object.list_from, end_name) >= 0;
 }
@@ -225,8 +223,8 @@ page_done(struct object_req *object)
     }
     pthread_mutex_unlock(&survey->lock);
 
-    if (lister->count > 0)
-        tell(lister, lister->blocks[lister->count - 1] + 1);
+    /* Of a page that failed, only what exists. */
+    tell(lister, object->rc == 0 && lister->page_blocks > 0 ? lister->last_key + 1 : 0);
     if (is_range_end)
         tell(lister, object->list_ended ? config->layout->block_count : end);
     is_enough = object->rc == 0 && config->is_enough != NULL && config->is_enough(config->arg);

@@ -17,8 +17,8 @@ struct survey_config {
     bool is_background; /* makes way for others (places.h); all listings but the first always do */
     const atomic_bool *is_over; /* once true, it ends soon, with -ECANCELED; NULL: never */
 
-    /* Blocks [first, end) have been listed: they exist that are among blocks[0..count), and no others.  These may
-     * lie outside of [first, end).  Often for a part, or for more than was asked for, or twice; on any thread, several at once. */
+    /* Blocks [first, end) have been listed: they exist that are among blocks[0..count) or were before, and no others.
+     * These may lie outside of [first, end).  Often for a part, or for more than was asked for, or twice; on any thread, several at once. */
     void (*learnt)(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end);
     /* After each page.  True: this is enough, and the survey ends well.  As learnt; may be NULL. */
     bool (*is_enough)(void *arg);

@@ -379,7 +379,7 @@ list_step(void *arg)
 static bool
 is_over(const struct object_req *req)
 {
-    return req->op == OBJECT_LIST && req->is_over != NULL && atomic_load(req->is_over);
+    return req->is_over != NULL && atomic_load(req->is_over);
 }
 
 static void
@@ -522,6 +522,13 @@ objects_list_max(const struct objects *objects)
 {
     (void)objects;
     return bucket.config.list_max;
+}
+
+bool
+objects_list_in_order(const struct objects *objects)
+{
+    (void)objects;
+    return true;
 }
 
 uint64_t

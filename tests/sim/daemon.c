@@ -116,9 +116,11 @@ check_size(size_t bytes)
     uint64_t most =
         cache->block_count + cache->in_flight_max; /* all blocks, and copies in flight */
     uint64_t blocks = cache->blocks_max < most ? cache->blocks_max : most;
-    uint64_t moving = blocks / 16 + 1;
+    uint64_t moving =
+        blocks / 16 + 1 < cache->in_flight_max ? blocks / 16 + 1 : cache->in_flight_max;
     uint64_t maps = (cache->block_bytes / SECTOR_BYTES + 63) / 64 * 2 * sizeof(uint64_t);
-    uint64_t max = (blocks + moving) * (cache->block_bytes + maps + ENTRY_BYTES) + OWN_BYTES;
+    uint64_t max =
+        blocks * (maps + ENTRY_BYTES) + (blocks + moving) * cache->block_bytes + OWN_BYTES;
 
     if (bytes > max)
         world_fail("a cache of %" PRIu64 " blocks takes %zu bytes; at most %" PRIu64

@@ -162,6 +162,16 @@ BUGS = {
     pthread_mutex_unlock(&consistency->lock);
     is_stale = object->rc == 0 && recent_is_stale(&job->expected, object);
 """),
+    "a block that is written to again and again is not stored": ("core/cache_writeback.c", """\
+        return entry->at_ns + cache->config.write_delay_max_ns;
+""", """\
+        return UINT64_MAX / 2;
+"""),
+    "who waits for room gets an error at once": ("core/cache_writeback.c", """\
+        until = now - stall_ns;
+""", """\
+        until = now;
+"""),
     "short of memory, nothing goes any more that nobody uses": ("core/cache.c", """\
         pool_submit(cache->pool, &cache->idle_timer.task);
 """, """\
@@ -242,8 +252,10 @@ def main():
             print(f"MISSED  {seconds:6.1f} s  {name}", flush=True)
             continue
         at = next((i for i, line in enumerate(lines) if line.startswith("FAILED")), None)
-        why = re.sub(r"^ *[0-9.]+ *", "", lines[at + 1]) if at is not None else f"status {done.returncode}"
         assertion = next((line for line in lines if "Assertion" in line), None)
+        if at is None and assertion is None and done.returncode > 0:
+            sys.exit(f"{name}: the simulation did not run\n{done.stdout}{done.stderr}")
+        why = re.sub(r"^ *[0-9.]+ *", "", lines[at + 1]) if at is not None else f"signal {-done.returncode}"
         print(f"found   {seconds:6.1f} s  {name}: {assertion or why}", flush=True)
     print(f"{len(names) - len(missed)} of {len(names)} bugs were found")
     return 1 if missed else 0

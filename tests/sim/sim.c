@@ -114,12 +114,15 @@ tell(void)
     const struct cache_config *cache = &sim.daemon.cache;
 
     printf("%" PRIu64 " blocks of %u bytes, %s; cache of %u blocks, dirty %u, delay %" PRIu64
-           " ms, idle %" PRIu64 " ms, protected %" PRIu64 ", in flight %u%s, ahead %u from %u on\n",
+           " to %" PRIu64 " ms, idle %" PRIu64 " ms%s, stall %" PRIu64 " ms, protected %" PRIu64
+           ", in flight %u%s, ahead %u from %u on\n",
            sim.layout.block_count, sim.layout.block_bytes,
            sim.daemon.has_cache ? "cache.c" : "whole.c", cache->blocks_max, cache->dirty_max,
-           (uint64_t)(cache->write_delay_ns / NS_PER_MS), (uint64_t)(cache->idle_ns / NS_PER_MS),
-           cache->protected_count, cache->in_flight_max, cache->is_sync ? ", sync" : "",
-           cache->read_ahead_max, cache->read_ahead_trigger);
+           (uint64_t)(cache->write_delay_ns / NS_PER_MS),
+           (uint64_t)(cache->write_delay_max_ns / NS_PER_MS),
+           (uint64_t)(cache->idle_ns / NS_PER_MS), cache->is_reader ? " since fetched" : "",
+           (uint64_t)(cache->stall_ns / NS_PER_MS), cache->protected_count, cache->in_flight_max,
+           cache->is_sync ? ", sync" : "", cache->read_ahead_max, cache->read_ahead_trigger);
     printf("store:%s%s%s, settle %" PRIu64 " ms, write gap %" PRIu64 " ms, tags %" PRIu64
            ", preempt %u, memory %u\n",
            sim.bucket.capabilities & BD_CAP_CONSISTENT ? " consistent" : "",
@@ -141,13 +144,17 @@ tell(void)
     bucket_tell();
 }
 
-/* A request may fail only when something failed while it was under way. */
+/* A request may fail only when something failed while it was under way, or it waited so long. */
 static void
 check_failure(const struct client *client)
 {
+    uint64_t stall_ns = sim.daemon.has_cache ? sim.daemon.cache.stall_ns : 0;
+
     if (client->req.rc == -ENXIO && client->req.op >= DISK_SEEK_DATA)
         return;
     if (client->refusals != world_refusals())
+        return;
+    if (stall_ns > 0 && clock_now_ns() - client->started_ns >= stall_ns)
         return;
     if (daemon_failed_ns() == 0 || daemon_failed_ns() + FAILURE_SLACK_NS < client->started_ns)
         world_fail("client %u: %s failed, rc %d, and nothing else has", client->number,
@@ -545,7 +552,10 @@ pick_cache(void)
                                          blocks, 2 * blocks);
     cache->dirty_max = chance_one_in(2) ? 0 : (uint32_t)chance_from(1, cache->blocks_max);
     cache->write_delay_ns = ONE_OF(0, 0, NS_PER_MS, 50 * NS_PER_MS, 2 * NS_PER_S, 250 * NS_PER_S);
+    cache->write_delay_max_ns = cache->write_delay_ns * ONE_OF(1, 8);
+    cache->stall_ns = ONE_OF(0, sim.bucket.stall_write_ns, 2 * NS_PER_S);
     cache->idle_ns = ONE_OF(0, 0, 0, NS_PER_S, 20 * NS_PER_S);
+    cache->is_reader = chance_one_in(4);
     cache->protected_count = ONE_OF(0, 0, 1, chance_below(blocks + 1));
     cache->in_flight_max = (unsigned)ONE_OF(1, 2, 4, 16, 128);
     cache->is_sync = chance_one_in(6);
@@ -591,7 +601,7 @@ check_write_back(void)
 {
     if (!sim.daemon.has_cache)
         return;
-    pass(sim.daemon.cache.write_delay_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns
+    pass(sim.daemon.cache.write_delay_max_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns
          + 200 * NS_PER_S
          + sim.layout.block_count
                * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns));

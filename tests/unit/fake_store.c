@@ -305,6 +305,8 @@ cached_new_with(struct cache_config config, unsigned workers)
         config.blocks_max = 16;
     if (config.write_delay_ns == 0)
         config.write_delay_ns = 10 * NS_PER_S;
+    if (config.write_delay_max_ns == 0)
+        config.write_delay_max_ns = config.write_delay_ns;
     if (config.in_flight_max == 0)
         config.in_flight_max = 8;
     cached->config = config;
@@ -406,7 +408,7 @@ cached_gauge(struct cached *cached, const char *name)
     uint64_t value;
 
     assert_non_null(json_object_get(json, name));
-    value = (uint64_t)json_integer_value(json_object_get(json, name));
+    value = (uint64_t)json_number_value(json_object_get(json, name));
     json_decref(json);
     free(text);
     return value;

@@ -335,19 +335,30 @@ free_main(void *arg)
     return NULL;
 }
 
-TEST(ahead, the_cache_is_freed_when_the_fetches_ahead_are_over)
+/* They would try again for as long as the store is away, and nobody needs them. */
+TEST(ahead, the_cache_is_freed_when_the_fetches_ahead_are_over_which_are_told_to_end)
 {
     struct cached *cached = fresh(128);
+    struct asked *ahead;
+    struct wish read;
     pthread_t thread;
 
     miss(cached, 100);
-    miss(cached, 101);
+    wish_read(cached, &read, 101, 0, SECTORS);
+    ahead = below_expect(&cached->below, STORE_READ, 101);
+    assert_null(ahead->req->is_over); /* somebody waits for it */
+    asked_answer(ahead, 0);
+    wish_expect(&read, stored_byte(101));
     cached_settle(cached);
-    assert_true(cached->below.there_now > 0);
+    ahead = below_expect(&cached->below, STORE_READ, 102);
+    assert_non_null(ahead->req->is_over);
+    assert_false(atomic_load(ahead->req->is_over));
     atomic_store(&is_freed, false);
     assert_int_equal(pthread_create(&thread, NULL, free_main, cached->store), 0);
     usleep(20000);
     assert_false(atomic_load(&is_freed));
+    assert_true(atomic_load(ahead->req->is_over));
+    asked_answer(ahead, -ECANCELED);
     answer_reads(cached, 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     cached->store = NULL;
@@ -375,7 +386,7 @@ main(void)
         RUN(ahead, what_is_fetched_ahead_takes_an_eighth_of_the_cache_at_most),
         RUN(ahead, a_cache_of_one_block_is_read_through_in_sequence),
         RUN(ahead, blocks_that_nobody_came_for_count_as_wasted_when_they_go),
-        RUN(ahead, the_cache_is_freed_when_the_fetches_ahead_are_over),
+        RUN(ahead, the_cache_is_freed_when_the_fetches_ahead_are_over_which_are_told_to_end),
     };
 
     return cmocka_run_group_tests_name("ahead", tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "fake_store.h"
 
 #include <errno.h>
+#include <time.h>
 
 #define DELAY_NS (10 * NS_PER_S)
 
@@ -53,6 +54,46 @@ TEST(writeback, a_dirty_block_waits_for_more_writes_and_goes_after_the_delay)
     cached_sleep(cached, 10 * DELAY_NS);
     cached_expect_quiet(cached);
     assert_int_equal(cached_gauge(cached, "dirty_blocks"), 0);
+    cached_free(cached);
+}
+
+TEST(writeback, a_block_that_is_written_to_again_soon_waits_longer)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = DELAY_NS, .write_delay_max_ns = 8 * DELAY_NS });
+
+    for (unsigned round = 0; round < 3; round++) {
+        if (round == 2)
+            cached_sleep(cached, 20 * DELAY_NS); /* now it is like others again */
+        make_dirty(cached, 3, 0x11);
+        make_dirty(cached, 4 + round, 0x11);
+        cached_sleep(cached, DELAY_NS);
+        if (round == 1) {
+            below_answer(&cached->below, STORE_WRITE, 5, 0);
+            cached_sleep(cached, 6 * DELAY_NS);
+            cached_expect_quiet(cached);
+            cached_sleep(cached, DELAY_NS);
+            below_answer(&cached->below, STORE_WRITE, 3, 0);
+        } else {
+            below_answer(&cached->below, STORE_WRITE, 3, 0);
+            below_answer(&cached->below, STORE_WRITE, 4 + round, 0);
+        }
+    }
+    cached_free(cached);
+}
+
+TEST(writeback, a_flush_does_not_wait_for_the_delay_of_a_block_that_is_written_to_again_and_again)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = DELAY_NS, .write_delay_max_ns = 8 * DELAY_NS });
+    struct wish flush;
+
+    for (unsigned round = 0; round < 3; round++) {
+        make_dirty(cached, 3, 0x11);
+        wish_flush(cached, &flush);
+        below_answer(&cached->below, STORE_WRITE, 3, 0);
+        expect_done(&flush, 0);
+    }
     cached_free(cached);
 }
 
@@ -185,6 +226,52 @@ TEST(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever)
     cached_free(cached);
 }
 
+TEST(writeback, full_blocks_do_not_wait_for_partial_ones_for_ever)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = DELAY_NS, .in_flight_max = 1 });
+
+    make_dirty(cached, 2, 0x22);
+    cached_sleep(cached, DELAY_NS / 2);
+    make_dirty(cached, 3, 0x33);
+    write_now(cached, 1, 0, SECTORS, 0x11); /* takes the only place */
+    write_now(cached, 4, 0, SECTORS, 0x44);
+    cached_sleep(cached, DELAY_NS + 2 * NS_PER_S); /* now all are overdue */
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 4, 0); /* was due before the others */
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    cached_settle(cached);
+    below_answer(&cached->below, STORE_WRITE, 3, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, what_failed_is_tried_again_although_full_blocks_come_all_the_time)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = DELAY_NS, .in_flight_max = 1 });
+    uint64_t next = 10;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    below_answer(&cached->below, STORE_WRITE, 1, -EIO);
+    write_now(cached, next, 0, SECTORS, 0x22);
+    for (; below_asked(&cached->below, STORE_WRITE) < 20; next++) {
+        cached_sleep(cached, NS_PER_S);
+        if (cached->below.first->req->block == 1)
+            break;
+        write_now(cached, next + 1, 0, SECTORS, 0x22);
+        below_answer(&cached->below, STORE_WRITE, next, 0);
+    }
+    below_answer(&cached->below, STORE_WRITE, 1, 0);
+    cached_settle(cached);
+    while (cached->below.first != NULL) {
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+        cached_settle(cached);
+    }
+    cached_free(cached);
+}
+
 TEST(writeback, what_a_flush_waits_for_goes_before_what_was_written_later)
 {
     struct cached *cached =
@@ -269,6 +356,43 @@ TEST(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_wait
     expect_done(&flush, 0);
     assert_int_equal(cached->below.there_peak, 4);
     cached_free(cached);
+}
+
+/* The processor's time for each of `count` blocks that lack sectors; of half of them, a zero is stored before. */
+static uint64_t
+store_partial_ns(uint32_t count)
+{
+    struct cached *cached = cached_new((struct cache_config){ .block_bytes = 2 * SECTOR_BYTES,
+                                                              .block_count = count,
+                                                              .blocks_max = 2 * count,
+                                                              .write_delay_ns = EVER_NS,
+                                                              .in_flight_max = 128 });
+    struct timespec begin, end;
+    struct wish wish;
+
+    wish_zero(cached, &wish, 0, count / 2);
+    expect_done(&wish, 0);
+    for (uint32_t block = 0; block < count; block++)
+        write_now(cached, block, 0, 1, 0x11);
+    cached_settle(cached);
+    below_mode(&cached->below, BELOW_ANSWERS);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    below_answer(&cached->below, STORE_ZERO, 0, 0);
+    wish_flush(cached, &wish);
+    expect_done(&wish, 0);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+    cached_free(cached);
+    return ((uint64_t)(end.tv_sec - begin.tv_sec) * NS_PER_S + (uint64_t)end.tv_nsec
+            - (uint64_t)begin.tv_nsec)
+           / count;
+}
+
+TEST(writeback, to_store_a_partial_block_takes_no_longer_when_there_are_many)
+{
+    uint64_t few_ns = store_partial_ns(4000), many_ns = store_partial_ns(40000);
+
+    print_message("%ju ns a block of few, %ju of many\n", (uintmax_t)few_ns, (uintmax_t)many_ns);
+    assert_in_range(many_ns, 0, 4 * few_ns);
 }
 
 /* ---- writes to a block in flight */
@@ -708,6 +832,82 @@ TEST(writeback, a_dirty_block_can_be_written_to_at_the_dirty_limit)
     cached_free(cached);
 }
 
+TEST(writeback, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .blocks_max = 4, .dirty_max = 1, .stall_ns = 600 * NS_PER_S });
+    struct asked *flight;
+    struct wish write, read;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 1);
+    cached_sleep(cached, 10 * NS_PER_S);
+    wish_write(cached, &write, 2, 0, SECTORS, 0x22);
+    cached_sleep(cached, 590 * NS_PER_S);
+    asked_answer(flight, -EIO);
+    cached_settle(cached);
+    assert_false(wish_is_done(&write));
+    cached_sleep(cached, 10 * NS_PER_S);
+    flight = below_expect(&cached->below, STORE_WRITE, 1);
+    assert_true(wish_is_done(&write));
+    expect_done(&write, -EIO);
+    wish_read(cached, &read, 3, 0, SECTORS); /* the rest goes on */
+    below_answer(&cached->below, STORE_READ, 3, 0);
+    expect_done(&read, 0);
+    asked_answer(flight, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, who_waits_for_room_gets_no_error_from_a_slow_store)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .dirty_max = 1, .stall_ns = 600 * NS_PER_S });
+    struct wish writes[4];
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    for (unsigned i = 0; i < 4; i++)
+        wish_write(cached, &writes[i], 2 + i, 0, SECTORS, 0x22);
+    for (unsigned i = 0; i < 4; i++) {
+        cached_sleep(cached, 500 * NS_PER_S);
+        assert_false(wish_is_done(&writes[i]));
+        below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+        expect_done(&writes[i], 0);
+    }
+    below_answer(&cached->below, STORE_WRITE, ANY_BLOCK, 0);
+    cached_free(cached);
+}
+
+TEST(writeback, who_has_waited_long_for_room_gets_an_error_when_storing_fails)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .dirty_max = 2, .stall_ns = 600 * NS_PER_S });
+    struct asked *flights[2];
+    struct wish writes[3];
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    write_now(cached, 2, 0, SECTORS, 0x11);
+    for (unsigned i = 0; i < 2; i++)
+        flights[i] = below_expect(&cached->below, STORE_WRITE, 1 + i);
+    for (unsigned i = 0; i < 2; i++)
+        wish_write(cached, &writes[i], 3 + i, 0, SECTORS, 0x22);
+    cached_sleep(cached, 500 * NS_PER_S);
+    asked_answer(flights[0], 0);
+    expect_done(&writes[0], 0);
+    flights[0] = below_expect(&cached->below, STORE_WRITE, 3);
+    wish_write(cached, &writes[2], 5, 0, SECTORS, 0x22);
+    cached_sleep(cached, 200 * NS_PER_S);
+    assert_false(wish_is_done(&writes[1]));
+    asked_answer(flights[1], -EIO);
+    expect_done(&writes[1], -EIO);
+    assert_false(wish_is_done(&writes[2]));
+    asked_answer(flights[0], 0);
+    expect_done(&writes[2], 0);
+    below_answer(&cached->below, STORE_WRITE, 5, 0);
+    cached_sleep(cached, 60 * NS_PER_S);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    cached_free(cached);
+}
+
 /* The store takes one block each GAP_NS; there is always somebody who wants to write. */
 enum { GAP_STEPS = 10, WRITERS = 8 };
 #define STEP_NS (5 * NS_PER_MS)
@@ -830,6 +1030,29 @@ TEST(writeback, a_synchronous_write_reports_that_it_failed)
     cached_free(cached);
 }
 
+TEST(writeback, a_synchronous_write_is_done_although_another_one_cannot_be_stored)
+{
+    struct cached *cached =
+        cached_new((struct cache_config){ .write_delay_ns = EVER_NS, .is_sync = true });
+    struct wish bad, good, zero;
+    struct asked *again;
+
+    wish_write(cached, &bad, 3, 0, SECTORS, 0x11);
+    below_answer(&cached->below, STORE_WRITE, 3, -EIO);
+    expect_done(&bad, -EIO);
+    wish_write(cached, &good, 8, 0, SECTORS, 0x22);
+    below_answer(&cached->below, STORE_WRITE, 8, 0);
+    again = below_expect(&cached->below, STORE_WRITE, 3);
+    assert_true(wish_is_done(&good));
+    expect_done(&good, 0);
+    wish_zero(cached, &zero, 20, 2);
+    below_answer(&cached->below, STORE_ZERO, 20, 0);
+    assert_true(wish_is_done(&zero));
+    expect_done(&zero, 0);
+    asked_answer(again, 0);
+    cached_free(cached);
+}
+
 TEST(writeback, a_seek_goes_down_when_what_was_dirty_is_stored)
 {
     struct cached *cached = cached_new((struct cache_config){ .write_delay_ns = EVER_NS });
@@ -869,6 +1092,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(writeback, a_dirty_block_waits_for_more_writes_and_goes_after_the_delay),
+        RUN(writeback, a_block_that_is_written_to_again_soon_waits_longer),
+        RUN(writeback,
+            a_flush_does_not_wait_for_the_delay_of_a_block_that_is_written_to_again_and_again),
         RUN(writeback, a_block_dirty_all_over_goes_at_once),
         RUN(writeback, the_rest_of_an_incomplete_block_is_fetched_when_it_goes),
         RUN(writeback, the_rest_of_a_block_of_zeros_is_not_fetched),
@@ -877,9 +1103,12 @@ main(void)
         RUN(writeback, a_block_is_stored_while_somebody_reads_it),
         RUN(writeback, full_blocks_go_before_partial_ones),
         RUN(writeback, partial_blocks_do_not_wait_for_full_ones_for_ever),
+        RUN(writeback, full_blocks_do_not_wait_for_partial_ones_for_ever),
+        RUN(writeback, what_failed_is_tried_again_although_full_blocks_come_all_the_time),
         RUN(writeback, what_a_flush_waits_for_goes_before_what_was_written_later),
         RUN(writeback, a_flush_is_not_kept_waiting_by_full_blocks_that_come_all_the_time),
         RUN(writeback, no_more_is_in_flight_than_allowed_and_no_less_when_somebody_waits),
+        RUN(writeback, to_store_a_partial_block_takes_no_longer_when_there_are_many),
         RUN(writeback, a_block_written_to_in_flight_goes_again_afterwards_and_both_carry_their_own),
         RUN(writeback, a_part_written_in_flight_leaves_the_rest_of_the_block_as_it_was),
         RUN(writeback, a_flight_may_end_while_its_block_is_written_to),
@@ -902,11 +1131,15 @@ main(void)
         RUN(writeback, who_stops_at_the_dirty_limit_does_not_wait_for_the_write_delay),
         RUN(writeback, a_block_that_is_completed_to_be_stored_counts_once_at_the_dirty_limit),
         RUN(writeback, a_dirty_block_can_be_written_to_at_the_dirty_limit),
+        RUN(writeback, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored),
+        RUN(writeback, who_waits_for_room_gets_no_error_from_a_slow_store),
+        RUN(writeback, who_has_waited_long_for_room_gets_an_error_when_storing_fails),
         RUN(writeback,
             writers_are_slowed_to_the_rate_of_the_store_and_do_not_find_the_limit_reached),
         RUN(writeback, nobody_is_slowed_below_three_quarters_of_the_limit),
         RUN(writeback, a_synchronous_write_is_done_when_the_store_has_it),
         RUN(writeback, a_synchronous_write_reports_that_it_failed),
+        RUN(writeback, a_synchronous_write_is_done_although_another_one_cannot_be_stored),
         RUN(writeback, a_seek_goes_down_when_what_was_dirty_is_stored),
         RUN(writeback, a_seek_fails_when_what_was_dirty_cannot_be_stored),
     };

@@ -3,6 +3,7 @@
 #include "fake_store.h"
 
 #include <errno.h>
+#include <time.h>
 
 static struct cached *
 fresh(void)
@@ -304,6 +305,37 @@ TEST(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_ze
     cached_free(cached);
 }
 
+TEST(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero)
+{
+    struct cached *cached = cached_new(
+        (struct cache_config){ .write_delay_ns = EVER_NS, .is_sync = true, .in_flight_max = 1 });
+    struct wish first, writes[2], zero;
+    struct asked *flight, *below;
+    struct stuck stuck;
+
+    wish_write(cached, &first, 9, 0, SECTORS, 0x11);
+    flight = below_expect(&cached->below, STORE_WRITE, 9);
+    wish_write(cached, &writes[0], 1, 0, SECTORS, 0x22); /* finds no place to go */
+    wish_write(cached, &writes[1], 2, 0, SECTORS, 0x33);
+    stuck_write(cached, &stuck, 3, 0, SECTORS, 0x44);
+    wish_zero(cached, &zero, 1, 3);
+    sem_post(&stuck.go_on);
+    below = expect_zero(cached, 1, 3);
+    asked_answer(flight, 0);
+    cached_settle(cached);
+    assert_true(wish_is_done(&first));
+    expect_done(&first, 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(wish_is_done(&writes[i]));
+    asked_answer(below, -EIO);
+    for (unsigned i = 0; i < 2; i++)
+        expect_done(&writes[i], -EIO);
+    expect_done(&zero, -EIO);
+    assert_int_equal(stuck_end(&stuck), -EIO);
+    below_mode(&cached->below, BELOW_ANSWERS);
+    cached_free(cached);
+}
+
 TEST(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again)
 {
     struct cached *cached = fresh();
@@ -359,6 +391,27 @@ TEST(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds
     expect_done(&flush, 0);
     below_expect_stored(&cached->below, 2, 0, SECTORS, 0x11);
     below_expect_stored(&cached->below, 3, 0, SECTORS, 0);
+    cached_free(cached);
+}
+
+TEST(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed)
+{
+    struct cached *cached = fresh();
+    struct wish flush;
+
+    zero_now(cached, 1, 3);
+    write_now(cached, 2, 0, SECTORS, 0x11);
+    for (unsigned tries = 0; tries < 3; tries++) {
+        wish_flush(cached, &flush);
+        asked_answer(expect_zero(cached, 1, 3), -EIO);
+        cached_settle(cached);
+        assert_true(wish_is_done(&flush));
+        expect_done(&flush, -EIO);
+    }
+    wish_flush(cached, &flush);
+    asked_answer(expect_zero(cached, 1, 3), 0);
+    below_answer(&cached->below, STORE_WRITE, 2, 0);
+    expect_done(&flush, 0);
     cached_free(cached);
 }
 
@@ -500,6 +553,56 @@ TEST(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blo
     cached_free(cached);
 }
 
+TEST(zeros, what_the_store_lacks_is_as_old_as_the_oldest_write_or_zero)
+{
+    struct cached *cached = fresh();
+    struct asked *below;
+
+    cached_sleep(cached, 100 * NS_PER_S);
+    assert_int_equal(cached_gauge(cached, "dirty_age_seconds"), 0);
+    zero_now(cached, 2, 5);
+    below = expect_zero(cached, 2, 5);
+    cached_sleep(cached, 100 * NS_PER_S);
+    write_now(cached, 9, 0, 1, 0x11);
+    cached_sleep(cached, 100 * NS_PER_S);
+    assert_in_range(cached_gauge(cached, "dirty_age_seconds"), 200, 210);
+    asked_answer(below, 0);
+    assert_in_range(cached_gauge(cached, "dirty_age_seconds"), 100, 110);
+    cached_free(cached);
+}
+
+/* Of this process, for a hundred zeros. */
+static uint64_t
+cpu_ns(struct cached *cached, uint64_t count)
+{
+    struct timespec from, to;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+    for (unsigned i = 0; i < 100; i++) {
+        zero_now(cached, 10000, count);
+        asked_answer(expect_zero(cached, 10000, count), 0);
+    }
+    cached_settle(cached);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+    return (uint64_t)(to.tv_sec - from.tv_sec) * NS_PER_S + (uint64_t)to.tv_nsec
+           - (uint64_t)from.tv_nsec;
+}
+
+TEST(zeros, a_long_zero_costs_no_more_than_a_short_one_while_little_is_cached)
+{
+    enum { BLOCKS = 1 << 18 };
+    struct cached *cached = cached_new((struct cache_config){
+        .block_count = 4 * BLOCKS, .blocks_max = BLOCKS, .write_delay_ns = EVER_NS });
+
+    for (unsigned blocks = 0; blocks <= 10; blocks += 10) {
+        for (unsigned block = 0; block < blocks; block++)
+            write_now(cached, block, 0, 1, 0x11);
+        for (uint64_t count = BLOCKS / 2; count <= 2 * BLOCKS; count *= 4)
+            assert_true(cpu_ns(cached, count) < 20 * cpu_ns(cached, 1));
+    }
+    cached_free(cached);
+}
+
 int
 main(void)
 {
@@ -519,9 +622,11 @@ main(void)
         RUN(zeros, a_flush_waits_for_a_zero),
         RUN(zeros, a_flush_does_not_wait_for_a_zero_that_came_later),
         RUN(zeros, a_flush_that_waited_for_a_block_that_a_zero_dropped_waits_for_the_zero),
+        RUN(zeros, a_synchronous_write_that_a_zero_dropped_waits_for_the_zero),
         RUN(zeros, a_failed_zero_is_reported_by_the_flush_and_tried_again),
         RUN(zeros, a_failed_zero_is_not_tried_again_and_again_while_a_flush_waits_for_others),
         RUN(zeros, what_was_written_after_a_zero_stays_unstored_until_the_zero_succeeds),
+        RUN(zeros, a_flush_reports_what_was_written_after_a_zero_that_failed),
         RUN(zeros, of_overlapping_zeros_one_goes_after_the_other),
         RUN(zeros, what_was_written_between_two_zeros_of_a_block_does_not_outlive_the_second),
         RUN(zeros, a_zero_that_overlaps_one_that_waits_waits_too),
@@ -529,6 +634,8 @@ main(void)
         RUN(zeros, many_zeros_at_once_are_all_carried_out),
         RUN(zeros, the_room_of_dropped_blocks_goes_to_who_waits_for_room),
         RUN(zeros, writers_stopped_at_the_dirty_limit_go_on_when_a_zero_drops_dirty_blocks),
+        RUN(zeros, what_the_store_lacks_is_as_old_as_the_oldest_write_or_zero),
+        RUN(zeros, a_long_zero_costs_no_more_than_a_short_one_while_little_is_cached),
     };
 
     return cmocka_run_group_tests_name("zeros", tests, NULL, NULL);

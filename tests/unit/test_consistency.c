@@ -136,6 +136,29 @@ TEST(consistency, a_write_waits_for_a_read_that_may_find_nothing)
     rig_close(&rig);
 }
 
+TEST(consistency, a_read_that_is_over_ends_before_its_pause_does)
+{
+    atomic_bool is_over = false;
+    struct call read;
+    struct rig rig;
+
+    rig_open(&rig, &plain);
+    call_read(&rig, &read, 1);
+    fake_give_block(fake_expect_block(&rig.fake, BD_GET, 1), 1, "t");
+    call_expect_block(&read, 1);
+    read.req.is_over = &is_over;
+    sem_init(&read.done, 0, 0);
+    store_submit(rig.store, &read.req);
+    fake_answer_retry_after(fake_expect_block(&rig.fake, BD_GET, 1), 15000);
+    rig_wait_retries(&rig, 1);
+    clock_jump(rig.pool, NS_PER_S + NS_PER_S / 2);
+    assert_false(call_is_done(&read));
+    atomic_store(&is_over, true);
+    clock_jump(rig.pool, NS_PER_S + NS_PER_S / 2);
+    assert_int_equal(call_end(&read), -ECANCELED);
+    rig_close(&rig);
+}
+
 TEST(consistency, a_flush_waits_for_the_writes_before_it_only)
 {
     struct rig rig;
@@ -1045,6 +1068,7 @@ main(void)
         RUN(consistency, a_rewrite_waits_for_the_write_before_it),
         RUN(consistency, a_read_waits_for_the_write_before_it_and_reads_do_not_wait_for_reads),
         RUN(consistency, a_write_waits_for_a_read_that_may_find_nothing),
+        RUN(consistency, a_read_that_is_over_ends_before_its_pause_does),
         RUN(consistency, a_flush_waits_for_the_writes_before_it_only),
         RUN(consistency, a_flush_does_not_wait_for_reads),
         RUN(consistency, the_retry_of_a_lost_write_sends_the_same_bytes_at_once),

@@ -138,6 +138,8 @@ TEST(layout, hashed_names_are_listed_from_their_hash_on)
     assert_true(strcmp(before, name) < 0);
     layout_name_before(&layout, 0x7183baa2, before);
     assert_true(strcmp(before, name) > 0);
+    layout_name_before(&layout, 0x100000000, before);
+    assert_true(strcmp(before, "v/ffffffff-ffffffff") > 0);
     layout_name_before(&layout, 0, before);
     assert_string_equal(before, "");
 }

@@ -378,6 +378,57 @@ TEST(survey, any_volume_is_known_exactly_wherever_pages_and_parts_end)
     }
 }
 
+/* But for the first page of each lister. */
+static void
+expect_foreign_names_cost_no_page(bool is_hashed)
+{
+    struct rig_config config = wide;
+    struct rig rig;
+    struct shelf shelf = { 0 };
+    struct trip trip;
+    struct call zero;
+
+    config.is_hashed = is_hashed;
+    config.block_count = 20000;
+    rig_open(&rig, &config);
+    for (unsigned i = 0; i < PAGE; i++)
+        shelf_add(&shelf, &rig.layout, i);
+    for (unsigned i = 0; i < 50 * PAGE; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "logs/%06u", i);
+        shelf_add_foreign(&shelf, name);
+    }
+    shelf_sort(&shelf);
+    trip = survey(&rig, &shelf);
+    assert_in_range(trip.pages, 1, 1 + LISTERS);
+    expect_known(&rig, &shelf);
+    assert_int_equal(zeros_in(&rig, 0, 20000), 20000 - PAGE);
+    rig_close(&rig);
+
+    /* Nor does a zero of the volume's end. */
+    rig_open(&rig, &config);
+    call_zero(&rig, &zero, 5000, 15000);
+    for (unsigned pages = 0; !call_is_done(&zero); pages++) {
+        assert_in_range(pages, 0, LISTERS);
+        list_answer(fake_next(&rig.fake), &shelf);
+        rig_catch_up(&rig);
+    }
+    assert_int_equal(call_end(&zero), 0);
+    rig_close(&rig);
+    shelf_free(&shelf);
+}
+
+TEST(survey, foreign_names_behind_the_last_block_are_not_listed)
+{
+    expect_foreign_names_cost_no_page(false);
+}
+
+TEST(survey, foreign_names_behind_the_last_block_of_a_hashed_volume_are_not_listed)
+{
+    expect_foreign_names_cost_no_page(true);
+}
+
 /* ---- what happens meanwhile */
 
 /* The blocks 0 to 999 exist, and 16 listers are on their way. */
@@ -597,6 +648,66 @@ TEST(survey, a_stop_does_not_wait_for_a_dead_daemons_writes)
     rig_close(&rig);
 }
 
+/* ---- a store that does not list in order */
+
+static void
+open_listing(struct rig *rig, struct trip *trip, unsigned list_max)
+{
+    const struct rig_config config = { .block_count = 20000, .list_max = list_max };
+
+    rig_open(rig, &config);
+    *trip = (struct trip){ 0 };
+    consistency_survey(rig->store, survey_done, trip);
+}
+
+/* Also what stands far before the first wrong name may be missing only because of its place. */
+TEST(survey, a_page_in_disorder_makes_nothing_zeros)
+{
+    struct rig rig;
+    struct shelf shelf = { 0 };
+    struct trip trip;
+
+    open_listing(&rig, &trip, 1000);
+    for (unsigned i = 0; i < 600; i++)
+        shelf_add(&shelf, &rig.layout, i * 2);
+    shelf_add(&shelf, &rig.layout, 3);
+    fake_give_names(fake_next(&rig.fake), (const char *const *)shelf.names, shelf.count);
+    assert_true(is_done(&rig, &trip));
+    assert_int_equal(trip.rc, -EIO);
+    assert_int_equal(zeros_in(&rig, 0, 20000), 0);
+    rig_close(&rig);
+    shelf_free(&shelf);
+}
+
+TEST(survey, a_store_that_lists_in_disorder_is_not_believed_any_more)
+{
+    static const char *const first[] = { "00000001", "00000004", "00000009" };
+    static const char *const second[] = { "00000008", "00000006" };
+    struct rig rig;
+    struct trip trip;
+    struct call zero;
+    struct fake_request *request;
+
+    open_listing(&rig, &trip, 2);
+    fake_give_names(fake_next(&rig.fake), first, ARRAY_LEN(first));
+    rig_catch_up(&rig);
+    assert_true(store_is_zero(rig.store, 3));
+    fake_give_names(fake_next(&rig.fake), second, ARRAY_LEN(second));
+    assert_true(is_done(&rig, &trip));
+    assert_int_equal(trip.rc, -EIO);
+    assert_int_equal(zeros_in(&rig, 0, 20000), 0);
+    /* Nothing is listed to be zeroed, either. */
+    call_zero(&rig, &zero, 1, 19999);
+    while (!call_is_done(&zero)) {
+        request = fake_next(&rig.fake);
+        assert_int_equal(request->op, BD_DELETE_MANY);
+        fake_answer(request, BD_OK);
+        rig_catch_up(&rig);
+    }
+    assert_int_equal(call_end(&zero), 0);
+    rig_close(&rig);
+}
+
 /* ---- who shares it */
 
 TEST(survey, a_zero_in_a_hashed_volume_joins_it)
@@ -770,6 +881,8 @@ main(void)
         RUN(survey, few_blocks_before_many_do_not_hide_them),
         RUN(survey, a_hashed_volume_is_shared_by_all_listers_and_known_at_the_end_alone),
         RUN(survey, any_volume_is_known_exactly_wherever_pages_and_parts_end),
+        RUN(survey, foreign_names_behind_the_last_block_are_not_listed),
+        RUN(survey, foreign_names_behind_the_last_block_of_a_hashed_volume_are_not_listed),
         RUN(survey, a_write_and_a_delete_meanwhile_stand),
         RUN(survey, a_write_and_a_delete_meanwhile_stand_in_a_hashed_volume),
         RUN(survey, a_part_that_fails_ends_it_and_leaves_the_map_right),
@@ -779,6 +892,8 @@ main(void)
         RUN(survey, a_stop_ends_it_after_the_requests_on_their_way),
         RUN(survey, a_dead_daemons_writes_have_settled_before_anything_is_listed),
         RUN(survey, a_stop_does_not_wait_for_a_dead_daemons_writes),
+        RUN(survey, a_page_in_disorder_makes_nothing_zeros),
+        RUN(survey, a_store_that_lists_in_disorder_is_not_believed_any_more),
         RUN(survey, a_zero_in_a_hashed_volume_joins_it),
         RUN(survey, what_must_still_be_zeroed_is_listed_after_a_stop),
         RUN(survey, a_zero_of_a_large_range_lists_in_parallel_and_no_further_than_needed),
