@@ -72,7 +72,8 @@ choose_compressor(const char *compress, struct encoding *list, char *level, stru
     if (compress != NULL && is_number(compress)) {
         if (atoi(compress) == 0)
             return 0;
-        snprintf(level, BD_TOKEN_BYTES_MAX + 1, "%s", compress);
+        if (atoi(compress) > 0) /* -1 is zlib's word for the usual one */
+            snprintf(level, BD_TOKEN_BYTES_MAX + 1, "%s", compress);
     } else if (compress != NULL && compress[0] != '\0') {
         token = compress;
     }

@@ -17,7 +17,7 @@ static const struct {
     { { .codec = " zstd , xaes-256-gcm" }, "zstd,xaes-256-gcm", "" },
     { { .compress = "" }, "deflate", "" },
     { { .compress = "9" }, "deflate", "9" },
-    { { .compress = "-1" }, "deflate", "-1" },
+    { { .compress = "-1" }, "deflate", "" },
     { { .compress = "0" }, "", "" },
     { { .compress = "zstd" }, "zstd", "" },
     { { .encrypt = "" }, "deflate,encrypt-AES-128-CBC", "" },
