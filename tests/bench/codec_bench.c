@@ -434,7 +434,7 @@ main(int argc, char **argv)
     if (words == NULL || pool_new(1, &pool) != 0 || stats_new(&stats) != 0
         || keyring_set_passphrase(&keyring, "for measuring", "bucket/") != 0)
         fail("start", "out of memory");
-    if (stack_parse(&stack, argc, argv, words, &count, &why) != 0)
+    if (stack_parse(&stack, NULL, argc, argv, words, &count, &why) != 0)
         fail("options", why.text);
     for (unsigned i = 0; i < stack.plugins.count; i++) {
         if (stack.plugins.all[i].desc.keywrap_count > 0 && keyring.volume_key == NULL)
@@ -456,7 +456,6 @@ main(int argc, char **argv)
             .block_bytes = (uint32_t)load.block_bytes,
             .write_list = words[i],
             .is_format_2 = is_format_2,
-            .epoch = 1,
         };
 
         if (sscanf(words[i], "seconds=%lf", &seconds_each) == 1) {
@@ -469,6 +468,7 @@ main(int argc, char **argv)
         }
         if (chain_open(&config, pool, stats, &why, &load.chain) != 0)
             fail(words[i], why.text);
+        chain_set_epoch(load.chain, 1);
         is_good = bench(&load, &stack, words[i]) && is_good;
         chain_close(load.chain);
     }
