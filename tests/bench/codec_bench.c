@@ -6,9 +6,13 @@
  * One thread encodes and decodes the same blocks in turns through a chain and by the libraries' own calls, which keep
  * their contexts and buffers.  Counted is the thread's CPU time, so that other work on the machine matters less.
  * A codec is measured against its library when it is in `bare_codecs`; without that its own figures are printed alone. */
+#include "base/secret.h"
 #include "keyring.h"
 #include "stack.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,10 +146,170 @@ zstd_decode(void *state, const void *in, size_t in_bytes, void *out, size_t room
     return ZSTD_isError(bytes) ? 0 : bytes;
 }
 
+/* The ciphers with one key for all blocks: nonces cost them a few random bytes, as they must, and no more. */
+static const unsigned char bare_key[32] = "a key of 32 bytes, for measuring";
+#define NONCE_BYTES 24u
+#define TAG_BYTES 16u
+
+static size_t
+sealed_bound(size_t bytes)
+{
+    return bytes + NONCE_BYTES + TAG_BYTES;
+}
+
+struct openssl_state {
+    EVP_CIPHER_CTX *encrypt, *decrypt;
+};
+
+static void *
+openssl_new(const EVP_CIPHER *cipher)
+{
+    struct openssl_state *state = room_for(sizeof *state);
+
+    *state = (struct openssl_state){ EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_new() };
+    if (EVP_EncryptInit_ex2(state->encrypt, cipher, bare_key, bare_key, NULL) != 1
+        || EVP_DecryptInit_ex2(state->decrypt, cipher, bare_key, bare_key, NULL) != 1)
+        fail("OpenSSL", "does not start");
+    return state;
+}
+
+static void *
+gcm_new(int level)
+{
+    (void)level;
+    return openssl_new(EVP_aes_256_gcm());
+}
+
+static size_t
+gcm_encode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    EVP_CIPHER_CTX *gcm = ((struct openssl_state *)state)->encrypt;
+    unsigned char *body = out, *text = body + NONCE_BYTES;
+    int len;
+
+    (void)room;
+    random_fill(body, NONCE_BYTES);
+    return EVP_EncryptInit_ex2(gcm, NULL, NULL, body, NULL) == 1
+                   && EVP_EncryptUpdate(gcm, text, &len, in, (int)in_bytes) == 1
+                   && EVP_EncryptFinal_ex(gcm, text + in_bytes, &len) == 1
+                   && EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, text + in_bytes)
+                          == 1
+               ? sealed_bound(in_bytes)
+               : 0;
+}
+
+static size_t
+gcm_decode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    EVP_CIPHER_CTX *gcm = ((struct openssl_state *)state)->decrypt;
+    const unsigned char *body = in;
+    size_t bytes = in_bytes - NONCE_BYTES - TAG_BYTES;
+    unsigned char tag[TAG_BYTES];
+    int len;
+
+    (void)room;
+    memcpy(tag, body + in_bytes - TAG_BYTES, TAG_BYTES);
+    return EVP_DecryptInit_ex2(gcm, NULL, NULL, body, NULL) == 1
+                   && EVP_DecryptUpdate(gcm, out, &len, body + NONCE_BYTES, (int)bytes) == 1
+                   && EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1
+                   && EVP_DecryptFinal_ex(gcm, tag, &len) == 1
+               ? bytes
+               : 0;
+}
+
+/* CBC, and HMAC-SHA1 over it. */
+static void *
+cbc_new(int level)
+{
+    (void)level;
+    return openssl_new(EVP_aes_128_cbc());
+}
+
+static size_t
+cbc_bound(size_t bytes)
+{
+    return (bytes / 16 + 1) * 16;
+}
+
+static size_t
+cbc_encode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    EVP_CIPHER_CTX *cbc = ((struct openssl_state *)state)->encrypt;
+    unsigned char tag[EVP_MAX_MD_SIZE];
+    int first, last;
+
+    (void)room;
+    if (EVP_EncryptInit_ex2(cbc, NULL, NULL, bare_key, NULL) != 1
+        || EVP_EncryptUpdate(cbc, out, &first, in, (int)in_bytes) != 1
+        || EVP_EncryptFinal_ex(cbc, (unsigned char *)out + first, &last) != 1
+        || HMAC(EVP_sha1(), bare_key, 16, out, (size_t)(first + last), tag, NULL) == NULL)
+        return 0;
+    return (size_t)(first + last);
+}
+
+static size_t
+cbc_decode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    EVP_CIPHER_CTX *cbc = ((struct openssl_state *)state)->decrypt;
+    unsigned char tag[EVP_MAX_MD_SIZE], rest[32];
+    int first, last;
+
+    (void)room;
+    if (HMAC(EVP_sha1(), bare_key, 16, in, in_bytes, tag, NULL) == NULL
+        || EVP_DecryptInit_ex2(cbc, NULL, NULL, bare_key, NULL) != 1
+        || EVP_DecryptUpdate(cbc, out, &first, in, (int)in_bytes) != 1
+        || EVP_DecryptFinal_ex(cbc, rest, &last) != 1)
+        return 0;
+    memcpy((unsigned char *)out + first, rest, (size_t)last);
+    return (size_t)(first + last);
+}
+
+static void *
+sodium_new(int level)
+{
+    static char nothing;
+
+    (void)level;
+    if (sodium_init() < 0)
+        fail("libsodium", "does not start");
+    return &nothing;
+}
+
+static size_t
+sodium_encode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    unsigned char *nonce = out;
+    unsigned long long bytes = 0;
+
+    (void)state, (void)room;
+    random_fill(nonce, NONCE_BYTES);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + NONCE_BYTES, &bytes, in, in_bytes, NULL, 0,
+                                               NULL, nonce, bare_key);
+    return (size_t)bytes + NONCE_BYTES;
+}
+
+static size_t
+sodium_decode(void *state, const void *in, size_t in_bytes, void *out, size_t room)
+{
+    const unsigned char *nonce = in;
+    unsigned long long bytes = 0;
+
+    (void)state, (void)room;
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(out, &bytes, NULL, nonce + NONCE_BYTES,
+                                                      in_bytes - NONCE_BYTES, NULL, 0, nonce,
+                                                      bare_key)
+                   == 0
+               ? (size_t)bytes
+               : 0;
+}
+
 /* A new codec adds a row here. */
 static const struct bare_codec bare_codecs[] = {
     { "deflate", zlib_new, zlib_bound, zlib_encode, zlib_decode },
     { "zstd", zstd_new, ZSTD_compressBound, zstd_encode, zstd_decode },
+    { "aes", cbc_new, cbc_bound, cbc_encode, cbc_decode },
+    { "xaes-256-gcm", gcm_new, sealed_bound, gcm_encode, gcm_decode },
+    { "xchacha20-poly1305", sodium_new, sealed_bound, sodium_encode, sodium_decode },
 };
 
 /* A chain of them. */
