@@ -526,7 +526,7 @@ prepare_put(struct attempt *attempt, struct error *why)
     int rc;
 
     rc = chain_encode(objects->chain, req->block, req->data, &attempt->encoded, why);
-    if (rc == 0 && req->block == 0)
+    if (rc == 0 && req->block == 0 && !layout->is_format_2)
         rc = layout_add_sizes(layout, attrs);
     if (rc != 0)
         return rc;

@@ -15,6 +15,7 @@
 #include "whole.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -571,15 +572,40 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     return rc;
 }
 
+/* Does a list name a codec that takes its key from a volume's description? */
+static bool
+needs_format_2(const struct stack *stack, const char *list)
+{
+    const struct plugin *owner;
+    struct encoding encoding;
+    bool needs = false;
+
+    encoding_parse(list, &encoding, NULL);
+    for (unsigned i = 0; i < encoding.count; i++) {
+        const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
+
+        needs = needs
+                || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
+                    && !codecs_are_s3backers(encoding.tokens[i]));
+    }
+    return needs;
+}
+
 static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
     const unsigned format = stack->settings.format;
     char list[ENCODING_JOINED_BYTES];
-    struct volume_sample sample;
+    struct volume_sample sample = { false };
     bool is_empty, is_s3backers;
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
 
+    if (rc == 0 && needs_format_2(stack, sample.encoding))
+        rc = error_set(why, -EINVAL,
+                       "block %08" PRIx64
+                       " is encoded as \"%s\", so the volume is of format 2; but its "
+                       "description, " MANIFEST_OBJECT ", is missing",
+                       sample.block, sample.encoding);
     if (rc == 0)
         rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);
     if (rc != 0)
