@@ -470,13 +470,17 @@ check_demands(struct chain *chain, struct error *why)
 
     if (is_sealing)
         chain->config.must_authenticate = true;
-    if (chain->config.must_authenticate && !is_sealing)
-        return error_set(
-            why, -EINVAL,
-            "the volume is encrypted, and \"%s\" would write blocks that are not; leave "
-            "--codec out, or let it end with what encrypts",
-            chain->written);
-    return 0;
+    if (!chain->config.must_authenticate || is_sealing)
+        return 0;
+    if (chain->config.accepts != NULL)
+        return error_set(why, -EINVAL,
+                         "the volume is encrypted with %s, which \"%s\" does not end with; leave "
+                         "--codec out",
+                         chain->config.accepts->tokens[0], chain->written);
+    return error_set(why, -EINVAL,
+                     "the volume is encrypted, and \"%s\" would write blocks that are not; leave "
+                     "--codec out, or let it end with what encrypts",
+                     chain->written);
 }
 
 /* s3backer cannot read a list that is too long: then its blocks are not compressed. */
