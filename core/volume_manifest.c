@@ -14,7 +14,6 @@
 
 /* What s3backer finds in its token: neither none (0) nor "shared" (7fffffff); any other value keeps it off. */
 #define FENCE_VALUE "0000bd02"
-#define FENCE_OWNER "bucketdisk volume of format 2"
 #define FENCE_BODY "This is a volume of bucketdisk, format 2. s3backer cannot read it.\n"
 
 int
@@ -198,7 +197,7 @@ fence_check(struct backend *backend, const char *name, bool *is_ours, struct err
     *is_ours = false;
     if (status == BD_OK) {
         owner = backend_io_attr(io, ATTR_OWNER, &bytes);
-        *is_ours = owner != NULL && strcmp(owner, FENCE_OWNER) == 0;
+        *is_ours = owner != NULL && strcmp(owner, TOKEN_FENCE_OWNER) == 0;
         if (!*is_ours)
             rc = error_set(why, -EBUSY,
                            "the volume has a mount token of s3backer's kind, %s; it may be in use. "
@@ -229,7 +228,7 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
     if (rc != 0 || is_ours)
         return rc;
     if (attrs_add(&attrs, ATTR_TOKEN, FENCE_VALUE, strlen(FENCE_VALUE)) != 0
-        || attrs_add(&attrs, ATTR_OWNER, FENCE_OWNER, strlen(FENCE_OWNER)) != 0) {
+        || attrs_add(&attrs, ATTR_OWNER, TOKEN_FENCE_OWNER, strlen(TOKEN_FENCE_OWNER)) != 0) {
         attrs_clear(&attrs);
         return error_set(why, -ENOMEM, "out of memory");
     }

@@ -130,6 +130,40 @@ TEST(token, a_token_that_is_not_ours_any_more_stays)
     store_close(&store);
 }
 
+TEST(token, the_token_that_was_taken_is_dropped_whatever_the_layout_has_become)
+{
+    struct layout changing = { .prefix = "v/", .is_format_2 = true };
+    struct error why = { "" };
+    struct token token;
+    struct store store;
+
+    memory_open(&store, NULL);
+    assert_int_equal(token_take(store.backend, &changing, "1:2", false, &token, &why), 0);
+    assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "v/bucketdisk-lock"), NULL), BD_OK);
+    assert_false(is_mounted(&store));
+    changing.is_format_2 = false; /* a second look at the volume that failed half way */
+    assert_int_equal(token_drop(store.backend, &changing, &token, &why), 0);
+    assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "v/bucketdisk-lock"), NULL), BD_ABSENT);
+    store_close(&store);
+}
+
+TEST(token, the_fence_of_a_volume_of_format_2_is_no_token_to_take_over)
+{
+    struct error why = { "" };
+    struct token token;
+    struct store store;
+
+    memory_open(&store, NULL);
+    put_with(&store, TOKEN, 4, NULL,
+             (const char *const[4]){ "s3backer-mount-token", "0000bd02", "bucketdisk-owner",
+                                     TOKEN_FENCE_OWNER });
+    for (unsigned forced = 0; forced < 2; forced++) {
+        assert_int_equal(token_take(store.backend, &layout, "1:2", forced, &token, &why), -EBUSY);
+        assert_non_null(strstr(why.text, "format 2"));
+    }
+    store_close(&store);
+}
+
 /* ---- stores of which conditions are worth more or less */
 
 /* How a layer over the memory treats a condition. */
@@ -509,6 +543,8 @@ main(void)
         RUN(token, only_a_token_whose_daemon_is_surely_dead_is_taken_over),
         RUN(token, a_token_of_s3backer_is_refused_unless_forced_or_reset),
         RUN(token, a_token_that_is_not_ours_any_more_stays),
+        RUN(token, the_token_that_was_taken_is_dropped_whatever_the_layout_has_become),
+        RUN(token, the_fence_of_a_volume_of_format_2_is_no_token_to_take_over),
         RUN(token, a_stores_conditions_are_tried_and_not_taken_on_trust),
         RUN(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(token, a_token_whose_answer_was_lost_is_found_to_be_ours),
