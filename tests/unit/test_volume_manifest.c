@@ -130,7 +130,7 @@ static const struct bd_backend variant_table = {
 };
 
 static void
-variant_fresh(struct store *store)
+variant_fresh(struct test_store *store)
 {
     memset(&variant, 0, sizeof variant);
     store_init(store);
@@ -152,7 +152,7 @@ new_manifest(void)
 }
 
 static void
-read_it(struct store *store, struct stored_manifest *stored)
+read_it(struct test_store *store, struct stored_manifest *stored)
 {
     struct error why = { "" };
 
@@ -162,14 +162,14 @@ read_it(struct store *store, struct stored_manifest *stored)
 }
 
 static int
-write_it(struct store *store, struct stored_manifest *stored, struct error *why)
+write_it(struct test_store *store, struct stored_manifest *stored, struct error *why)
 {
     why->text[0] = '\0';
     return volume_manifest_write(store->backend, &layout, stored, why);
 }
 
 static void
-write_well(struct store *store, struct stored_manifest *stored)
+write_well(struct test_store *store, struct stored_manifest *stored)
 {
     struct error why;
 
@@ -178,7 +178,7 @@ write_well(struct store *store, struct stored_manifest *stored)
 }
 
 static void
-expect_epoch(struct store *store, unsigned epoch)
+expect_epoch(struct test_store *store, unsigned epoch)
 {
     struct stored_manifest stored;
 
@@ -191,7 +191,7 @@ expect_epoch(struct store *store, unsigned epoch)
 TEST(volume_manifest, what_is_not_there_is_not_there)
 {
     struct stored_manifest stored;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     put_text(&store, "w/bucketdisk-volume", "another volume's");
@@ -205,7 +205,7 @@ TEST(volume_manifest, what_is_written_is_read_and_what_was_read_before_is_replac
 {
     struct stored_manifest stored = new_manifest(), other;
     struct error why = { "" };
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     write_well(&store, &stored);
@@ -244,7 +244,7 @@ TEST(volume_manifest, a_damaged_or_oversized_one_is_there_and_no_good)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct stored_manifest stored = new_manifest();
         struct error why = { "" };
-        struct store store;
+        struct test_store store;
 
         memory_open(&store, NULL);
         assert_int_equal(put(&store, DESCRIPTION, rows[i].text, rows[i].bytes), BD_OK);
@@ -262,7 +262,7 @@ TEST(volume_manifest, a_store_that_refuses_is_no_store_without_a_description)
     const char *const options[] = { "denied", "1000000", NULL };
     struct stored_manifest stored = new_manifest();
     struct error why = { "" };
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, options);
     assert_int_equal(volume_manifest_read(store.backend, &layout, &stored, &why), -EACCES);
@@ -278,7 +278,7 @@ TEST(volume_manifest, somebody_elses_change_is_not_lost)
 {
     struct stored_manifest ours, theirs = new_manifest(), second = new_manifest();
     struct error why;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     write_well(&store, &theirs);
@@ -304,7 +304,7 @@ TEST(volume_manifest, somebody_elses_same_change_is_not_taken_for_ours)
 {
     struct stored_manifest ours, theirs = new_manifest();
     struct error why;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     write_well(&store, &theirs);
@@ -320,7 +320,7 @@ TEST(volume_manifest, a_write_whose_answer_was_lost_is_found_to_be_ours)
 {
     struct stored_manifest stored = new_manifest(), other;
     struct error why;
-    struct store store;
+    struct test_store store;
 
     variant_fresh(&store);
     for (unsigned epoch = 1; epoch <= 3; epoch++) {
@@ -356,7 +356,7 @@ TEST(volume_manifest, conditions_are_used_where_they_can_be)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct stored_manifest stored = new_manifest();
-        struct store store;
+        struct test_store store;
 
         variant_fresh(&store);
         variant.conditions = rows[i].conditions;
@@ -417,14 +417,14 @@ TEST(volume_manifest, sizes_and_names_are_the_volumes_and_the_user_may_only_agre
 /* ---- the fence */
 
 static int
-fence(struct store *store, struct error *why)
+fence(struct test_store *store, struct error *why)
 {
     why->text[0] = '\0';
     return volume_fence_s3backer(store->backend, &layout, why);
 }
 
 static void
-expect_fence(struct store *store)
+expect_fence(struct test_store *store)
 {
     struct backend_io *io = request(store, BD_HEAD_OBJECT, TOKEN);
     const char *value, *owner;
@@ -443,7 +443,7 @@ expect_fence(struct store *store)
 TEST(volume_fence, it_is_put_once_and_stays)
 {
     struct error why;
-    struct store store;
+    struct test_store store;
 
     variant_fresh(&store);
     for (unsigned i = 0; i < 3; i++) {
@@ -464,7 +464,7 @@ TEST(volume_fence, a_token_of_somebody_else_is_left_alone)
 
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
         struct error why;
-        struct store store;
+        struct test_store store;
 
         variant_fresh(&store);
         put_with(&store, TOKEN, 4, NULL, tokens[i]);
@@ -482,7 +482,7 @@ TEST(volume_fence, a_token_of_somebody_else_is_left_alone)
 TEST(volume_fence, one_that_somebody_else_has_just_put_is_as_good)
 {
     struct error why;
-    struct store store;
+    struct test_store store;
 
     variant_fresh(&store);
     assert_int_equal(fence(&store, &why), 0);
@@ -498,7 +498,7 @@ TEST(volume_fence, one_that_somebody_else_has_just_put_is_as_good)
 TEST(volume_fence, no_fence_is_no_success)
 {
     struct error why;
-    struct store store;
+    struct test_store store;
 
     /* A token is in the way, and gone when it is looked at. */
     variant_fresh(&store);
@@ -518,7 +518,7 @@ TEST(volume_fence, no_fence_is_no_success)
 TEST(volume_fence, a_store_without_conditions_gets_it_without)
 {
     struct error why;
-    struct store store;
+    struct test_store store;
 
     variant_fresh(&store);
     variant.conditions = REFUSES;
