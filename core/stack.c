@@ -645,6 +645,7 @@ int
 stack_claim(struct stack *stack, struct error *why)
 {
     struct manifest *manifest = &stack->description.manifest;
+    struct encoding written;
     int rc;
 
     if (!stack->layout.is_format_2)
@@ -658,10 +659,9 @@ stack_claim(struct stack *stack, struct error *why)
     if (rc == 0 && stack->is_new) {
         strcpy(manifest->codec, chain_written(stack->chain));
         if (chain_authenticates(stack->chain)) {
-            encoding_parse(manifest->codec, &manifest->accepts, NULL);
-            strcpy(manifest->accepts.tokens[0],
-                   manifest->accepts.tokens[manifest->accepts.count - 1]);
+            encoding_parse(manifest->codec, &written, NULL);
             manifest->accepts.count = 1;
+            strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
             rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
                               stack->keyring.passphrase, "", why);
         }
