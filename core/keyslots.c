@@ -24,6 +24,8 @@ wrapper_open(struct wrapper *wrapper, const struct manifest *manifest,
     wrapper->keywrap = plugins_keywrap(plugins, manifest->wrap, &wrapper->owner);
     if (wrapper->keywrap == NULL)
         return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+    if (plugin_check(wrapper->owner, why) != 0)
+        return -EINVAL;
     if (host_new(wrapper->owner->name, NULL, NULL, &wrapper->host) != 0)
         return error_set(why, -ENOMEM, "out of memory");
     return 0;

@@ -125,17 +125,14 @@ static int
 add_layer(struct stack *stack, const char *name, struct layer_list *list, struct error *why)
 {
     const struct plugin *plugin = plugins_backend(&stack->plugins, name, why);
-    struct error reason = { "" };
 
     if (plugin == NULL)
         return -ENOENT;
     if (list->count == LAYERS_MAX)
         return error_set(why, -EINVAL, "--backend: more than %d layers", LAYERS_MAX);
-    if (options_require(stack->options, plugin_owner(plugin), why) != 0)
+    if (options_require(stack->options, plugin_owner(plugin), why) != 0
+        || plugin_check(plugin, why) != 0)
         return -EINVAL;
-    if (plugin->desc.check != NULL
-        && plugin->desc.check(plugin->option_fields, reason.text, sizeof reason.text) != BD_OK)
-        return error_set(why, -EINVAL, "%s", reason.text);
     list->layers[list->count++] = (struct backend_layer){ .name = plugin->name,
                                                           .table = &plugin->backend,
                                                           .options = plugin->option_fields };

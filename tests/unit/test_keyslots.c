@@ -176,6 +176,25 @@ TEST(keyslots, what_cannot_be_wrapped_or_stored_leaves_the_slot_free)
     manifest_clear(&manifest);
 }
 
+TEST(keyslots, a_plugin_that_refuses_its_options_is_not_asked_for_more)
+{
+    struct manifest manifest = empty_manifest();
+    struct keyring keyring;
+    struct error why = { "" };
+
+    fake_keyring(&keyring, 1);
+    add(&manifest, &keyring, 0, "word");
+    fake_crypto.check = BD_INVALID;
+    expect_closed(&manifest, "word", -EINVAL, "fake says no");
+    assert_int_equal(keyslots_add(&manifest, &fake_plugins, &keyring, 1, "word", "", &why),
+                     -EINVAL);
+    assert_string_equal(why.text, "fake says no");
+    assert_int_equal(fake_crypto.wraps, 1);
+    assert_int_equal(fake_crypto.unwraps, 0);
+    keyring_clear(&keyring);
+    manifest_clear(&manifest);
+}
+
 TEST(keyslots, each_new_key_is_another)
 {
     struct manifest manifest = empty_manifest();
@@ -202,6 +221,7 @@ main(void)
         RUN(keyslots, a_key_of_another_size_is_none),
         RUN(keyslots, a_key_wrap_that_nobody_has_is_named),
         RUN(keyslots, what_cannot_be_wrapped_or_stored_leaves_the_slot_free),
+        RUN(keyslots, a_plugin_that_refuses_its_options_is_not_asked_for_more),
         RUN(keyslots, each_new_key_is_another),
     };
 

@@ -485,6 +485,24 @@ TEST(stack, a_volume_has_the_format_that_it_was_made_with)
     store_close(&store);
 }
 
+TEST(stack, a_codec_whose_plugin_refuses_its_options_is_refused)
+{
+    struct stack stack;
+    struct test_store store;
+
+    memory_open(&store, NULL);
+    fake_crypto.check = BD_INVALID;
+    HOST(&stack, &store, SECRET);
+    expect_refused(&stack, -EINVAL, "fake says no");
+    host_close(&stack);
+    /* What is not used is not asked. */
+    HOST(&stack, &store, NEW, "--codec=");
+    detect(&stack);
+    host_close(&stack);
+    fake_crypto.check = BD_OK;
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -500,6 +518,7 @@ main(void)
         RUN(stack, a_description_that_was_changed_or_does_not_open_is_refused),
         RUN(stack, format_2_without_a_password_is_not_encrypted),
         RUN(stack, a_volume_has_the_format_that_it_was_made_with),
+        RUN(stack, a_codec_whose_plugin_refuses_its_options_is_refused),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
