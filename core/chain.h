@@ -80,6 +80,10 @@ void encoded_free(struct encoded *encoded);
  * Fails with -EBADMSG (damaged or not authentic), -ENOTSUP (no codec for a token), -ENOMEM. */
 int chain_decode(struct chain *chain, uint64_t block, const char *encoding, struct bd_bytes body,
                  const struct attrs *attrs, void *out, struct error *why);
+/* How many bytes does one object decode to?  For a volume that does not say its block size, with a chain opened for
+ * the largest: no more than that.  Fails as chain_decode does. */
+int chain_measure(struct chain *chain, uint64_t block, const char *encoding, struct bd_bytes body,
+                  const struct attrs *attrs, uint64_t *bytes, struct error *why);
 /* Would decoding this list change the body at all? */
 bool chain_applies(const struct chain *chain, const char *encoding);
 

@@ -515,6 +515,21 @@ open_chain(struct stack *stack, const char *list, bool must_authenticate, struct
     return chain_open(&config, stack->pool, stack->stats, why, &stack->chain);
 }
 
+/* The block size of a volume of format 1 that does not say it. */
+static int
+measure(void *arg, const struct volume_sample *sample, uint64_t *block_bytes, struct error *why)
+{
+    struct stack *stack = arg;
+    int rc = take_passphrase(stack, sample->is_encrypted ? sample->encoding : NULL, why);
+
+    stack->layout.block_bytes = LAYOUT_BLOCK_BYTES_MAX; /* until it is known */
+    if (rc == 0)
+        rc = open_chain(stack, "", false, why);
+    return rc != 0
+               ? rc
+               : volume_try(stack->backend, &stack->layout, stack->chain, sample, block_bytes, why);
+}
+
 /* A volume of format 2 that is there: its key, and then what its description says. */
 static int
 detect_format_2(struct stack *stack, const struct volume_wish *wish, struct error *why)
@@ -605,7 +620,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
                       "--encrypt for a new volume");
     /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
     if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
-        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, why);
+        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, why);
     return rc;
 }
 
@@ -621,6 +636,8 @@ stack_detect(struct stack *stack, struct error *why)
         .auto_detect = !settings->no_auto_detect,
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
+        .measure = measure,
+        .measure_arg = stack,
     };
     int rc;
 

@@ -100,7 +100,7 @@ subkey(struct bd_bytes key, const char *purpose, struct bd_buf *out)
     return BD_OK;
 }
 
-/* ---- the codec; its handle is its key */
+/* ---- codecs that encrypt; the handle is the key */
 
 static uint64_t codec_keys[16];
 static unsigned codec_opened;
@@ -116,6 +116,32 @@ codec_open(const struct bd_host *host, const void *options, const char *token, v
         host->log(host, BD_ERROR, "there is no key");
     *handle = key;
     return status;
+}
+
+/* s3backer's. */
+static int
+s3backer_match(const char *token)
+{
+    return strncmp(token, "encrypt-", 8) == 0;
+}
+
+static enum bd_status
+s3backer_open(const struct bd_host *host, const void *options, const char *token, void **handle)
+{
+    uint64_t *key = &codec_keys[codec_opened++ % ARRAY_LEN(codec_keys)];
+    const char *salt;
+    char *passphrase;
+    size_t bytes;
+
+    (void)options, (void)token;
+    if (host->passphrase(host, &passphrase, &bytes, &salt) != BD_OK) {
+        host->log(host, BD_ERROR, "there is no password");
+        return BD_UNSUPPORTED;
+    }
+    *key = sum_more(sum_of(passphrase, bytes), salt, strlen(salt));
+    host->secret_free(passphrase);
+    *handle = key;
+    return BD_OK;
 }
 
 static size_t
@@ -168,6 +194,50 @@ codec_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_byt
     return BD_OK;
 }
 
+/* ---- a codec that compresses: the length, and what stands before the zeros at the end */
+
+static enum bd_status
+plain_open(const struct bd_host *host, const void *options, const char *token, void **handle)
+{
+    (void)host, (void)options, (void)token;
+    *handle = NULL;
+    return BD_OK;
+}
+
+static enum bd_status
+pack_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes in,
+            struct bd_buf *out)
+{
+    uint64_t bytes = in.len;
+    size_t kept = in.len;
+
+    (void)handle, (void)worker, (void)coding;
+    while (kept > 0 && ((const char *)in.data)[kept - 1] == '\0')
+        kept--;
+    memcpy(out->data, &bytes, 8);
+    memcpy((char *)out->data + 8, in.data, kept);
+    out->len = 8 + kept;
+    return BD_OK;
+}
+
+static enum bd_status
+pack_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes in,
+            struct bd_buf *out)
+{
+    uint64_t bytes = 0;
+
+    (void)handle, (void)worker;
+    if (in.len >= 8)
+        memcpy(&bytes, in.data, 8);
+    if (in.len < 8 || bytes > out->cap || in.len - 8 > bytes
+        || (coding->plain_bytes != 0 && bytes != coding->plain_bytes))
+        return BD_CORRUPT;
+    memset(out->data, 0, bytes);
+    memcpy(out->data, (const char *)in.data + 8, in.len - 8);
+    out->len = bytes;
+    return BD_OK;
+}
+
 /* ---- the plugin */
 
 static struct bd_codec codecs[] = {
@@ -178,6 +248,21 @@ static struct bd_codec codecs[] = {
       .bound = codec_bound,
       .encode = codec_encode,
       .decode = codec_decode },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "aes",
+      .match = s3backer_match,
+      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES,
+      .open = s3backer_open,
+      .bound = codec_bound,
+      .encode = codec_encode,
+      .decode = codec_decode },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "deflate",
+      .traits = BD_CODEC_COMPRESSES,
+      .open = plain_open,
+      .bound = codec_bound,
+      .encode = pack_encode,
+      .decode = pack_decode },
 };
 
 static struct bd_keywrap keywraps[] = {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests of volumes that are encrypted: a plugin, made here, whose key wrap and codec cost nothing and hide nothing,
+/* For tests of volumes that are encrypted: a plugin, made here, whose key wrap and codecs cost nothing and hide nothing,
  * and notice everything.
  *
  *   argon2id  the name that new volumes ask for; its text is "fake SUM HEX"
- *   wax       encrypts, of a kind, and authenticates, with a key of the volume's */
+ *   wax       encrypts, of a kind, and authenticates, with a key of the volume's
+ *   encrypt-  the same with the password, as s3backer's
+ *   deflate   drops the zeros at the end */
 #ifndef UNIT_FAKE_CRYPTO_H
 #define UNIT_FAKE_CRYPTO_H
 

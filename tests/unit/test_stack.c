@@ -3,6 +3,7 @@
 #include "backends.h"
 #include "fake_crypto.h"
 
+#include "base/util.h"
 #include "keyslots.h"
 #include "stack.h"
 #include "token.h"
@@ -503,6 +504,109 @@ TEST(stack, a_codec_whose_plugin_refuses_its_options_is_refused)
     store_close(&store);
 }
 
+/* ---- format 1 without sizes */
+
+/* Block `block` as a host with this chain writes it, but without the sizes. */
+static void
+put_block(struct test_store *store, const char *name, const char *codec, const char *password,
+          const char *block_size)
+{
+    struct backend_io *io = request(store, BD_PUT, name);
+    unsigned char *plain;
+    struct encoded encoded;
+    struct error why = { "" };
+    struct stack stack;
+
+    HOST(&stack, store, "--size=64M", block_size, codec, password);
+    detect(&stack);
+    plain = calloc(1, stack.layout.block_bytes);
+    plain[7] = 7;
+    if (chain_encode(stack.chain, strtoull(name + 2, NULL, 16), plain, &encoded, &why) != 0)
+        fail_msg("%s", why.text);
+    io->io.body = encoded.body;
+    io->io.body_bytes = encoded.body_bytes;
+    io->io.encoding = encoded.encoding;
+    assert_int_equal(run(io, NULL), BD_OK);
+    encoded_free(&encoded);
+    free(plain);
+    host_close(&stack);
+}
+
+TEST(stack, the_block_size_of_encoded_blocks_is_found_by_decoding_one)
+{
+    static const struct {
+        const char *codec, *password, *block_size;
+        uint32_t block_bytes;
+    } rows[] = {
+        { "--codec=deflate", "--quiet", "--block-size=512", 512 },
+        { "--codec=deflate", "--quiet", "--block-size=64M", 64 << 20 },
+        { "--codec=encrypt-FAKE", "--password=secret", "--block-size=4096", 4096 },
+        { "--codec=deflate,encrypt-FAKE", "--password=secret", "--block-size=1M", 1 << 20 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *name =
+            i % 2 == 0 && rows[i].block_bytes < 1 << 20 ? "v/00000005" : "v/00000000";
+        bool is_encrypted = strcmp(rows[i].password, "--quiet") != 0;
+        struct stack stack;
+        struct test_store store;
+
+        memory_open(&store, NULL);
+        put_block(&store, name, rows[i].codec, rows[i].password, rows[i].block_size);
+        for (unsigned said = 0; said < 2; said++) {
+            HOST(&stack, &store, "--size=64M", rows[i].password,
+                 said ? rows[i].block_size : "--quiet");
+            detect(&stack);
+            detect(&stack);
+            assert_int_equal(stack.layout.block_bytes, rows[i].block_bytes);
+            assert_int_equal(stack.layout.block_count * rows[i].block_bytes, 64 << 20);
+            assert_int_equal(chain_authenticates(stack.chain), is_encrypted);
+            host_close(&stack);
+        }
+        HOST(&stack, &store, rows[i].password);
+        expect_refused(&stack, -EINVAL, "give --size");
+        host_close(&stack);
+        HOST(&stack, &store, "--password=wrong", "--size=64M");
+        if (is_encrypted)
+            expect_refused(&stack, -EKEYREJECTED, "the password does not open the volume");
+        host_close(&stack);
+        store_close(&store);
+    }
+}
+
+TEST(stack, a_block_that_does_not_decode_tells_no_block_size)
+{
+    static const struct {
+        const char *encoding;
+        uint64_t words; /* the body's first; 0: none */
+        int rc;
+        const char *reason;
+    } rows[] = {
+        { "deflate", 0, -EBADMSG, "--blockSize can" },
+        { "deflate", (64ull << 20) + 1, -EBADMSG, "--blockSize can" },
+        { "deflate", 3000, -EINVAL, "power of two" },
+        { "nobodys", 0, -ENOTSUP, "nobodys" },
+        { "encrypt-fake", 0, -EINVAL, "--password-file" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct backend_io *io;
+        struct stack stack;
+        struct test_store store;
+
+        memory_open(&store, NULL);
+        io = request(&store, BD_PUT, "v/00000005");
+        io->io.body = &rows[i].words;
+        io->io.body_bytes = rows[i].words != 0 ? 8 : 0;
+        io->io.encoding = rows[i].encoding;
+        assert_int_equal(run(io, NULL), BD_OK);
+        HOST(&stack, &store, "--size=96K");
+        expect_refused(&stack, rows[i].rc, rows[i].reason);
+        host_close(&stack);
+        store_close(&store);
+    }
+}
+
 int
 main(void)
 {
@@ -519,6 +623,8 @@ main(void)
         RUN(stack, format_2_without_a_password_is_not_encrypted),
         RUN(stack, a_volume_has_the_format_that_it_was_made_with),
         RUN(stack, a_codec_whose_plugin_refuses_its_options_is_refused),
+        RUN(stack, the_block_size_of_encoded_blocks_is_found_by_decoding_one),
+        RUN(stack, a_block_that_does_not_decode_tells_no_block_size),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
