@@ -345,7 +345,7 @@ start(struct mount *mount, struct error *why)
         mount->has_token = true;
         rc = stack_detect(stack, why);
         if (rc == 0)
-            rc = stack_claim(stack, why);
+            rc = stack_claim(stack, &mount->token, why);
         if (rc != 0)
             return rc;
     }

@@ -656,12 +656,16 @@ stack_detect(struct stack *stack, struct error *why)
 }
 
 int
-stack_claim(struct stack *stack, struct error *why)
+stack_claim(struct stack *stack, const struct token *token, struct error *why)
 {
     struct manifest *manifest = &stack->description.manifest;
     struct encoding written;
     int rc;
 
+    /* A store that shows something old may have hidden the description once. */
+    if (token->is_format_2 != stack->layout.is_format_2)
+        return error_set(why, -EBUSY, "the volume has just become one of format %d; try again",
+                         stack->layout.is_format_2 ? 2 : 1);
     if (!stack->layout.is_format_2)
         return 0;
     if (manifest->epoch == MANIFEST_EPOCH_MAX)

@@ -62,12 +62,21 @@ detect(struct stack *stack)
         fail_msg("%s", why.text);
 }
 
+/* Under the token of what was found. */
+static int
+try_claim(struct stack *stack, struct error *why)
+{
+    const struct token token = { .is_format_2 = stack->layout.is_format_2 };
+
+    return stack_claim(stack, &token, why);
+}
+
 static void
 claim(struct stack *stack)
 {
     struct error why = { "" };
 
-    if (stack_claim(stack, &why) != 0)
+    if (try_claim(stack, &why) != 0)
         fail_msg("%s", why.text);
 }
 
@@ -259,7 +268,7 @@ TEST(stack, after_the_last_epoch_no_mount_writes)
     assert_int_equal(stored_epoch(&store), MANIFEST_EPOCH_MAX);
     HOST(&stack, &store, "--password=secret");
     detect(&stack); /* a reader still can */
-    assert_int_equal(stack_claim(&stack, &why), -EINVAL);
+    assert_int_equal(try_claim(&stack, &why), -EINVAL);
     assert_non_null(strstr(why.text, "16777215"));
     assert_int_equal(stored_epoch(&store), MANIFEST_EPOCH_MAX);
     host_close(&stack);
@@ -309,7 +318,7 @@ TEST(stack, of_two_that_claim_at_once_one_has_the_volume)
         detect(&first);
         detect(&second);
         claim(&first);
-        assert_int_equal(stack_claim(&second, &why), -EBUSY);
+        assert_int_equal(try_claim(&second, &why), -EBUSY);
         assert_int_equal(stored_epoch(&store), i + 1);
         host_close(&second);
         encode(&first, &encoded);
@@ -373,7 +382,7 @@ TEST(stack, a_token_of_s3backer_keeps_format_2_off)
     detect(&stack);
     put_with(&store, "v/s3backer-mounted", 4, NULL,
              (const char *const[4]){ "s3backer-mount-token", "00001234", NULL, NULL });
-    assert_int_equal(stack_claim(&stack, &why), -EBUSY);
+    assert_int_equal(try_claim(&stack, &why), -EBUSY);
     assert_int_equal(object_count(&store), 1);
     host_close(&stack);
     store_close(&store);
@@ -504,6 +513,29 @@ TEST(stack, a_codec_whose_plugin_refuses_its_options_is_refused)
     store_close(&store);
 }
 
+/* The description was there when the token was taken, and is not shown now; or the other way round. */
+TEST(stack, the_token_of_another_format_claims_nothing)
+{
+    static const struct token lock = { .is_format_2 = true }, mounted = { .is_format_2 = false };
+    struct error why = { "" };
+    struct stack stack;
+    struct test_store store;
+
+    memory_open(&store, NULL);
+    HOST(&stack, &store, SIZES);
+    detect(&stack);
+    assert_int_equal(stack_claim(&stack, &lock, &why), -EBUSY);
+    assert_non_null(strstr(why.text, "format 1"));
+    host_close(&stack);
+    HOST(&stack, &store, SECRET);
+    detect(&stack);
+    assert_int_equal(stack_claim(&stack, &mounted, &why), -EBUSY);
+    assert_non_null(strstr(why.text, "format 2"));
+    host_close(&stack);
+    assert_int_equal(object_count(&store), 0);
+    store_close(&store);
+}
+
 /* ---- format 1 without sizes */
 
 /* Block `block` as a host with this chain writes it, but without the sizes. */
@@ -622,6 +654,7 @@ main(void)
         RUN(stack, a_description_that_was_changed_or_does_not_open_is_refused),
         RUN(stack, format_2_without_a_password_is_not_encrypted),
         RUN(stack, a_volume_has_the_format_that_it_was_made_with),
+        RUN(stack, the_token_of_another_format_claims_nothing),
         RUN(stack, a_codec_whose_plugin_refuses_its_options_is_refused),
         RUN(stack, the_block_size_of_encoded_blocks_is_found_by_decoding_one),
         RUN(stack, a_block_that_does_not_decode_tells_no_block_size),
