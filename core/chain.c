@@ -238,6 +238,7 @@ struct decoding {
     struct frame frame;
     struct bd_bytes in;
     const struct attrs *attrs;
+    size_t plain_bytes; /* of the block; 0: whatever it is, but not more than the chain's */
     bool is_list_other; /* Content-Encoding says something else than the body */
 };
 
@@ -326,7 +327,7 @@ decode_layer(struct chain *chain, struct decoding *decoding, unsigned at, uint64
     struct bd_coding coding = { .size = sizeof coding,
                                 .block_bytes = chain->config.block_bytes,
                                 .block = block,
-                                .plain_bytes = at > 0 ? 0 : chain->config.block_bytes,
+                                .plain_bytes = at > 0 ? 0 : decoding->plain_bytes,
                                 .inner = inner,
                                 .associated = { decoding->frame.associated,
                                                 decoding->frame.associated_bytes },
@@ -368,24 +369,36 @@ decode_layers(struct chain *chain, struct decoding *decoding, uint64_t block, vo
     return rc;
 }
 
+/* What it decodes to is decoding->in then: in `out`, or the body itself. */
+static int
+decode(struct chain *chain, uint64_t block, const char *encoding_text, struct decoding *decoding,
+       void *out, struct error *why)
+{
+    int rc;
+
+    if (chain->config.is_format_2)
+        rc = decoding_unwrap(chain, block, encoding_text, decoding, why);
+    else
+        rc = encoding_parse(encoding_text != NULL ? encoding_text : chain->config.read_default,
+                            &decoding->encoding, why);
+    if (rc == 0)
+        rc = decoding_layers(chain, decoding, why);
+    if (rc == 0)
+        rc = decoding_check(chain, decoding, why);
+    if (rc == 0)
+        rc = decode_layers(chain, decoding, block, out, why);
+    return rc;
+}
+
 int
 chain_decode(struct chain *chain, uint64_t block, const char *encoding_text, struct bd_bytes body,
              const struct attrs *attrs, void *out, struct error *why)
 {
-    struct decoding decoding = { .in = body, .attrs = attrs };
-    int rc;
+    struct decoding decoding = { .in = body,
+                                 .attrs = attrs,
+                                 .plain_bytes = chain->config.block_bytes };
+    int rc = decode(chain, block, encoding_text, &decoding, out, why);
 
-    if (chain->config.is_format_2)
-        rc = decoding_unwrap(chain, block, encoding_text, &decoding, why);
-    else
-        rc = encoding_parse(encoding_text != NULL ? encoding_text : chain->config.read_default,
-                            &decoding.encoding, why);
-    if (rc == 0)
-        rc = decoding_layers(chain, &decoding, why);
-    if (rc == 0)
-        rc = decoding_check(chain, &decoding, why);
-    if (rc == 0)
-        rc = decode_layers(chain, &decoding, block, out, why);
     if (rc == 0 && decoding.in.len != chain->config.block_bytes)
         rc = error_set(why, -EBADMSG, "it decodes to %zu bytes where a block has %u",
                        decoding.in.len, chain->config.block_bytes);
@@ -400,6 +413,20 @@ chain_decode(struct chain *chain, uint64_t block, const char *encoding_text, str
                                  "their bodies say is authentic, and is used");
     }
     return 0;
+}
+
+int
+chain_measure(struct chain *chain, uint64_t block, const char *encoding_text, struct bd_bytes body,
+              const struct attrs *attrs, uint64_t *bytes, struct error *why)
+{
+    struct decoding decoding = { .in = body, .attrs = attrs };
+    void *out = malloc(chain->config.block_bytes);
+    int rc = out != NULL ? decode(chain, block, encoding_text, &decoding, out, why)
+                         : error_set(why, -ENOMEM, "out of memory");
+
+    *bytes = decoding.in.len;
+    free(out);
+    return rc;
 }
 
 bool

@@ -77,9 +77,14 @@ void encoded_free(struct encoded *encoded);
 
 /* Decode one object into a plain block of exactly block_bytes.  `encoding` may be NULL.
  * `out` may be the body itself only if no layer applies; in general they do not overlap.
- * Fails with -EBADMSG (damaged or not authentic), -ENOTSUP (no codec for a token), -ENOMEM. */
+ * Fails with -EBADMSG (damaged or not authentic), -ENOTSUP (no codec for a token), -EINVAL (its plugin cannot serve
+ * it), -EIO (it cannot do that), -ENOMEM. */
 int chain_decode(struct chain *chain, uint64_t block, const char *encoding, struct bd_bytes body,
                  const struct attrs *attrs, void *out, struct error *why);
+/* How many bytes does one object decode to?  For a volume that does not say its block size, with a chain opened for
+ * the largest: no more than that.  Fails as chain_decode does. */
+int chain_measure(struct chain *chain, uint64_t block, const char *encoding, struct bd_bytes body,
+                  const struct attrs *attrs, uint64_t *bytes, struct error *why);
 /* Would decoding this list change the body at all? */
 bool chain_applies(const struct chain *chain, const char *encoding);
 

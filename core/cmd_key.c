@@ -175,9 +175,9 @@ add_slot(struct key_command *command, unsigned *slot, struct error *why)
     if (*slot == MANIFEST_SLOTS)
         return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
                          MANIFEST_SLOTS);
-    if (strlen(command->settings.label) > MANIFEST_LABEL_BYTES_MAX)
-        return error_set(why, -EINVAL, "--label is longer than %u bytes", MANIFEST_LABEL_BYTES_MAX);
-    rc = new_passphrase(&command->settings, &passphrase, why);
+    rc = manifest_check_label(command->settings.label, why);
+    if (rc == 0)
+        rc = new_passphrase(&command->settings, &passphrase, why);
     if (rc == 0)
         rc = keyslots_add(manifest, &command->stack.plugins, &command->stack.keyring, *slot,
                           passphrase, command->settings.label, why);

@@ -345,7 +345,7 @@ start(struct mount *mount, struct error *why)
         mount->has_token = true;
         rc = stack_detect(stack, why);
         if (rc == 0)
-            rc = stack_claim(stack, why);
+            rc = stack_claim(stack, &mount->token, why);
         if (rc != 0)
             return rc;
     }
@@ -520,6 +520,10 @@ reset_token(struct mount *mount)
     if (rc == 0)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
+        rc = token_reset(stack->backend, &layout, &why);
+    /* Of a volume of format 2 that was only begun there may be the lock. */
+    layout.is_format_2 = true;
+    if (rc == 0 && !stack->description.is_there)
         rc = token_reset(stack->backend, &layout, &why);
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);

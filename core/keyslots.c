@@ -24,6 +24,8 @@ wrapper_open(struct wrapper *wrapper, const struct manifest *manifest,
     wrapper->keywrap = plugins_keywrap(plugins, manifest->wrap, &wrapper->owner);
     if (wrapper->keywrap == NULL)
         return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+    if (plugin_check(wrapper->owner, why) != 0)
+        return -EINVAL;
     if (host_new(wrapper->owner->name, NULL, NULL, &wrapper->host) != 0)
         return error_set(why, -ENOMEM, "out of memory");
     return 0;
@@ -39,6 +41,21 @@ static struct bd_bytes
 bytes_of(const char *text)
 {
     return (struct bd_bytes){ text, strlen(text) };
+}
+
+/* Printable ASCII without quotes and backslashes: what plugins promise to give. */
+static bool
+is_blob(const struct bd_buf *blob)
+{
+    const unsigned char *text = blob->data;
+
+    if (blob->len == 0 || blob->len > blob->cap)
+        return false;
+    for (size_t i = 0; i < blob->len; i++) {
+        if (text[i] < ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\')
+            return false;
+    }
+    return true;
 }
 
 static enum bd_status
@@ -140,12 +157,12 @@ keyslots_add(struct manifest *manifest, const struct plugins *plugins,
         (struct bd_bytes){ keyring->volume_key, VOLUME_KEY_BYTES }, &blob);
     host_capture_error(NULL);
     wrapper_close(&wrapper);
-    if (status != BD_OK || blob.len > blob.cap || strlen(blob.data) != blob.len) {
+    if (status != BD_OK || !is_blob(&blob)) {
         free(blob.data);
         return error_set(why, -EIO, "the key cannot be wrapped: %s",
                          said.text[0] != '\0' ? said.text : "the key wrap failed");
     }
-    to->blob = blob.data;
+    to->blob = blob.data; /* its end was zeroed */
     strcpy(to->label, label);
     return 0;
 }

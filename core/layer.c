@@ -36,6 +36,8 @@ layer_open(const struct plugins *plugins, const char *token, const struct keyrin
 
     if (codec == NULL)
         return error_set(why, -ENOTSUP, "no plugin provides the encoding \"%s\"", token);
+    if (plugin_check(owner, why) != 0)
+        return -EINVAL;
     layer = calloc(1, sizeof *layer);
     if (layer == NULL)
         return error_set(why, -ENOMEM, "out of memory");

@@ -68,6 +68,18 @@ member_number(const json_t *object, const char *name, uint64_t max, uint64_t *ou
     return true;
 }
 
+/* What is shown at a terminal does nothing there.  (JSON is UTF-8; its control characters are one byte, or 0xc2 and
+ * one below 0xa0.) */
+static bool
+is_printable(const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        if (*at < ' ' || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0))
+            return false;
+    }
+    return true;
+}
+
 /* Printable, and of at most bytes_max; else NULL, and why. */
 static const char *
 member_text(const json_t *object, const char *name, size_t bytes_max, struct error *why)
@@ -79,6 +91,10 @@ member_text(const json_t *object, const char *name, size_t bytes_max, struct err
         return NULL;
     if (json_string_length(value) > bytes_max || strlen(text) != json_string_length(value)) {
         error_set(why, -EBADMSG, "\"%s\" is too long", name);
+        return NULL;
+    }
+    if (!is_printable(text)) {
+        error_set(why, -EBADMSG, "\"%s\" holds control characters", name);
         return NULL;
     }
     return text;
@@ -183,32 +199,68 @@ manifest_parse(const char *text, size_t bytes, struct manifest *out, struct erro
     return rc;
 }
 
+int
+manifest_check_label(const char *label, struct error *why)
+{
+    json_t *text = json_string(label);
+    bool is_text = text != NULL && is_printable(label);
+
+    json_decref(text);
+    if (strlen(label) > MANIFEST_LABEL_BYTES_MAX)
+        return error_set(why, -EINVAL, "--label is longer than %u bytes", MANIFEST_LABEL_BYTES_MAX);
+    return is_text ? 0 : error_set(why, -EINVAL, "--label is not text in UTF-8");
+}
+
 /* ---- to text */
+
+/* NULL when one cannot be printed: what is left out here is lost. */
+static json_t *
+accepts_print(const struct manifest *manifest)
+{
+    json_t *accepts = json_array();
+    int rc = 0;
+
+    for (unsigned i = 0; i < manifest->accepts.count; i++)
+        rc |= json_array_append_new(accepts, json_string(manifest->accepts.tokens[i]));
+    if (rc == 0)
+        return accepts;
+    json_decref(accepts);
+    return NULL;
+}
+
+static json_t *
+slots_print(const struct manifest *manifest)
+{
+    json_t *slots = json_array();
+    int rc = 0;
+
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        const struct key_slot *slot = &manifest->slots[i];
+
+        if (slot->blob != NULL)
+            rc |= json_array_append_new(slots, json_pack("{s:i,s:s,s:s}", "slot", (int)i, "blob",
+                                                         slot->blob, "label", slot->label));
+    }
+    if (rc == 0)
+        return slots;
+    json_decref(slots);
+    return NULL;
+}
 
 char *
 manifest_print(const struct manifest *manifest)
 {
     char id[2 * VOLUME_ID_BYTES + 1], mac[2 * sizeof manifest->mac + 1];
-    json_t *accepts = json_array(), *slots = json_array(), *root;
+    json_t *root;
     char *text;
 
     hex_print(manifest->id, VOLUME_ID_BYTES, id);
     hex_print(manifest->mac, sizeof manifest->mac, mac);
-    for (unsigned i = 0; i < manifest->accepts.count; i++)
-        json_array_append_new(accepts, json_string(manifest->accepts.tokens[i]));
-    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
-        const struct key_slot *slot = &manifest->slots[i];
-
-        if (slot->blob != NULL)
-            json_array_append_new(slots, json_pack("{s:i,s:s,s:s}", "slot", (int)i, "blob",
-                                                   slot->blob, "label", slot->label));
-    }
-    /* Takes accepts and slots. */
     root = json_pack("{s:i,s:s,s:I,s:I,s:b,s:I,s:s,s:o,s:o}", "format", FORMAT, "volume", id,
                      "disk_bytes", (json_int_t)manifest->disk_bytes, "block_bytes",
                      (json_int_t)manifest->block_bytes, "hashed", (int)manifest->is_hashed, "epoch",
-                     (json_int_t)manifest->epoch, "codec", manifest->codec, "accepts", accepts,
-                     "slots", slots);
+                     (json_int_t)manifest->epoch, "codec", manifest->codec, "accepts",
+                     accepts_print(manifest), "slots", slots_print(manifest));
     if (root != NULL && manifest_is_encrypted(manifest)
         && (json_object_set_new(root, "key", json_integer(manifest->key_id)) != 0
             || json_object_set_new(root, "wrap", json_string(manifest->wrap)) != 0

@@ -48,9 +48,11 @@ struct manifest {
 
 /* -EBADMSG: it is no manifest that we understand; says why.  End *out with manifest_clear, also then. */
 int manifest_parse(const char *text, size_t bytes, struct manifest *out, struct error *why);
-/* malloc'ed; NULL when out of memory. */
+/* malloc'ed; NULL when out of memory, or when a text in it is not UTF-8. */
 char *manifest_print(const struct manifest *manifest);
 void manifest_clear(struct manifest *manifest);
+/* May a slot be called so?  -EINVAL, and why. */
+int manifest_check_label(const char *label, struct error *why);
 
 bool manifest_is_encrypted(const struct manifest *manifest);
 

@@ -52,6 +52,18 @@ plugin_owner(const struct plugin *plugin)
     return plugin->name;
 }
 
+int
+plugin_check(const struct plugin *plugin, struct error *why)
+{
+    struct error reason = { "" };
+
+    if (plugin->desc.check == NULL
+        || plugin->desc.check(plugin->option_fields, reason.text, sizeof reason.text) == BD_OK)
+        return 0;
+    return error_set(why, -EINVAL, "%s",
+                     reason.text[0] != '\0' ? reason.text : "its plugin refuses its options");
+}
+
 /* ------------------------------------------------------------------ claims */
 
 static bool

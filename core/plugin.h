@@ -33,6 +33,8 @@ struct plugins {
 const char *plugin_owner(const struct plugin *plugin);
 /* A token that two codecs have, as an exact name or alias; NULL when there is none. */
 const char *codecs_common_token(const struct bd_codec *a, const struct bd_codec *b);
+/* Has it nothing against its options?  Asked where it is used, when all of them are set.  -EINVAL, and why. */
+int plugin_check(const struct plugin *plugin, struct error *why);
 /* Free our copies of its tables, so that it provides nothing. */
 void plugin_clear(struct plugin *plugin);
 

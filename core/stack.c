@@ -126,17 +126,14 @@ static int
 add_layer(struct stack *stack, const char *name, struct layer_list *list, struct error *why)
 {
     const struct plugin *plugin = plugins_backend(&stack->plugins, name, why);
-    struct error reason = { "" };
 
     if (plugin == NULL)
         return -ENOENT;
     if (list->count == LAYERS_MAX)
         return error_set(why, -EINVAL, "--backend: more than %d layers", LAYERS_MAX);
-    if (options_require(stack->options, plugin_owner(plugin), why) != 0)
+    if (options_require(stack->options, plugin_owner(plugin), why) != 0
+        || plugin_check(plugin, why) != 0)
         return -EINVAL;
-    if (plugin->desc.check != NULL
-        && plugin->desc.check(plugin->option_fields, reason.text, sizeof reason.text) != BD_OK)
-        return error_set(why, -EINVAL, "%s", reason.text);
     list->layers[list->count++] = (struct backend_layer){ .name = plugin->name,
                                                           .table = &plugin->backend,
                                                           .options = plugin->option_fields };
@@ -519,6 +516,21 @@ open_chain(struct stack *stack, const char *list, bool must_authenticate, struct
     return chain_open(&config, stack->pool, stack->stats, why, &stack->chain);
 }
 
+/* The block size of a volume of format 1 that does not say it. */
+static int
+measure(void *arg, const struct volume_sample *sample, uint64_t *block_bytes, struct error *why)
+{
+    struct stack *stack = arg;
+    int rc = take_passphrase(stack, sample->is_encrypted ? sample->encoding : NULL, why);
+
+    stack->layout.block_bytes = LAYOUT_BLOCK_BYTES_MAX; /* until it is known */
+    if (rc == 0)
+        rc = open_chain(stack, "", false, why);
+    return rc != 0
+               ? rc
+               : volume_try(stack->backend, &stack->layout, stack->chain, sample, block_bytes, why);
+}
+
 /* A volume of format 2 that is there: its key, and then what its description says. */
 static int
 detect_format_2(struct stack *stack, const struct volume_wish *wish, struct error *why)
@@ -634,7 +646,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
                       "--encrypt for a new volume");
     /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
     if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
-        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, why);
+        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, why);
     return rc;
 }
 
@@ -650,6 +662,8 @@ stack_detect(struct stack *stack, struct error *why)
         .auto_detect = !settings->no_auto_detect,
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
+        .measure = measure,
+        .measure_arg = stack,
     };
     int rc;
 
@@ -668,11 +682,16 @@ stack_detect(struct stack *stack, struct error *why)
 }
 
 int
-stack_claim(struct stack *stack, struct error *why)
+stack_claim(struct stack *stack, const struct token *token, struct error *why)
 {
     struct manifest *manifest = &stack->description.manifest;
+    struct encoding written;
     int rc;
 
+    /* A store that shows something old may have hidden the description once. */
+    if (token->is_format_2 != stack->layout.is_format_2)
+        return error_set(why, -EBUSY, "the volume has just become one of format %d; try again",
+                         stack->layout.is_format_2 ? 2 : 1);
     if (!stack->layout.is_format_2)
         return 0;
     if (manifest->epoch == MANIFEST_EPOCH_MAX)
@@ -684,10 +703,9 @@ stack_claim(struct stack *stack, struct error *why)
     if (rc == 0 && stack->is_new) {
         strcpy(manifest->codec, chain_written(stack->chain));
         if (chain_authenticates(stack->chain)) {
-            encoding_parse(manifest->codec, &manifest->accepts, NULL);
-            strcpy(manifest->accepts.tokens[0],
-                   manifest->accepts.tokens[manifest->accepts.count - 1]);
+            encoding_parse(manifest->codec, &written, NULL);
             manifest->accepts.count = 1;
+            strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
             rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
                               stack->keyring.passphrase, "", why);
         }

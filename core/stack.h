@@ -13,6 +13,7 @@
 #include "objects.h"
 #include "plugin.h"
 #include "settings.h"
+#include "token.h"
 #include "volume.h"
 #include "volume_manifest.h"
 
@@ -58,8 +59,9 @@ int stack_names(const struct stack *stack, char **identity, char **volume, struc
  * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);
 int stack_build(struct stack *stack, struct error *why);
-/* Format 2, under the token, before the first write: make the volume if it is new, and begin an epoch of it. */
-int stack_claim(struct stack *stack, struct error *why);
+/* Under the token, before the first write.  -EBUSY: it is not the token of what was found since.  Format 2: make the
+ * volume if it is new, and begin an epoch of it. */
+int stack_claim(struct stack *stack, const struct token *token, struct error *why);
 void stack_close(struct stack *stack);
 
 #endif

@@ -425,11 +425,17 @@ token_take(struct backend *backend, const struct layout *layout, const char *loc
 
     memset(token, 0, sizeof *token);
     token->value = random_token();
+    token->is_format_2 = layout->is_format_2;
     owner_format(lock_id, token->owner, sizeof token->owner);
     taking_body(&taking);
     rc = token_read(backend, layout, &taking.old, why);
     if (rc != 0)
         return rc;
+    if (old->is_there && strcmp(old->owner, TOKEN_FENCE_OWNER) == 0)
+        return error_set(why, -EBUSY,
+                         "a volume of format 2 is here, or was begun, but its description is not: "
+                         "--format=2 begins it again; to give it up, clear its mount token with "
+                         "--reset-mounted-flag");
     if (old->is_there && !is_forced) {
         const char *host = strrchr(old->owner, ' ');
 
@@ -455,8 +461,9 @@ int
 token_drop(struct backend *backend, const struct layout *layout, const struct token *token,
            struct error *why)
 {
+    const struct layout taken = { .prefix = layout->prefix, .is_format_2 = token->is_format_2 };
     bool was_ours;
-    int rc = remove_ours(backend, layout, token, &was_ours, why);
+    int rc = remove_ours(backend, &taken, token, &was_ours, why);
 
     if (rc == 0 && !was_ours)
         log_line(BD_WARNING, "the mount token is not ours any more; it stays");

@@ -196,6 +196,24 @@ settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, s
     return 0;
 }
 
+/* No block size is said, and the block's length is not it.  What the user says is not in doubt. */
+static int
+measure(const struct volume_wish *wish, struct found *found, struct error *why)
+{
+    struct error reason = { "" };
+    int rc;
+
+    if (wish->measure == NULL)
+        return error_set(why, -EINVAL,
+                         "the volume does not say its block size, and its blocks are encoded; give "
+                         "--blockSize");
+    rc = wish->measure(wish->measure_arg, &found->sample, &found->block_bytes, &reason);
+    return rc == 0
+               ? 0
+               : error_set(why, rc, "the volume does not say its block size (--blockSize can): %s",
+                           reason.text);
+}
+
 int
 volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
               enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why)
@@ -221,21 +239,17 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
             rc = look_at_a_block(backend, &found, why);
         if (rc != 0)
             return rc;
-        if (found.block_count_min > 0 && found.block_bytes == 0 && wish->block_bytes == 0)
-            return error_set(why, -EINVAL,
-                             "the volume does not say its block size, and its blocks are "
-                             "encoded; give --blockSize");
         if (found.block_count_min > 0 && wish->disk_bytes == 0)
             return error_set(why, -EINVAL,
                              "the volume does not say its size; give --size, which must "
                              "be at least %" PRIu64 " blocks",
                              found.block_count_min);
     }
-    if (found.has_block_0 && wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0)
-        return error_set(why, -EINVAL,
-                         "the volume does not say its block size, and its blocks are "
-                         "encoded; give --blockSize");
-    rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
+    if (wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0
+        && found.sample.is_there)
+        rc = measure(wish, &found, why);
+    if (rc == 0)
+        rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
     if (rc == 0)
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
     if (rc != 0)
@@ -275,34 +289,38 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
 
 int
 volume_try(struct backend *backend, const struct layout *layout, struct chain *chain,
-           const struct volume_sample *sample, struct error *why)
+           const struct volume_sample *sample, uint64_t *block_bytes, struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
     size_t cap = chain_body_bytes_max(chain);
-    void *body = malloc(cap), *plain = malloc(layout->block_bytes);
+    void *data = malloc(cap), *plain = block_bytes == NULL ? malloc(layout->block_bytes) : NULL;
+    struct bd_bytes body;
     object_name name;
     struct error reason;
     int rc = 0;
 
-    if (io == NULL || body == NULL || plain == NULL) {
+    if (io == NULL || data == NULL || (plain == NULL && block_bytes == NULL)) {
         rc = error_set(why, -ENOMEM, "out of memory");
         goto free_all;
     }
     layout_block_name(layout, sample->block, name);
     io->io.op = BD_GET;
     io->io.name = name;
-    io->io.data = body;
+    io->io.data = data;
     io->io.cap = cap;
     if (ask(io, NULL) != BD_OK) {
-        rc = ask_failed(io, "read a block to try the password on", why);
+        rc = ask_failed(io, "read a block to see how it is encoded", why);
         goto free_all;
     }
+    body = (struct bd_bytes){ data, io->io.len };
     if (io->io.object_bytes > cap)
         rc = error_set(&reason, -EBADMSG, "the object has %" PRIu64 " bytes", io->io.object_bytes);
+    else if (block_bytes == NULL)
+        rc = chain_decode(chain, sample->block, io->encoding, body, &io->attrs, plain, &reason);
     else
-        rc = chain_decode(chain, sample->block, io->encoding, (struct bd_bytes){ body, io->io.len },
-                          &io->attrs, plain, &reason);
-    if (rc == -EBADMSG)
+        rc = chain_measure(chain, sample->block, io->encoding, body, &io->attrs, block_bytes,
+                           &reason);
+    if (rc == -EBADMSG && (sample->is_encrypted || block_bytes == NULL))
         rc = error_set(why, -EKEYREJECTED,
                        "the password does not open the volume, or block %08" PRIx64
                        " is damaged: %s",
@@ -311,7 +329,7 @@ volume_try(struct backend *backend, const struct layout *layout, struct chain *c
         error_set(why, rc, "block %08" PRIx64 ": %s", sample->block, reason.text);
 free_all:
     free(plain);
-    free(body);
+    free(data);
     backend_io_free(io);
     return rc;
 }

@@ -15,6 +15,8 @@
 #define VOLUME_BLOCK_BYTES_DEFAULT (64u << 10)
 #define VOLUME_BLOCK_BYTES_S3BACKER 4096u /* what --noAutoDetect means there */
 
+struct volume_sample;
+
 struct volume_wish {
     const char *prefix;
     bool is_hashed;
@@ -23,6 +25,11 @@ struct volume_wish {
     bool auto_detect;     /* look for what is stored */
     bool is_forced;       /* the user's word goes over what is stored */
     bool is_read_only;    /* nothing may be made */
+    /* Asked for the block size of a volume that does not say it, and whose blocks are encoded; as volume_try.
+     * NULL: then the user must say it. */
+    int (*measure)(void *arg, const struct volume_sample *sample, uint64_t *block_bytes,
+                   struct error *why);
+    void *measure_arg;
 };
 
 /* What block 0 is like. */
@@ -51,8 +58,10 @@ int volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout 
                        struct error *why);
 
 /* Can the chain read this block?  Asked before anything is served or written.  -EKEYREJECTED: it is damaged, or
- * the password is not the one that it was encrypted with. */
+ * the password is not the one that it was encrypted with.
+ *
+ * Unless block_bytes is NULL: to how many bytes?  By a chain that was opened for blocks of LAYOUT_BLOCK_BYTES_MAX. */
 int volume_try(struct backend *backend, const struct layout *layout, struct chain *chain,
-               const struct volume_sample *sample, struct error *why);
+               const struct volume_sample *sample, uint64_t *block_bytes, struct error *why);
 
 #endif

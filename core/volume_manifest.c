@@ -14,7 +14,6 @@
 
 /* What s3backer finds in its token: neither none (0) nor "shared" (7fffffff); any other value keeps it off. */
 #define FENCE_VALUE "0000bd02"
-#define FENCE_OWNER "bucketdisk volume of format 2"
 #define FENCE_BODY "This is a volume of bucketdisk, format 2. s3backer cannot read it.\n"
 
 int
@@ -62,11 +61,19 @@ free_io:
 
 /* ---- writing */
 
+/* One object to be put. */
+struct putting {
+    const char *name, *text, *media_type;
+    const struct attrs *attrs;      /* NULL: none */
+    char tag[BD_TAG_BYTES_MAX + 1]; /* once it is done */
+    bool was_unknown;               /* as of ask() */
+};
+
 static enum bd_status
-put(struct backend *backend, const char *name, const char *text, const char *if_match,
-    const char *if_none_match, const struct attrs *attrs, const char *media_type, char *tag,
-    struct error *why)
+put(struct backend *backend, struct putting *putting, const char *if_match,
+    const char *if_none_match, struct error *why)
 {
+    const struct attrs *attrs = putting->attrs;
     struct backend_io *io = backend_io_new(backend);
     enum bd_status status;
 
@@ -75,10 +82,10 @@ put(struct backend *backend, const char *name, const char *text, const char *if_
         return BD_FATAL;
     }
     io->io.op = BD_PUT;
-    io->io.name = name;
-    io->io.body = text;
-    io->io.body_bytes = strlen(text);
-    io->io.media_type = media_type;
+    io->io.name = putting->name;
+    io->io.body = putting->text;
+    io->io.body_bytes = strlen(putting->text);
+    io->io.media_type = putting->media_type;
     io->io.if_match = if_match;
     io->io.if_none_match = if_none_match;
     if (attrs != NULL) {
@@ -86,29 +93,30 @@ put(struct backend *backend, const char *name, const char *text, const char *if_
         io->io.attr_count = attrs->count;
         io->io.attr_stride = sizeof *attrs->list;
     }
-    status = ask(io, NULL);
-    if (status == BD_OK && tag != NULL)
-        snprintf(tag, BD_TAG_BYTES_MAX + 1, "%s", io->tag != NULL ? io->tag : "");
-    if (status != BD_OK) {
+    status = ask(io, &putting->was_unknown);
+    if (status == BD_OK) {
+        snprintf(putting->tag, sizeof putting->tag, "%s", io->tag != NULL ? io->tag : "");
+    } else {
         char what[BD_NAME_BYTES_MAX + 16];
 
-        snprintf(what, sizeof what, "write %s", name);
+        snprintf(what, sizeof what, "write %s", putting->name);
         ask_failed(io, what, why);
     }
     backend_io_free(io);
     return status;
 }
 
-/* A condition that does not hold may be our own write, whose answer was lost. */
+/* A condition that does not hold may be our own write, if its answer was lost.  (Else not, even if it says the same:
+ * two who begin an epoch at once write the same.) */
 static int
-settle(struct backend *backend, const struct layout *layout, const char *text,
+settle(struct backend *backend, const struct layout *layout, const struct putting *putting,
        struct stored_manifest *stored, struct error *why)
 {
     struct stored_manifest now = { 0 };
     int rc = volume_manifest_read(backend, layout, &now, why);
     char *theirs = rc == 0 && now.is_there ? manifest_print(&now.manifest) : NULL;
 
-    if (rc == 0 && (theirs == NULL || strcmp(theirs, text) != 0))
+    if (rc == 0 && (!putting->was_unknown || theirs == NULL || strcmp(theirs, putting->text) != 0))
         rc = error_set(why, -EBUSY, "somebody else has just changed the volume's description");
     if (rc == 0) {
         stored->is_there = true;
@@ -127,26 +135,25 @@ volume_manifest_write(struct backend *backend, const struct layout *layout,
     const char *if_match = stored->is_there && stored->tag[0] != '\0' ? stored->tag : NULL;
     const char *if_none_match = stored->is_there ? NULL : "*";
     char *text = manifest_print(&stored->manifest);
-    enum bd_status status = BD_UNSUPPORTED;
-    char tag[BD_TAG_BYTES_MAX + 1] = "";
     object_name name;
+    struct putting putting = { .name = name, .text = text, .media_type = "application/json" };
+    enum bd_status status = BD_UNSUPPORTED;
     int rc = 0;
 
     if (text == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     layout_control_name(layout, MANIFEST_OBJECT, name);
     if (has_conditions && (if_match != NULL || if_none_match != NULL))
-        status =
-            put(backend, name, text, if_match, if_none_match, NULL, "application/json", tag, why);
+        status = put(backend, &putting, if_match, if_none_match, why);
     if (status == BD_UNSUPPORTED)
-        status = put(backend, name, text, NULL, NULL, NULL, "application/json", tag, why);
+        status = put(backend, &putting, NULL, NULL, why);
     if (status == BD_CONDITION) {
-        rc = settle(backend, layout, text, stored, why);
+        rc = settle(backend, layout, &putting, stored, why);
     } else if (status != BD_OK) {
         rc = status_errno(status);
     } else {
         stored->is_there = true;
-        memcpy(stored->tag, tag, sizeof tag);
+        memcpy(stored->tag, putting.tag, sizeof putting.tag);
     }
     free(text);
     return rc;
@@ -190,7 +197,7 @@ fence_check(struct backend *backend, const char *name, bool *is_ours, struct err
     *is_ours = false;
     if (status == BD_OK) {
         owner = backend_io_attr(io, ATTR_OWNER, &bytes);
-        *is_ours = owner != NULL && strcmp(owner, FENCE_OWNER) == 0;
+        *is_ours = owner != NULL && strcmp(owner, TOKEN_FENCE_OWNER) == 0;
         if (!*is_ours)
             rc = error_set(why, -EBUSY,
                            "the volume has a mount token of s3backer's kind, %s; it may be in use. "
@@ -208,9 +215,12 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
 {
     bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
     struct attrs attrs = { 0 };
+    object_name name;
+    struct putting putting = {
+        .name = name, .text = FENCE_BODY, .media_type = "text/plain", .attrs = &attrs
+    };
     enum bd_status status = BD_UNSUPPORTED;
     bool is_ours;
-    object_name name;
     int rc;
 
     layout_control_name(layout, TOKEN_OBJECT, name);
@@ -218,16 +228,19 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
     if (rc != 0 || is_ours)
         return rc;
     if (attrs_add(&attrs, ATTR_TOKEN, FENCE_VALUE, strlen(FENCE_VALUE)) != 0
-        || attrs_add(&attrs, ATTR_OWNER, FENCE_OWNER, strlen(FENCE_OWNER)) != 0) {
+        || attrs_add(&attrs, ATTR_OWNER, TOKEN_FENCE_OWNER, strlen(TOKEN_FENCE_OWNER)) != 0) {
         attrs_clear(&attrs);
         return error_set(why, -ENOMEM, "out of memory");
     }
     if (has_conditions)
-        status = put(backend, name, FENCE_BODY, NULL, "*", &attrs, "text/plain", NULL, why);
+        status = put(backend, &putting, NULL, "*", why);
     if (status == BD_UNSUPPORTED)
-        status = put(backend, name, FENCE_BODY, NULL, NULL, &attrs, "text/plain", NULL, why);
+        status = put(backend, &putting, NULL, NULL, why);
     attrs_clear(&attrs);
-    if (status == BD_CONDITION)
-        return fence_check(backend, name, &is_ours, why);
-    return status == BD_OK ? 0 : status_errno(status);
+    if (status != BD_CONDITION)
+        return status == BD_OK ? 0 : status_errno(status);
+    rc = fence_check(backend, name, &is_ours, why);
+    if (rc == 0 && !is_ours)
+        rc = error_set(why, -EBUSY, "somebody else's mount token was in the way; try again");
+    return rc;
 }

@@ -19,7 +19,7 @@
 
 #define LAYERS_MAX 3
 
-struct store {
+struct test_store {
     struct pool *pool;
     struct stats *stats;
     struct backend *backend;
@@ -29,7 +29,7 @@ struct store {
 };
 
 static inline void
-store_init(struct store *store)
+store_init(struct test_store *store)
 {
     memset(store, 0, sizeof *store);
     assert_int_equal(pool_new(3, &store->pool), 0);
@@ -38,7 +38,7 @@ store_init(struct store *store)
 
 /* Add a layer, outermost first, with options as NULL-terminated pairs of name and value. */
 static inline void
-store_layer(struct store *store, unsigned i, const char *name, const char *const *options)
+store_layer(struct test_store *store, unsigned i, const char *name, const char *const *options)
 {
     const struct bd_plugin *plugin = plugin_of(name);
 
@@ -49,7 +49,7 @@ store_layer(struct store *store, unsigned i, const char *name, const char *const
 }
 
 static inline int
-store_open(struct store *store, unsigned layers)
+store_open(struct test_store *store, unsigned layers)
 {
     return backend_open(store->layers, layers, store->pool, store->stats, &store->why,
                         &store->backend);
@@ -57,7 +57,7 @@ store_open(struct store *store, unsigned layers)
 
 /* Objects in memory, behind faults if there are options for those. */
 static inline void
-memory_open(struct store *store, const char *const *chaos_options)
+memory_open(struct test_store *store, const char *const *chaos_options)
 {
     unsigned layers = 0;
 
@@ -69,7 +69,7 @@ memory_open(struct store *store, const char *const *chaos_options)
 }
 
 static inline void
-store_close(struct store *store)
+store_close(struct test_store *store)
 {
     backend_close(store->backend);
     pool_free(store->pool);
@@ -104,7 +104,7 @@ scratch_make(char path[512])
 /* ---- requests */
 
 static inline struct backend_io *
-request(struct store *store, uint32_t op, const char *name)
+request(struct test_store *store, uint32_t op, const char *name)
 {
     struct backend_io *io = backend_io_new(store->backend);
 
@@ -129,8 +129,8 @@ run(struct backend_io *io, char *tag)
 }
 
 static inline enum bd_status
-put_if(struct store *store, const char *name, const void *body, size_t bytes, const char *if_match,
-       const char *if_none_match, char *tag)
+put_if(struct test_store *store, const char *name, const void *body, size_t bytes,
+       const char *if_match, const char *if_none_match, char *tag)
 {
     struct backend_io *io = request(store, BD_PUT, name);
 
@@ -142,20 +142,20 @@ put_if(struct store *store, const char *name, const void *body, size_t bytes, co
 }
 
 static inline enum bd_status
-put(struct store *store, const char *name, const void *body, size_t bytes)
+put(struct test_store *store, const char *name, const void *body, size_t bytes)
 {
     return put_if(store, name, body, bytes, NULL, NULL, NULL);
 }
 
 static inline enum bd_status
-put_text(struct store *store, const char *name, const char *text)
+put_text(struct test_store *store, const char *name, const char *text)
 {
     return put(store, name, text, strlen(text));
 }
 
 /* An object with up to two attributes, as names and values. */
 static inline void
-put_with(struct store *store, const char *name, size_t bytes, const char *encoding,
+put_with(struct test_store *store, const char *name, size_t bytes, const char *encoding,
          const char *const attrs[4])
 {
     static const char body[65536];
@@ -175,7 +175,7 @@ put_with(struct store *store, const char *name, size_t bytes, const char *encodi
 }
 
 static inline enum bd_status
-delete_if(struct store *store, const char *name, const char *if_match)
+delete_if(struct test_store *store, const char *name, const char *if_match)
 {
     struct backend_io *io = request(store, BD_DELETE, name);
 
@@ -185,7 +185,7 @@ delete_if(struct store *store, const char *name, const char *if_match)
 
 /* Reads into `out`, which has room for `cap`. */
 static inline enum bd_status
-get(struct store *store, const char *name, void *out, size_t cap, size_t *len)
+get(struct test_store *store, const char *name, void *out, size_t cap, size_t *len)
 {
     struct backend_io *io = request(store, BD_GET, name);
     enum bd_status status;
@@ -201,7 +201,7 @@ get(struct store *store, const char *name, void *out, size_t cap, size_t *len)
 }
 
 static inline void
-expect_text(struct store *store, const char *name, const char *text)
+expect_text(struct test_store *store, const char *name, const char *text)
 {
     char out[256] = "";
     size_t len = 0;
@@ -239,7 +239,7 @@ seen_free(struct seen *seen)
 
 /* All pages of a listing. */
 static inline enum bd_status
-list(struct store *store, const char *prefix, const char *start_after, uint32_t limit,
+list(struct test_store *store, const char *prefix, const char *start_after, uint32_t limit,
      struct seen *seen, unsigned *pages)
 {
     struct backend_io *io = request(store, BD_LIST, prefix);

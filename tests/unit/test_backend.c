@@ -54,7 +54,7 @@ static const struct bd_backend odd = {
 };
 
 static void
-fresh(struct store *store, void (*with)(const struct bd_host *host, struct bd_io *io))
+fresh(struct test_store *store, void (*with)(const struct bd_host *host, struct bd_io *io))
 {
     behave = with;
     store_init(store);
@@ -89,7 +89,7 @@ put_absent(const struct bd_host *host, struct bd_io *io)
 
 TEST(backend, a_status_that_is_none_is_fatal_and_blamed)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store, unknown_status);
@@ -108,7 +108,7 @@ TEST(backend, a_status_that_is_none_is_fatal_and_blamed)
 
 TEST(backend, a_busy_store_is_heard)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store, busy);
@@ -157,7 +157,7 @@ done(const struct bd_host *host, struct bd_io *io)
 TEST(backend, a_request_that_ends_long_after_its_deadline_is_counted_and_told_of_once)
 {
     static const unsigned late_s[] = { 0, 4, 6, 100 };
-    struct store store;
+    struct test_store store;
     FILE *file;
     int old;
 
@@ -192,7 +192,7 @@ too_short(const struct bd_host *host, struct bd_io *io)
 
 TEST(backend, a_wrong_length_is_fatal)
 {
-    struct store store;
+    struct test_store store;
     char out[4];
 
     fresh(&store, too_long);
@@ -241,7 +241,7 @@ over_limits(const struct bd_host *host, struct bd_io *io)
 
 TEST(backend, results_over_the_limits_are_damage)
 {
-    struct store store;
+    struct test_store store;
 
     fresh(&store, over_limits);
     for (limit_at = 0; limit_at < 5; limit_at++)
@@ -261,7 +261,7 @@ TEST(backend, a_forgotten_status_of_delete_many_is_not_ok)
 {
     const char *names[] = { "a", "b" };
     uint32_t statuses[2] = { BD_OK, BD_OK };
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store, some_statuses);
@@ -295,7 +295,7 @@ twice(const struct bd_host *host, struct bd_io *io)
 
 TEST(backend, done_runs_once_and_never_inside_submit)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store, twice);
@@ -326,7 +326,7 @@ look_at_scratch(const struct bd_host *host, struct bd_io *io)
 
 TEST(backend, every_submit_finds_zeroed_scratch_and_a_deadline)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store, look_at_scratch);
@@ -341,7 +341,7 @@ TEST(backend, every_submit_finds_zeroed_scratch_and_a_deadline)
 
 TEST(backend, missing_limits_are_filled_in)
 {
-    struct store store;
+    struct test_store store;
 
     fresh(&store, twice);
     assert_int_equal(backend_info(store.backend)->delete_many_max, 1000);
@@ -360,7 +360,7 @@ post(void *arg)
 
 TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
 {
-    struct store store;
+    struct test_store store;
     atomic_uint ran = 0;
     uint64_t begin = clock_now_ns();
     void *thread;
@@ -379,7 +379,7 @@ TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
 
 TEST(host, counters_carry_the_plugins_name)
 {
-    struct store store;
+    struct test_store store;
     void *counter;
 
     fresh(&store, twice);

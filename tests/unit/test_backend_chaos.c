@@ -10,7 +10,7 @@
 #define FRESH(store, ...) memory_open(store, (const char *const[]){ __VA_ARGS__, NULL })
 
 static uint64_t
-counted(struct store *store, const char *name)
+counted(struct test_store *store, const char *name)
 {
     return counter_value(stats_counter(store->stats, name, ""));
 }
@@ -26,7 +26,7 @@ TEST(chaos, a_refused_request_is_not_done)
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        struct store store;
+        struct test_store store;
         char counter[32];
 
         FRESH(&store, kinds[i].option, ALWAYS, "only", "put");
@@ -40,7 +40,7 @@ TEST(chaos, a_refused_request_is_not_done)
 
 TEST(chaos, a_lost_answer_is_unknown_and_the_write_is_done)
 {
-    struct store store;
+    struct test_store store;
     char tag[257];
 
     FRESH(&store, "lost", ALWAYS);
@@ -55,7 +55,7 @@ TEST(chaos, a_lost_answer_is_unknown_and_the_write_is_done)
 
 TEST(chaos, a_late_write_is_done_later_from_a_copy)
 {
-    struct store store;
+    struct test_store store;
     char body[] = "old";
 
     FRESH(&store, "late", ALWAYS, "late-by", "150", "match", "x1");
@@ -69,7 +69,7 @@ TEST(chaos, a_late_write_is_done_later_from_a_copy)
 
 TEST(chaos, close_waits_for_late_writes)
 {
-    struct store store;
+    struct test_store store;
     uint64_t begin;
 
     FRESH(&store, "late", ALWAYS, "late-by", "200");
@@ -81,7 +81,7 @@ TEST(chaos, close_waits_for_late_writes)
 
 TEST(chaos, corrupt_flips_one_bit)
 {
-    struct store store;
+    struct test_store store;
     unsigned char zeros[512] = { 0 }, out[512];
     unsigned bits = 0;
 
@@ -96,7 +96,7 @@ TEST(chaos, corrupt_flips_one_bit)
 
 TEST(chaos, truncate_gives_less_and_says_so)
 {
-    struct store store;
+    struct test_store store;
     unsigned char zeros[512] = { 0 }, out[512];
     size_t len;
 
@@ -109,7 +109,7 @@ TEST(chaos, truncate_gives_less_and_says_so)
 
 TEST(chaos, stale_gives_the_version_before_with_its_tag)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     char first[257], tag[257], out[8];
 
@@ -132,7 +132,7 @@ TEST(chaos, discard_claims_and_does_nothing)
 {
     const char *names[] = { "x" };
     uint32_t status;
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     FRESH(&store, "discard", "1");
@@ -149,7 +149,7 @@ TEST(chaos, discard_claims_and_does_nothing)
 
 TEST(chaos, latency_and_jitter_delay)
 {
-    struct store store;
+    struct test_store store;
     uint64_t begin;
 
     FRESH(&store, "latency", "60", "jitter", "20");
@@ -161,7 +161,7 @@ TEST(chaos, latency_and_jitter_delay)
 
 TEST(chaos, a_delay_ends_at_the_deadline)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     uint64_t begin = clock_now_ns();
 
@@ -175,7 +175,7 @@ TEST(chaos, a_delay_ends_at_the_deadline)
 
 TEST(chaos, only_and_match_limit_it)
 {
-    struct store store;
+    struct test_store store;
     char out[4];
 
     FRESH(&store, "retry", ALWAYS, "only", "get,delete-many", "match", "bad");
@@ -194,7 +194,7 @@ TEST(chaos, only_and_match_limit_it)
 static void
 pattern(const char *seed, int step, char out[NAMES * ROUNDS + 1])
 {
-    struct store store;
+    struct test_store store;
 
     FRESH(&store, "retry", "300000", "seed", seed);
     for (int i = 0; i < NAMES * ROUNDS; i++) {
@@ -229,7 +229,7 @@ TEST(chaos, die_at_kills_at_the_operation)
     int status;
 
     if (pid == 0) {
-        struct store store;
+        struct test_store store;
 
         FRESH(&store, "die-at", "3");
         put_text(&store, "x", "1");
@@ -244,7 +244,7 @@ TEST(chaos, die_at_kills_at_the_operation)
 
 TEST(chaos, alone_it_is_refused)
 {
-    struct store store;
+    struct test_store store;
 
     store_init(&store);
     store_layer(&store, 0, "backend-chaos", NULL);

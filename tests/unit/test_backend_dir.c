@@ -13,7 +13,7 @@
 static char scratch[512];
 
 static int
-open_at(struct store *store, const char *path, const char *create)
+open_at(struct test_store *store, const char *path, const char *create)
 {
     const char *options[] = { "path", path, "create", create, NULL };
 
@@ -23,14 +23,14 @@ open_at(struct store *store, const char *path, const char *create)
 }
 
 static void
-fresh(struct store *store)
+fresh(struct test_store *store)
 {
     scratch_make(scratch);
     assert_int_equal(open_at(store, scratch, "0"), 0);
 }
 
 static void
-done(struct store *store)
+done(struct test_store *store)
 {
     store_close(store);
     scratch_remove(scratch);
@@ -57,7 +57,7 @@ file_write(const char *name, const char *text)
 
 TEST(dir, an_object_is_a_private_file_of_its_name)
 {
-    struct store store;
+    struct test_store store;
     struct stat stat_of;
 
     fresh(&store);
@@ -70,7 +70,7 @@ TEST(dir, an_object_is_a_private_file_of_its_name)
 
 TEST(dir, a_file_of_another_program_has_a_tag_that_changes_with_it)
 {
-    struct store store;
+    struct test_store store;
     char first[257], second[257];
 
     fresh(&store);
@@ -94,7 +94,7 @@ TEST(dir, a_file_of_another_program_has_a_tag_that_changes_with_it)
 
 TEST(dir, names_with_slashes_are_files_in_subdirectories)
 {
-    struct store store;
+    struct test_store store;
     struct seen seen = { 0 };
     struct stat stat_of;
     unsigned pages;
@@ -130,7 +130,7 @@ TEST(dir, names_that_lead_elsewhere_are_refused)
                                          "./x",
                                          ".bucketdisk-lock",
                                          "a/.bucketdisk-tmp-1" };
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -146,7 +146,7 @@ TEST(dir, names_that_lead_elsewhere_are_refused)
 
 TEST(dir, a_removed_directory_is_fatal_and_never_absent)
 {
-    struct store store;
+    struct test_store store;
     struct seen seen = { 0 };
     unsigned pages;
 
@@ -161,7 +161,7 @@ TEST(dir, a_removed_directory_is_fatal_and_never_absent)
 
 TEST(dir, a_missing_directory_is_refused_or_made)
 {
-    struct store store;
+    struct test_store store;
     char path[600];
 
     scratch_make(scratch);
@@ -182,7 +182,7 @@ TEST(dir, stale_temporary_files_are_removed_and_live_ones_kept)
     const char *stale = ".bucketdisk-tmp-00112233445566778899aabbccddeeff";
     const char *live = ".bucketdisk-tmp-ff112233445566778899aabbccddeeff";
     const char *foreign = ".bucketdisk-tmp-notes";
-    struct store store;
+    struct test_store store;
     struct seen seen = { 0 };
     unsigned pages;
     int fd;
@@ -218,7 +218,7 @@ file_count(void)
 
 TEST(dir, a_full_disk_is_full_and_leaves_the_old_object)
 {
-    struct store store;
+    struct test_store store;
     char *big = calloc(1, 512 * 1024);
 
     scratch_make(scratch);
@@ -243,7 +243,7 @@ TEST(dir, a_full_disk_is_full_and_leaves_the_old_object)
 TEST(dir, without_extended_attributes_plain_objects_work_and_others_are_refused)
 {
     struct bd_attr attr = { "mac", "x", 1 };
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     char first[257], second[257];
 
@@ -282,7 +282,7 @@ TEST(dir, without_extended_attributes_plain_objects_work_and_others_are_refused)
 
 TEST(dir, a_read_only_filesystem_is_read_and_denies_writes)
 {
-    struct store store;
+    struct test_store store;
 
     scratch_make(scratch);
     if (mount("none", scratch, "tmpfs", 0, "size=256k") != 0) {
@@ -303,7 +303,7 @@ TEST(dir, a_read_only_filesystem_is_read_and_denies_writes)
 
 TEST(dir, the_identity_is_the_same_by_any_path)
 {
-    struct store store, other;
+    struct test_store store, other;
     char link[600];
 
     fresh(&store);
@@ -321,7 +321,7 @@ TEST(dir, the_identity_is_the_same_by_any_path)
  */
 TEST(dir, paging_a_big_directory_is_not_quadratic)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     struct seen seen = { 0 };
     char name[32], last[32] = "";

@@ -11,7 +11,7 @@ static bool is_dir, is_stacked;
 
 /* A fresh, empty store of the kind at test. */
 static void
-fresh(struct store *store)
+fresh(struct test_store *store)
 {
     const char *dir_options[] = { "path", scratch, "threads", "8", NULL };
     unsigned layer = 0;
@@ -29,7 +29,7 @@ fresh(struct store *store)
 }
 
 static void
-done(struct store *store)
+done(struct test_store *store)
 {
     store_close(store);
     if (is_dir)
@@ -51,7 +51,7 @@ noise(size_t bytes, unsigned seed)
 TEST(contract, bodies_of_all_sizes_come_back)
 {
     static const size_t sizes[] = { 0, 1, 511, 4096, 65537, 1 << 20, 4 << 20 };
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -70,7 +70,7 @@ TEST(contract, bodies_of_all_sizes_come_back)
 
 TEST(contract, a_range_is_read_and_nothing_is_written_past_cap)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     char out[8] = "#######";
 
@@ -98,7 +98,7 @@ TEST(contract, a_range_is_read_and_nothing_is_written_past_cap)
 
 TEST(contract, what_was_never_put_or_was_deleted_is_absent)
 {
-    struct store store;
+    struct test_store store;
     char out[4];
 
     fresh(&store);
@@ -113,7 +113,7 @@ TEST(contract, what_was_never_put_or_was_deleted_is_absent)
 
 TEST(contract, attributes_and_encoding_are_kept_and_replaced_whole)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     char long_value[BD_ATTR_VALUE_BYTES_MAX];
     struct bd_attr attrs[] = { { "mac", "\0\1\2", 3 },
@@ -158,7 +158,7 @@ TEST(contract, attributes_and_encoding_are_kept_and_replaced_whole)
 
 TEST(contract, conditions_decide)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
     char first[257], second[257], out[4];
 
@@ -189,7 +189,7 @@ TEST(contract, conditions_decide)
 }
 
 struct racer {
-    struct store *store;
+    struct test_store *store;
     const char *tag;
     char body;
     enum bd_status status;
@@ -206,7 +206,7 @@ race_main(void *arg)
 
 TEST(contract, of_racing_conditional_puts_one_wins)
 {
-    struct store store, other;
+    struct test_store store, other;
     const char *dir_options[] = { "path", scratch, NULL };
 
     fresh(&store);
@@ -250,7 +250,7 @@ static atomic_bool reader_stop;
 static void *
 reader_main(void *arg)
 {
-    struct store *store = arg;
+    struct test_store *store = arg;
     unsigned char *out = malloc(100000);
     size_t len;
 
@@ -266,7 +266,7 @@ reader_main(void *arg)
 
 TEST(contract, a_reader_sees_the_old_object_or_the_new_one)
 {
-    struct store store;
+    struct test_store store;
     pthread_t reader;
     char *a = malloc(70000), *b = malloc(30000);
 
@@ -289,7 +289,7 @@ TEST(contract, a_reader_sees_the_old_object_or_the_new_one)
 
 TEST(contract, listing_pages_in_byte_order)
 {
-    struct store store;
+    struct test_store store;
     struct seen seen = { 0 };
     unsigned pages;
     char name[64];
@@ -326,7 +326,7 @@ TEST(contract, listing_pages_in_byte_order)
 
 TEST(contract, a_page_shows_what_was_put_before_it_was_asked_for)
 {
-    struct store store;
+    struct test_store store;
     struct seen seen = { 0 };
     struct backend_io *io;
     char name[16];
@@ -363,7 +363,7 @@ TEST(contract, delete_many_answers_for_each_name)
 {
     const char *names[] = { "a", "none", "b" };
     uint32_t statuses[3];
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store);
@@ -385,7 +385,7 @@ TEST(contract, delete_many_answers_for_each_name)
 
 TEST(contract, an_unknown_operation_is_unsupported)
 {
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     assert_int_equal(run(request(&store, 77, "x"), NULL), BD_UNSUPPORTED);
@@ -394,7 +394,7 @@ TEST(contract, an_unknown_operation_is_unsupported)
 
 TEST(contract, a_passed_deadline_is_answered_with_not_done)
 {
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store);
@@ -411,7 +411,7 @@ TEST(contract, a_passed_deadline_is_answered_with_not_done)
 #define EACH 250
 
 struct flight {
-    struct store *store;
+    struct test_store *store;
     struct backend_io *ios[EACH];
     char names[EACH][32];
     char bodies[EACH][64];
@@ -451,7 +451,7 @@ TEST(contract, many_in_flight_from_many_threads_complete_exactly_once)
 {
     static struct flight flights[SUBMITTERS];
     pthread_t threads[SUBMITTERS];
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     atomic_store(&completed, 0);

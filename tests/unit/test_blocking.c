@@ -85,7 +85,7 @@ static const struct bd_backend slow_backend = {
 };
 
 static void
-fresh(struct store *store)
+fresh(struct test_store *store)
 {
     store_init(store);
     store->layers[0] = (struct backend_layer){ "backend-slow", &slow_backend, NULL };
@@ -114,7 +114,7 @@ TEST(blocking, as_many_at_once_as_there_are_threads_and_the_rest_waits)
 {
     struct backend_io *ios[6];
     atomic_uint done = 0;
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     for (int i = 0; i < 6; i++) {
@@ -139,7 +139,7 @@ TEST(blocking, what_waits_is_answered_by_its_deadline_though_all_threads_hang)
 {
     struct backend_io *hanging[2], *waiting[3];
     atomic_uint done = 0, expired = 0;
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     for (int i = 0; i < 2; i++) {
@@ -169,7 +169,7 @@ TEST(blocking, what_waits_is_answered_by_its_deadline_though_all_threads_hang)
 
 TEST(blocking, a_missing_function_is_unsupported)
 {
-    struct store store;
+    struct test_store store;
 
     fresh(&store);
     assert_int_equal(put_text(&store, "x", "1"), BD_UNSUPPORTED);
@@ -181,7 +181,7 @@ TEST(blocking, delete_many_is_made_of_deletes_with_a_status_each)
 {
     const char *names[] = { "a", "denied", "b" };
     uint32_t statuses[3];
-    struct store store;
+    struct test_store store;
     struct backend_io *io;
 
     fresh(&store);

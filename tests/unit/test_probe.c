@@ -8,7 +8,7 @@
 #include <errno.h>
 
 static int
-probe(struct store *store, struct probe **out, struct error *why)
+probe(struct test_store *store, struct probe **out, struct error *why)
 {
     static const volatile sig_atomic_t is_stopped;
     const struct probe_config config = { .prefix = "p/",
@@ -38,7 +38,7 @@ TEST(probe, a_good_store_is_good_in_every_row)
 {
     struct error why = { "" };
     struct probe *said;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     assert_int_equal(probe(&store, &said, &why), 0);
@@ -52,7 +52,7 @@ TEST(probe, a_store_that_does_not_do_the_first_thing_is_not_asked_for_more)
     const char *const options[] = { "denied", "1000000", "only", "put", NULL };
     struct error why = { "" };
     struct probe *said;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, options);
     assert_int_equal(probe(&store, &said, &why), -EACCES);
@@ -120,7 +120,7 @@ TEST(probe, a_listing_in_the_order_of_files_is_weak_and_not_bad)
     struct error why = { "" };
     struct bd_backend table;
     struct probe *said;
-    struct store store;
+    struct test_store store;
 
     store_init(&store);
     store_layer(&store, 0, "backend-memory", NULL);

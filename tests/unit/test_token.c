@@ -13,7 +13,7 @@
 static const struct layout layout = { .prefix = "v/", .block_bytes = 4096, .block_count = 100 };
 
 static int
-take(struct store *store, const char *lock_id, bool is_forced, struct token *token)
+take(struct test_store *store, const char *lock_id, bool is_forced, struct token *token)
 {
     struct error why = { "" };
     int rc = token_take(store->backend, &layout, lock_id, is_forced, token, &why);
@@ -23,7 +23,7 @@ take(struct store *store, const char *lock_id, bool is_forced, struct token *tok
 }
 
 static bool
-is_mounted(struct store *store)
+is_mounted(struct test_store *store)
 {
     return run(request(store, BD_HEAD_OBJECT, TOKEN), NULL) == BD_OK;
 }
@@ -32,7 +32,7 @@ TEST(token, a_token_is_taken_and_dropped)
 {
     struct error why = { "" };
     struct token token;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     assert_int_equal(take(&store, "1:2", false, &token), 0);
@@ -46,7 +46,7 @@ TEST(token, a_token_is_taken_and_dropped)
 
 /* The words of our own owner line; false when this machine cannot be told from others. */
 static bool
-own_words(struct store *store, char words[4][128])
+own_words(struct test_store *store, char words[4][128])
 {
     struct token token;
 
@@ -76,7 +76,7 @@ TEST(token, only_a_token_whose_daemon_is_surely_dead_is_taken_over)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct token token;
-        struct store store;
+        struct test_store store;
         char words[4][128], owner[520];
         bool is_known, is_ours = cases[i].word == -1;
 
@@ -100,7 +100,7 @@ TEST(token, a_token_of_s3backer_is_refused_unless_forced_or_reset)
 {
     struct error why = { "" };
     struct token token;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     put_with(&store, TOKEN, 4, NULL,
@@ -118,7 +118,7 @@ TEST(token, a_token_that_is_not_ours_any_more_stays)
 {
     struct error why = { "" };
     struct token ours, theirs;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, NULL);
     assert_int_equal(take(&store, "1:2", false, &ours), 0);
@@ -127,6 +127,40 @@ TEST(token, a_token_that_is_not_ours_any_more_stays)
     assert_true(is_mounted(&store));
     assert_int_equal(token_drop(store.backend, &layout, &theirs, &why), 0);
     assert_false(is_mounted(&store));
+    store_close(&store);
+}
+
+TEST(token, the_token_that_was_taken_is_dropped_whatever_the_layout_has_become)
+{
+    struct layout changing = { .prefix = "v/", .is_format_2 = true };
+    struct error why = { "" };
+    struct token token;
+    struct test_store store;
+
+    memory_open(&store, NULL);
+    assert_int_equal(token_take(store.backend, &changing, "1:2", false, &token, &why), 0);
+    assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "v/bucketdisk-lock"), NULL), BD_OK);
+    assert_false(is_mounted(&store));
+    changing.is_format_2 = false; /* a second look at the volume that failed half way */
+    assert_int_equal(token_drop(store.backend, &changing, &token, &why), 0);
+    assert_int_equal(run(request(&store, BD_HEAD_OBJECT, "v/bucketdisk-lock"), NULL), BD_ABSENT);
+    store_close(&store);
+}
+
+TEST(token, the_fence_of_a_volume_of_format_2_is_no_token_to_take_over)
+{
+    struct error why = { "" };
+    struct token token;
+    struct test_store store;
+
+    memory_open(&store, NULL);
+    put_with(&store, TOKEN, 4, NULL,
+             (const char *const[4]){ "s3backer-mount-token", "0000bd02", "bucketdisk-owner",
+                                     TOKEN_FENCE_OWNER });
+    for (unsigned forced = 0; forced < 2; forced++) {
+        assert_int_equal(token_take(store.backend, &layout, "1:2", forced, &token, &why), -EBUSY);
+        assert_non_null(strstr(why.text, "format 2"));
+    }
     store_close(&store);
 }
 
@@ -283,7 +317,7 @@ static const struct bd_backend variant_table = {
 };
 
 static void
-variant_fresh(struct store *store)
+variant_fresh(struct test_store *store)
 {
     memset(&variant, 0, sizeof variant);
     store_init(store);
@@ -304,7 +338,7 @@ nanosleep(const struct timespec *time, struct timespec *rest)
 }
 
 static void
-expect_owner(struct store *store, const char *owner)
+expect_owner(struct test_store *store, const char *owner)
 {
     struct backend_io *io = request(store, BD_HEAD_OBJECT, TOKEN);
     const char *found;
@@ -358,7 +392,7 @@ TEST(token, a_stores_conditions_are_tried_and_not_taken_on_trust)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct token token, dead;
         struct error why = { "" };
-        struct store store;
+        struct test_store store;
 
         variant_fresh(&store);
         if (cases[i].is_takeover)
@@ -392,7 +426,7 @@ TEST(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without)
 {
     struct error why = { "" };
     struct token token;
-    struct store store;
+    struct test_store store;
 
     variant_fresh(&store);
     variant.delete_if_match = REFUSES;
@@ -407,7 +441,7 @@ TEST(token, a_token_whose_answer_was_lost_is_found_to_be_ours)
     const char *const options[] = { "lost", "1000000", "only", "put", NULL };
     struct error why = { "" };
     struct token token;
-    struct store store;
+    struct test_store store;
 
     memory_open(&store, options);
     assert_int_equal(take(&store, "1:2", false, &token), 0);
@@ -430,7 +464,7 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct token token, dead;
-        struct store store;
+        struct test_store store;
 
         variant_fresh(&store);
         if (cases[i].is_takeover)
@@ -453,7 +487,7 @@ TEST(token, a_store_that_loses_attributes_is_no_faster_mount)
     for (size_t i = 0; i < ARRAY_LEN(treatments); i++) {
         struct error why = { "" };
         struct token token;
-        struct store store;
+        struct test_store store;
 
         variant_fresh(&store);
         variant.if_absent = variant.if_match = variant.delete_if_match = treatments[i];
@@ -466,7 +500,7 @@ TEST(token, a_store_that_loses_attributes_is_no_faster_mount)
 }
 
 struct taker {
-    struct store *store;
+    struct test_store *store;
     const char *lock_id;
     int rc;
 };
@@ -486,7 +520,7 @@ TEST(token, of_two_who_take_the_token_at_once_one_gets_it)
     const char *const options[] = { "jitter", "10", NULL };
 
     for (unsigned i = 0; i < 20; i++) {
-        struct store store;
+        struct test_store store;
         struct taker takers[2] = { { &store, "1:2", 1 }, { &store, "3:4", 1 } };
         pthread_t threads[2];
 
@@ -509,6 +543,8 @@ main(void)
         RUN(token, only_a_token_whose_daemon_is_surely_dead_is_taken_over),
         RUN(token, a_token_of_s3backer_is_refused_unless_forced_or_reset),
         RUN(token, a_token_that_is_not_ours_any_more_stays),
+        RUN(token, the_token_that_was_taken_is_dropped_whatever_the_layout_has_become),
+        RUN(token, the_fence_of_a_volume_of_format_2_is_no_token_to_take_over),
         RUN(token, a_stores_conditions_are_tried_and_not_taken_on_trust),
         RUN(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(token, a_token_whose_answer_was_lost_is_found_to_be_ours),

@@ -126,7 +126,7 @@ TEST(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess)
         struct layout found;
         struct error why = { "" };
         enum volume_block_0 block_0 = BLOCK_0_ABSENT;
-        struct store store;
+        struct test_store store;
         int rc;
 
         memory_open(&store, NULL);
@@ -154,7 +154,7 @@ TEST(volume, a_store_that_refuses_to_be_looked_at_is_an_error)
     struct volume_sample sample;
     struct layout found;
     struct error why = { "" };
-    struct store store;
+    struct test_store store;
     enum volume_block_0 block_0;
 
     memory_open(&store, options);

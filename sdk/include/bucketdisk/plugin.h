@@ -504,7 +504,8 @@ struct bd_plugin {
     uint32_t
         options_bytes; /* size of the struct that the rows fill; owned by the host until close */
     uint32_t reserved2;
-    /* Reject a combination of options: fill `why` and return BD_INVALID.  May be NULL. */
+    /* Reject a combination of options: fill `why` and return BD_INVALID.  Asked before open, wrap and
+     * unwrap.  May be NULL. */
     enum bd_status (*check)(const void *options, char *why, size_t why_bytes);
 
     const struct bd_backend *backend; /* or NULL */
