@@ -15,6 +15,7 @@
 #include "whole.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -571,6 +572,25 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     return rc;
 }
 
+/* Is this block encrypted in a way that s3backer does not know? */
+static bool
+is_format_2_block(const struct stack *stack, const struct volume_sample *sample)
+{
+    struct encoding encoding;
+    const struct plugin *owner;
+    bool is = false;
+
+    encoding_parse(sample->encoding, &encoding, NULL);
+    for (unsigned i = 0; i < encoding.count; i++) {
+        const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
+
+        is = is
+             || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
+                 && !codecs_are_s3backers(encoding.tokens[i]));
+    }
+    return is;
+}
+
 static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
@@ -580,6 +600,12 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     bool is_empty, is_s3backers;
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
 
+    /* Without its key it cannot be read, and what would be written to it would be for everyone to read. */
+    if (rc == 0 && sample.is_there && is_format_2_block(stack, &sample))
+        rc = error_set(why, -EINVAL,
+                       "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
+                       "with its key, " MANIFEST_OBJECT ", is not there",
+                       sample.block, sample.encoding);
     if (rc == 0)
         rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);
     if (rc != 0)
