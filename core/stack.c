@@ -584,23 +584,23 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     return rc;
 }
 
-/* Does a list name a codec that takes its key from a volume's description? */
+/* Is this block encrypted in a way that s3backer does not know? */
 static bool
-needs_format_2(const struct stack *stack, const char *list)
+is_format_2_block(const struct stack *stack, const struct volume_sample *sample)
 {
-    const struct plugin *owner;
     struct encoding encoding;
-    bool needs = false;
+    const struct plugin *owner;
+    bool is = false;
 
-    encoding_parse(list, &encoding, NULL);
+    encoding_parse(sample->encoding, &encoding, NULL);
     for (unsigned i = 0; i < encoding.count; i++) {
         const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
 
-        needs = needs
-                || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
-                    && !codecs_are_s3backers(encoding.tokens[i]));
+        is = is
+             || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
+                 && !codecs_are_s3backers(encoding.tokens[i]));
     }
-    return needs;
+    return is;
 }
 
 static int
@@ -612,11 +612,11 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     bool is_empty, is_s3backers;
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
 
-    if (rc == 0 && needs_format_2(stack, sample.encoding))
+    /* Without its key it cannot be read, and what would be written to it would be for everyone to read. */
+    if (rc == 0 && sample.is_there && is_format_2_block(stack, &sample))
         rc = error_set(why, -EINVAL,
-                       "block %08" PRIx64
-                       " is encoded as \"%s\", so the volume is of format 2; but its "
-                       "description, " MANIFEST_OBJECT ", is missing",
+                       "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
+                       "with its key, " MANIFEST_OBJECT ", is not there",
                        sample.block, sample.encoding);
     if (rc == 0)
         rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);

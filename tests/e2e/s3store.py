@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -47,13 +48,22 @@ class S3Store(disk.Store):
         return sum(self._objects().values())
 
     def snapshot(self):
-        stored = {}
-        for name in self.objects():
+        def digest_of(name):
             found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
             digest = hashlib.sha256(found["Body"].read())
             digest.update(json.dumps([found.get("ContentEncoding"), found["Metadata"]], sort_keys=True).encode())
-            stored[name] = digest.hexdigest()
-        return stored
+            return digest.hexdigest()
+        return self._of_each(self.objects(), digest_of)
+
+    def heads(self):
+        """name -> what a HEAD of each block says, as boto3 gives it."""
+        return self._of_each(self.blocks(), lambda name: self.client.head_object(Bucket=self.bucket, Key=self.prefix + name))
+
+    @staticmethod
+    def _of_each(names, ask):
+        """Several at once: a small answer of Ceph takes 40 ms."""
+        with ThreadPoolExecutor(10) as pool:
+            return dict(zip(names, pool.map(ask, names)))
 
     def empty(self):
         """Remove every object, at the end."""
