@@ -613,7 +613,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
 
     /* Without its key it cannot be read, and what would be written to it would be for everyone to read. */
-    if (rc == 0 && sample.is_there && is_format_2_block(stack, &sample))
+    if (sample.is_there && is_format_2_block(stack, &sample))
         rc = error_set(why, -EINVAL,
                        "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
                        "with its key, " MANIFEST_OBJECT ", is not there",

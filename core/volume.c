@@ -29,7 +29,7 @@ struct found {
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
     bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
-    struct volume_sample sample; /* that block */
+    struct volume_sample *sample; /* that block */
     object_name any_block;
     uint64_t first_listed; /* its number */
 };
@@ -37,7 +37,7 @@ struct found {
 static void
 note_sample(const struct backend_io *io, uint64_t block, struct found *found)
 {
-    struct volume_sample *sample = &found->sample;
+    struct volume_sample *sample = found->sample;
     struct encoding encoding;
 
     found->is_encoded = encoding_parse(io->encoding, &encoding, NULL) != 0 || encoding.count > 0;
@@ -207,7 +207,7 @@ measure(const struct volume_wish *wish, struct found *found, struct error *why)
         return error_set(why, -EINVAL,
                          "the volume does not say its block size, and its blocks are encoded; give "
                          "--blockSize");
-    rc = wish->measure(wish->measure_arg, &found->sample, &found->block_bytes, &reason);
+    rc = wish->measure(wish->measure_arg, found->sample, &found->block_bytes, &reason);
     return rc == 0
                ? 0
                : error_set(why, rc, "the volume does not say its block size (--blockSize can): %s",
@@ -218,12 +218,13 @@ int
 volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
               enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why)
 {
-    struct found found = { 0 }, stored;
+    struct found found = { .sample = sample }, stored;
     int rc = 0;
 
     *layout = (struct layout){ .prefix = wish->prefix,
                                .is_hashed = wish->is_hashed,
                                .block_count = LAYOUT_BLOCKS_MAX };
+    *sample = (struct volume_sample){ false };
     rc = look_at_block_0(backend, layout, &found, why);
     if (rc != 0)
         return rc;
@@ -245,8 +246,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
                              "be at least %" PRIu64 " blocks",
                              found.block_count_min);
     }
-    if (wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0
-        && found.sample.is_there)
+    if (wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0 && sample->is_there)
         rc = measure(wish, &found, why);
     if (rc == 0)
         rc = settle_one("--blockSize", wish->block_bytes, wish->is_forced, &found.block_bytes, why);
@@ -278,7 +278,6 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         : found.says_block_bytes == found.block_bytes && found.says_disk_bytes == found.disk_bytes
             ? BLOCK_0_RIGHT
             : BLOCK_0_OTHER_SIZES;
-    *sample = found.sample;
     if (layout->block_count < found.block_count_min)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes would cut off stored blocks: the "

@@ -48,6 +48,7 @@ struct volume_sample {
 };
 
 /* Find out the sizes.  What holds before the token is taken may not hold under it: call it again then.
+ * *sample is set also when it fails, if a block was seen by then.
  * Fails with -EINVAL (what the user says and what is stored do not fit, or too little is known) or what the
  * backend's answer amounts to. */
 int volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
