@@ -1,0 +1,310 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`bucketdisk key`: passwords come and go, no block is written for it, and no password is ever seen."""
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import disk
+
+BLOCK = 65536
+BLOCKS = 16
+DESCRIPTION, LOCK, FENCE = "bucketdisk-volume", "bucketdisk-lock", "s3backer-mounted"
+QUICK_KEY = ["--argon2id-memory=1M", "--argon2id-passes=1"]
+FIRST, SECOND, THIRD = "the first password", "a second one", "das dritte Paßwort"
+OPENS_NONE = "opens none of the volume's {} key slots"
+
+
+class Keys(disk.Story):
+    def setUp(self):
+        super().setUp()
+        self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+        self.data = self.random.randbytes(BLOCK * BLOCKS)
+
+    def make(self, *options, password=FIRST):
+        self.volume.mount(*(options or ["--codec=zstd,xaes-256-gcm"]), *([f"--password={password}"] if password else []))
+        disk.write_at(self.volume.file, 0, self.data)
+        self.volume.umount()
+        self.blocks = self.stored_blocks()
+
+    def stored_blocks(self):
+        return {name: digest for name, digest in self.volume.store.snapshot().items() if name not in (DESCRIPTION, LOCK, FENCE)}
+
+    def key(self, verb, *options, check=True):
+        command = [disk.BINARY, "key", verb, f"--backend={self.volume.store.backend}", *QUICK_KEY, *options,
+                   self.volume.store.location]
+        return disk.run(*command, check=check, env=disk.environment(self))
+
+    def refused(self, words, verb, *options):
+        """One sentence, a status, and the store as it was."""
+        before = self.volume.store.snapshot()
+        done = self.key(verb, *options, check=False)
+        said = [line for line in done.stderr.splitlines() if not line.startswith("profiling:")]
+        self.assertGreater(done.returncode, 0, said)
+        self.assertNotEqual(done.returncode, 99, said)
+        self.assertEqual(len(said), 1, f"one sentence, please: {said}")
+        self.assertRegex(said[0], words)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(self.volume.store.snapshot(), before, "a refused command changed the store")
+
+    def slots(self):
+        """Number -> label, as the command says."""
+        head, *lines = self.key("list").stdout.splitlines()
+        self.assertRegex(head, "slot +wrapped by +label")
+        return {int(words[0]): " ".join(words[2:]) for words in map(str.split, lines)}
+
+    def opens(self, *passwords):
+        """Each of them, and all data is there, in the very objects that were written first."""
+        self.assertEqual(self.stored_blocks(), self.blocks, "a block was written")
+        for password in passwords:
+            before = self.volume.store.snapshot()
+            self.volume.mount(f"--password={password}", "--readOnly")
+            self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
+            self.volume.umount()
+            self.assertEqual(self.volume.store.snapshot(), before, "a read-only mount changed the store")
+
+    def opens_not(self, *passwords, count):
+        for password in passwords:
+            status, text = self.volume.refused(f"--password={password}")
+            self.assertGreater(status, 0)
+            self.assertRegex(text, OPENS_NONE.format(count))
+
+    # --- what changes
+
+    def test_a_life_of_passwords(self):
+        self.make()
+        self.assertEqual(self.slots(), {0: ""})
+        before = (self.volume.store.path / DESCRIPTION).read_text()
+        # Another one.
+        done = self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+        self.assertIn("slot 1", done.stdout)
+        self.assertEqual(self.slots(), {0: "", 1: "second"})
+        self.opens(FIRST, SECOND)
+        self.opens_not(THIRD, FIRST.upper(), count=2)
+        # A file of random bytes, and one that opens with a file.
+        key_file, other = self.path("key"), self.path("other")
+        key_file.write_bytes(self.random.randbytes(200).replace(b"\n", b"").replace(b"\0", b"") + b"\n")
+        other.write_text(SECOND + "\nthis line does not count\n")
+        self.key("add", f"--password-file={other}", f"--new-password-file={key_file}", "--label=a file of mine")
+        self.assertEqual(self.slots(), {0: "", 1: "second", 2: "a file of mine"})
+        self.volume.mount(f"--password-file={key_file}", "--readOnly")
+        self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
+        self.volume.umount()
+        # The second one becomes the third, under its label.
+        done = self.key("change", f"--password={SECOND}", f"--new-password={THIRD}")
+        self.assertEqual(sorted(self.slots().values()), ["", "a file of mine", "second"])
+        self.assertNotIn(1, self.slots())
+        self.opens(FIRST, THIRD)
+        self.opens_not(SECOND, count=3)
+        # One goes by its number, one by itself.
+        self.key("remove", f"--password={FIRST}", "--slot=2")
+        status, _ = self.volume.refused(f"--password-file={key_file}")
+        self.assertGreater(status, 0)
+        self.key("remove", f"--password={FIRST}")
+        self.opens(THIRD)
+        self.opens_not(FIRST, count=1)
+        # All the time it was the same volume with the same key.
+        after = json.loads((self.volume.store.path / DESCRIPTION).read_text())
+        for name, value in json.loads(before).items():
+            if name not in ("slots",):
+                self.assertEqual(after[name], value, name)
+        # And it can be written.
+        self.volume.mount(f"--password={THIRD}")
+        disk.write_at(self.volume.file, 5, b"written at last")
+        self.volume.umount()
+        self.data = self.data[:5] + b"written at last" + self.data[20:]
+        self.blocks = self.stored_blocks()
+        self.opens(THIRD)
+
+    def test_the_last_one(self):
+        self.make()
+        self.refused("last one.*--force", "remove", f"--password={FIRST}")
+        self.refused("last one.*--force", "remove", f"--password={FIRST}", "--slot=0")
+        self.opens(FIRST)
+        self.key("remove", f"--password={FIRST}", "--force")
+        self.assertEqual(self.slots(), {})
+        self.opens_not(FIRST, count=0)
+        self.refused(OPENS_NONE.format(0), "add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertEqual(self.stored_blocks(), self.blocks)
+
+    def test_what_is_refused(self):
+        self.make()
+        given = f"--password={FIRST}"
+        empty, long_file = self.path("empty"), self.path("long")
+        empty.touch()
+        long_file.write_bytes(b"x" * 5000)
+        for words, verb, *options in (
+                (OPENS_NONE.format(1), "add", f"--password={SECOND}", f"--new-password={THIRD}"),
+                (OPENS_NONE.format(1), "change", f"--password={SECOND}", f"--new-password={THIRD}"),
+                (OPENS_NONE.format(1), "remove", f"--password={SECOND}", "--slot=0", "--force"),
+                ("opens the volume is needed.*--password-file", "add", f"--new-password={THIRD}"),
+                ("new password is needed.*--new-password-file", "add", given),
+                ("new password is needed.*--new-password-file", "change", given),
+                ("empty", "add", given, f"--new-password-file={empty}"),
+                ("longer than", "add", given, f"--new-password-file={long_file}"),
+                ("cannot read", "add", given, f"--new-password-file={empty}-not-there"),
+                ("leave one out", "add", given, f"--new-password-file={long_file}", "--new-password=x"),
+                ("label.*longer than", "add", given, "--new-password=x", "--label=" + "x" * 64),
+                ("slot 7 is not in use", "remove", given, "--slot=7"),
+                ("slot", "remove", given, "--slot=32"),
+                ("frobnicate.*usage", "frobnicate", given),
+                ("nosuch", "list", "--nosuch")):
+            with self.subTest(verb=verb, options=options):
+                self.refused(words, verb, *options)
+        done = disk.run(disk.BINARY, "key", check=False, env=disk.environment(self))
+        self.assertGreater(done.returncode, 0)
+        self.assertRegex(done.stderr, "usage: bucketdisk key")
+        self.opens(FIRST)
+
+    def test_volumes_without_keys(self):
+        self.refused("no volume of format 2", "list")
+        self.make("--format=2", password=None)
+        self.refused("not encrypted", "list")
+        self.refused("not encrypted", "add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK))
+        self.make("--encrypt")
+        self.refused("no volume of format 2", "change", f"--password={FIRST}", f"--new-password={SECOND}")
+
+    def test_all_slots(self):
+        self.make()
+        for number in range(1, 32):
+            self.key("add", f"--password={FIRST}", f"--new-password=number {number}", f"--label=n{number}")
+        self.refused("all 32 key slots", "add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertEqual(len(self.slots()), 32)
+        self.opens(FIRST, "number 31")
+        self.key("remove", "--password=number 17")
+        self.key("change", "--password=number 31", "--new-password=number 32")
+        self.assertEqual(self.slots()[17], "n31")
+        self.opens("number 32", "number 1")
+
+    # --- in use
+
+    def test_while_it_is_mounted(self):
+        self.make()
+        self.volume.mount(f"--password={FIRST}")
+        for verb, more in (("add", [f"--new-password={SECOND}"]), ("change", [f"--new-password={SECOND}"]), ("remove", ["--force"])):
+            self.refused("in use|mounted", verb, f"--password={FIRST}", *more)
+        self.assertEqual(self.slots(), {0: ""})
+        disk.write_at(self.volume.file, 0, self.data[:BLOCK])
+        self.volume.kill9()
+        # A dead daemon of this machine is nobody.
+        self.blocks = self.stored_blocks()
+        self.key("change", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.opens(SECOND)
+        # A reader notices nothing.
+        self.volume.mount(f"--password={SECOND}", "--readOnly")
+        self.key("change", f"--password={SECOND}", f"--new-password={THIRD}")
+        self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
+        self.volume.umount()
+        self.opens(THIRD)
+
+    def test_mount_token_is_not_s3backers(self):
+        """What keeps s3backer off stays, whatever is reset; the lock that counts is another object."""
+        self.make()
+        self.assertIn(FENCE, self.volume.store.objects())
+        self.assertNotIn(LOCK, self.volume.store.objects())
+        fence = self.volume.store.snapshot()[FENCE]
+        # The lock of another machine.
+        lock = self.volume.store.path / LOCK
+        lock.write_text("another\n")
+        status, text = self.volume.refused(f"--password={FIRST}")
+        self.assertGreater(status, 0)
+        self.assertRegex(text, "in use")
+        self.refused("in use", "add", f"--password={FIRST}", f"--new-password={SECOND}")
+        disk.run(*self.volume.command("--reset-mounted-flag"), self.volume.store.location, env=disk.environment(self))
+        self.assertNotIn(LOCK, self.volume.store.objects())
+        self.volume.mount(f"--password={FIRST}")
+        self.assertIn(LOCK, self.volume.store.objects())
+        self.volume.umount()
+        self.assertEqual(self.volume.store.snapshot()[FENCE], fence)
+        self.opens(FIRST)
+        # Should somebody remove it, the next mount puts it back.
+        (self.volume.store.path / FENCE).unlink()
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertIn(FENCE, self.volume.store.objects())
+
+    # --- secrets
+
+    MARK, NEW = "MARK-7f3a-secret", "NEW-c41d-secret"
+
+    def assert_secret(self, text, where):
+        for word in (self.MARK, self.NEW):
+            self.assertNotIn(word, text, f"a password shows in {where}")
+
+    def seen_of(self, pid):
+        """What ps, and whoever may look into /proc, sees of a process."""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def test_passwords_are_never_seen(self):
+        for codec in ("--codec=zstd,xchacha20-poly1305", "--encrypt"):
+            for given in ([f"--password={self.MARK}"], ["--password", self.MARK], ["-o", f"password={self.MARK},stop-timeout=0"]):
+                with self.subTest(codec=codec, given=given):
+                    self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                    self.volume.mount(codec, *given, "--debug")
+                    disk.write_at(self.volume.file, 0, self.data)
+                    self.assert_secret(self.seen_of(self.volume.daemon.pid), "ps")
+                    for name in ("stats", "stats.json", "metrics"):
+                        self.assert_secret((self.volume.mountpoint / name).read_text(), name)
+                    for lock in Path("/run/bucketdisk").glob("*"):
+                        self.assert_secret(lock.read_bytes().decode(errors="replace"), lock)
+                    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+                        self.assert_secret(mounts.read(), "mountinfo")
+                    self.volume.umount()
+                    self.assert_secret(self.volume.log_text(), "the log")
+                    for path in self.volume.store.path.iterdir():
+                        self.assert_secret(path.read_bytes().decode(errors="replace"), path.name)
+                    self.volume.mount_in_background(*given)
+                    self.assert_secret(self.seen_of(self.volume.daemon.pid), "ps, in the background")
+                    self.volume.umount()
+
+    def test_passwords_are_never_told(self):
+        """Nor in what is printed, whatever goes wrong."""
+        self.make()
+        location = self.volume.store.location
+        start = [disk.BINARY, "--backend=dir", *QUICK_KEY]
+        secret = [f"--password={self.MARK}"]
+        change = [*secret, f"--new-password={self.NEW}"]
+        nowhere = self.directory("nowhere")
+        for command in ([*start, *secret, "--dump-options"], [*start, *secret, "--help"], [*start, *secret, "--version"],
+                        [*start, *secret, location, nowhere], [*start, *secret, "--size=1G", location, nowhere],
+                        [*start, *secret, "--password-file=/dev/null", location, nowhere],
+                        [*start, *secret, "--nosuch", location, nowhere], [*start, *secret, location],
+                        [*start, "--codec=nosuch", *secret, location, nowhere], [*start, f"--password=@{nowhere}/{'x'}", location, nowhere],
+                        [*start, f"--readOnly={self.MARK[:0]}perhaps", *secret, location, nowhere],
+                        [disk.BINARY, "key", "add", "--backend=dir", *change, location],
+                        [disk.BINARY, "key", "add", "--backend=dir", *change, "--nosuch", location],
+                        [disk.BINARY, "key", "frob", "--backend=dir", *change, location],
+                        [disk.BINARY, "key", "--help", *change],
+                        [disk.BINARY, "plugins", "-v"]):
+            with self.subTest(command=command[1:]):
+                done = disk.run(*command, check=False, env=disk.environment(self))
+                self.assert_secret(done.stdout + done.stderr, "what is printed")
+        self.opens(FIRST)
+
+    def test_key_commands_hide_their_arguments(self):
+        self.make()
+        slow = ["--argon2id-memory=32M", "--argon2id-passes=40"]
+        command = [disk.BINARY, "key", "add", f"--backend={self.volume.store.backend}", *slow, f"--password={FIRST}{self.MARK}",
+                   f"--new-password={self.NEW}", self.volume.store.location]
+        self.key("change", f"--password={FIRST}", f"--new-password={FIRST}{self.MARK}")
+        process = self.start(*command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=disk.environment(self), text=True)
+        seen = []
+        while process.poll() is None:
+            if text := self.seen_of(process.pid):
+                seen.append(self.MARK in text or self.NEW in text)
+            time.sleep(0.01)
+        self.assertEqual(self.reap(process), 0)
+        self.assertEqual(seen[-3:], [False] * 3, "a password shows in ps")
+        self.assertNotIn(True, seen[seen.index(False):])
+        self.assertGreater(seen.count(False), seen.count(True))
+        self.opens(FIRST + self.MARK, self.NEW)
+
+
+if __name__ == "__main__":
+    disk.main()
