@@ -6,7 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/types.h>
 #include <termios.h>
 #include <unistd.h>
@@ -81,11 +84,42 @@ passphrase_given(const char *password, const char *file, char **out, struct erro
     return rc;
 }
 
+/* Whoever is interrupted leaves the terminal as it was: so signals that end or stop the process are held, and only
+ * looked for, until that is done. */
+static int
+hold_signals(sigset_t *before)
+{
+    sigset_t held;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGQUIT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGTSTP);
+    pthread_sigmask(SIG_BLOCK, &held, before);
+    return signalfd(-1, &held, SFD_CLOEXEC);
+}
+
+static int
+read_unless_signalled(int signals, char **out, struct error *why)
+{
+    struct pollfd waited[] = { { .fd = STDIN_FILENO, .events = POLLIN },
+                               { .fd = signals, .events = POLLIN } };
+
+    while (poll(waited, 2, -1) == -1 && errno == EINTR)
+        ;
+    if (waited[1].revents != 0)
+        return error_set(why, -EINTR, "no password was given");
+    return read_line(STDIN_FILENO, "the terminal", out, why);
+}
+
 int
 passphrase_ask(const char *prompt, char **out, struct error *why)
 {
     struct termios usual, silent;
-    int rc;
+    sigset_t before;
+    int rc, signals;
 
     *out = NULL;
     if (tcgetattr(STDIN_FILENO, &usual) != 0)
@@ -93,12 +127,16 @@ passphrase_ask(const char *prompt, char **out, struct error *why)
     silent = usual;
     silent.c_lflag &= ~(tcflag_t)ECHO;
     silent.c_lflag |= ICANON | ECHONL;
+    signals = hold_signals(&before);
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0)
-        return -ENOTTY;
-    if (write(STDERR_FILENO, prompt, strlen(prompt)) == -1)
+        rc = -ENOTTY;
+    else if (write(STDERR_FILENO, prompt, strlen(prompt)) == -1)
         rc = error_set(why, -errno, "cannot ask for the password: %s", strerror(errno));
     else
-        rc = read_line(STDIN_FILENO, "the terminal", out, why);
+        rc = read_unless_signalled(signals, out, why);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &usual);
+    if (signals != -1)
+        close(signals);
+    pthread_sigmask(SIG_SETMASK, &before, NULL); /* a signal that came is served now */
     return rc;
 }

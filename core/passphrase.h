@@ -13,6 +13,7 @@
 int passphrase_given(const char *password, const char *file, char **out, struct error *why);
 
 /* Ask who sits at standard input, without echo; `prompt` goes to the terminal.  -ENOTTY when nobody does.
+ * -EINTR: a signal came that the caller has blocked, or that has not ended the process.
  * Gives *out, which is freed with secret_free. */
 int passphrase_ask(const char *prompt, char **out, struct error *why);
 

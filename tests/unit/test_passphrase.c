@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -252,6 +255,46 @@ TEST(passphrase, what_is_typed_is_not_shown_and_the_terminal_is_as_before)
     close(terminal);
 }
 
+/* Each as the last thing that a process of its own does. */
+TEST(passphrase, whoever_is_interrupted_leaves_the_terminal_as_it_was)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        int terminal = posix_openpt(O_RDWR | O_NOCTTY), other, status;
+        struct termios now;
+        pid_t child;
+
+        if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+            skip();
+        other = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+        assert_true(other >= 0);
+        child = fork();
+        if (child == 0) {
+            struct rlimit none = { 0, 0 };
+            struct error why;
+            char *password;
+
+            setrlimit(RLIMIT_CORE, &none);
+            signal(signals[i], SIG_DFL); /* cmocka has handlers */
+            dup2(other, STDIN_FILENO);
+            passphrase_ask("Password: ", &password, &why);
+            _exit(0);
+        }
+        do {
+            usleep(1000);
+            assert_int_equal(tcgetattr(other, &now), 0);
+        } while (now.c_lflag & ECHO);
+        assert_int_equal(kill(child, signals[i]), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signals[i]);
+        assert_int_equal(tcgetattr(other, &now), 0);
+        assert_true(now.c_lflag & ECHO);
+        close(other);
+        close(terminal);
+    }
+}
+
 int
 main(void)
 {
@@ -263,6 +306,7 @@ main(void)
         RUN(passphrase, given_once_it_is_taken_and_given_twice_refused),
         RUN(passphrase, who_sits_at_no_terminal_is_not_asked),
         RUN(passphrase, what_is_typed_is_not_shown_and_the_terminal_is_as_before),
+        RUN(passphrase, whoever_is_interrupted_leaves_the_terminal_as_it_was),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
