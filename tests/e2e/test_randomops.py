@@ -3,7 +3,7 @@
 """Random operations, unaligned everywhere, compared byte for byte with a model file, across remounts."""
 import disk
 
-# A new daemon for each, with another cache: none, one block, a few, some, larger than the disk.
+# A new daemon for each, with another cache: none, two blocks, a few, some, larger than the disk.
 CACHES = ("--blockCacheSize=0", "--blockCacheSize=1", "--blockCacheSize=3", "--blockCacheSize=40", "--blockCacheSize=1000")
 
 

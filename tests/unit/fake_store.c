@@ -517,6 +517,12 @@ wish_end(struct wish *wish)
 }
 
 void
+expect_done(struct wish *wish, int rc)
+{
+    assert_int_equal(wish_end(wish), rc);
+}
+
+void
 wish_expect(struct wish *wish, unsigned char fill)
 {
     assert_int_equal(wish_end(wish), 0);
@@ -557,6 +563,24 @@ is_cached(struct cached *cached, uint64_t block)
     below_answer(&cached->below, STORE_READ, block, -EIO);
     assert_int_equal(wish_end(&wish), -EIO);
     return false;
+}
+
+void
+fetch(struct cached *cached, uint64_t block)
+{
+    struct wish wish;
+
+    wish_read(cached, &wish, block, 0, SECTORS);
+    below_answer(&cached->below, STORE_READ, block, 0);
+    wish_expect(&wish, stored_byte(block));
+}
+
+void
+make_dirty(struct cached *cached, uint64_t block, unsigned char fill)
+{
+    if (!is_cached(cached, block))
+        fetch(cached, block);
+    write_now(cached, block, 0, 1, fill);
 }
 
 /* ---- copies that get stuck */

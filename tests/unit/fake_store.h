@@ -121,6 +121,7 @@ void wish_seek(struct cached *cached, struct wish *wish, uint64_t block, uint64_
 bool wish_is_done(struct wish *wish);
 /* Waits; returns its rc. */
 int wish_end(struct wish *wish);
+void expect_done(struct wish *wish, int rc);
 /* A read ends well, with this byte all over. */
 void wish_expect(struct wish *wish, unsigned char fill);
 
@@ -132,6 +133,10 @@ void write_now(struct cached *cached, uint64_t block, uint32_t sector, uint32_t 
                unsigned char fill);
 /* The cache has the whole block, or it has not. */
 bool is_cached(struct cached *cached, uint64_t block);
+/* From now on it has. */
+void fetch(struct cached *cached, uint64_t block);
+/* A block that it has is dirty in one sector: it is stored whole if nobody stops it, but not at once. */
+void make_dirty(struct cached *cached, uint64_t block, unsigned char fill);
 
 /* ---- a request that is stuck while its data is being copied */
 

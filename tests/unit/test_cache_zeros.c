@@ -12,12 +12,6 @@ fresh(void)
 }
 
 static void
-expect_done(struct wish *wish, int rc)
-{
-    assert_int_equal(wish_end(wish), rc);
-}
-
-static void
 zero_now(struct cached *cached, uint64_t block, uint64_t count)
 {
     struct wish zero;
