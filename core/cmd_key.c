@@ -22,7 +22,7 @@
 #define SLOT_NOT_GIVEN UINT32_MAX
 
 struct key_settings {
-    const char *new_password, *new_password_file, *label;
+    const char *new_password, *new_password_file, *new_key_file, *label;
     uint32_t slot;
 };
 
@@ -35,6 +35,10 @@ static const struct bd_option key_rows[] = {
       .type = BD_OPT_PATH,
       BD_FIELD(struct key_settings, new_password_file),
       .help = "the same, in the first line of a file" },
+    { .name = "new-key-file",
+      .type = BD_OPT_PATH,
+      BD_FIELD(struct key_settings, new_key_file),
+      .help = "the same, all bytes of a file" },
     { .name = "label",
       .type = BD_OPT_STRING,
       BD_FIELD(struct key_settings, label),
@@ -89,21 +93,23 @@ static int
 begin_change(struct key_command *command, struct error *why)
 {
     struct stack *stack = &command->stack;
+    const struct settings *settings = &stack->settings;
+    const struct passphrase_options given = { settings->password, settings->password_file,
+                                              settings->key_file };
+    struct passphrase passphrase = { NULL, 0 };
     char *identity = NULL, *volume = NULL, lock_id[64];
-    char *passphrase = NULL;
     int rc = stack_names(stack, &identity, &volume, why);
 
     if (rc == 0)
         rc = read_description(command, why);
     if (rc == 0)
-        rc = passphrase_given(stack->settings.password, stack->settings.password_file, &passphrase,
-                              why);
-    if (rc == 0 && passphrase == NULL) {
+        rc = passphrase_given(&given, &passphrase, why);
+    if (rc == 0 && passphrase.data == NULL) {
         rc = passphrase_ask("Password of the volume: ", &passphrase, why);
         if (rc == -ENOTTY)
             rc = error_set(why, -EINVAL,
                            "a password that opens the volume is needed; give "
-                           "--password-file");
+                           "--password-file or --key-file");
     }
     if (rc == 0)
         rc = locallock_take(identity, volume, why, &command->lock);
@@ -116,11 +122,11 @@ begin_change(struct key_command *command, struct error *why)
     if (rc == 0)
         rc = read_description(command, why);
     if (rc == 0)
-        rc = keyslots_open(manifest_of(command), &stack->plugins, passphrase, &stack->keyring,
-                           &command->opened, why);
+        rc = keyslots_open(manifest_of(command), &stack->plugins, passphrase_bytes(&passphrase),
+                           &stack->keyring, &command->opened, why);
     if (rc == 0)
         rc = manifest_verify(manifest_of(command), &stack->keyring, why);
-    secret_free(passphrase);
+    passphrase_clear(&passphrase);
     free(identity);
     free(volume);
     return rc;
@@ -146,21 +152,24 @@ end_change(struct key_command *command, int rc, struct error *why)
 /* ---- passphrases */
 
 static int
-new_passphrase(const struct key_settings *settings, char **out, struct error *why)
+new_passphrase(const struct key_settings *settings, struct passphrase *out, struct error *why)
 {
-    char *again = NULL;
-    int rc = passphrase_given(settings->new_password, settings->new_password_file, out, why);
+    const struct passphrase_options given = { settings->new_password, settings->new_password_file,
+                                              settings->new_key_file };
+    struct passphrase again = { NULL, 0 };
+    int rc = passphrase_given(&given, out, why);
 
-    if (rc != 0 || *out != NULL)
+    if (rc != 0 || out->data != NULL)
         return rc;
     rc = passphrase_ask("New password: ", out, why);
     if (rc == -ENOTTY)
-        return error_set(why, -EINVAL, "a new password is needed; give --new-password-file");
+        return error_set(why, -EINVAL,
+                         "a new password is needed; give --new-password-file or --new-key-file");
     if (rc == 0)
         rc = passphrase_ask("Again: ", &again, why);
-    if (rc == 0 && strcmp(*out, again) != 0)
+    if (rc == 0 && (out->bytes != again.bytes || memcmp(out->data, again.data, again.bytes) != 0))
         rc = error_set(why, -EINVAL, "these are two different passwords; nothing was changed");
-    secret_free(again);
+    passphrase_clear(&again);
     return rc;
 }
 
@@ -168,7 +177,7 @@ static int
 add_slot(struct key_command *command, unsigned *slot, struct error *why)
 {
     struct manifest *manifest = manifest_of(command);
-    char *passphrase = NULL;
+    struct passphrase passphrase = { NULL, 0 };
     int rc;
 
     *slot = keyslots_free(manifest);
@@ -180,8 +189,8 @@ add_slot(struct key_command *command, unsigned *slot, struct error *why)
         rc = new_passphrase(&command->settings, &passphrase, why);
     if (rc == 0)
         rc = keyslots_add(manifest, &command->stack.plugins, &command->stack.keyring, *slot,
-                          passphrase, command->settings.label, why);
-    secret_free(passphrase);
+                          passphrase_bytes(&passphrase), command->settings.label, why);
+    passphrase_clear(&passphrase);
     return rc;
 }
 
@@ -287,8 +296,8 @@ help(void)
         "       bucketdisk key remove [--slot=N] [options] LOCATION\n\n"
         "Passwords that open an encrypted volume of format 2.  Each has a slot with the volume's\n"
         "key, so no block is written when they change.  The volume must not be mounted.\n\n"
-        "--password, --password-file: one that opens the volume; asked for at a terminal.\n"
-        "--new-password, --new-password-file: the one to add, likewise.\n"
+        "--password, --password-file, --key-file: what opens the volume; asked for at a terminal.\n"
+        "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
         "--label=TEXT: a word to know the slot by.\n"
         "--slot=N: the slot to remove; else the one that the password opens.  The last one goes\n"
         "only with --force: then nobody can read the volume any more.\n\n"

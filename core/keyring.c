@@ -19,16 +19,12 @@ secret_copy(const void *data, size_t bytes)
 }
 
 int
-keyring_set_passphrase(struct keyring *keyring, const char *passphrase, const char *salt)
+keyring_set_passphrase(struct keyring *keyring, struct bd_bytes passphrase, const char *salt)
 {
-    size_t bytes = strlen(passphrase);
-
-    keyring->passphrase = secret_copy(passphrase, bytes);
+    keyring->passphrase.data = secret_copy(passphrase.data, passphrase.len);
+    keyring->passphrase.bytes = passphrase.len;
     keyring->salt = strdup(salt);
-    if (keyring->passphrase == NULL || keyring->salt == NULL)
-        return -ENOMEM;
-    keyring->passphrase_bytes = bytes;
-    return 0;
+    return keyring->passphrase.data != NULL && keyring->salt != NULL ? 0 : -ENOMEM;
 }
 
 int
@@ -50,7 +46,7 @@ keyring_drop_volume_key(struct keyring *keyring)
 void
 keyring_clear(struct keyring *keyring)
 {
-    secret_free(keyring->passphrase);
+    passphrase_clear(&keyring->passphrase);
     secret_free(keyring->volume_key);
     free(keyring->salt);
     memset(keyring, 0, sizeof *keyring);
@@ -59,12 +55,12 @@ keyring_clear(struct keyring *keyring)
 enum bd_status
 keyring_passphrase(const struct keyring *keyring, char **out, size_t *bytes, const char **salt)
 {
-    if (keyring == NULL || keyring->passphrase == NULL)
+    if (keyring == NULL || keyring->passphrase.data == NULL)
         return BD_UNSUPPORTED;
-    *out = secret_copy(keyring->passphrase, keyring->passphrase_bytes);
+    *out = secret_copy(keyring->passphrase.data, keyring->passphrase.bytes);
     if (*out == NULL)
         return BD_FATAL;
-    *bytes = keyring->passphrase_bytes;
+    *bytes = keyring->passphrase.bytes;
     *salt = keyring->salt;
     return BD_OK;
 }

@@ -8,21 +8,19 @@
 #define CORE_KEYRING_H
 
 #include "base/error.h"
-
-#include <bucketdisk/plugin.h>
+#include "passphrase.h"
 
 #define VOLUME_KEY_BYTES 32u
 
 struct keyring {
-    char *passphrase; /* NULL: none was given */
-    size_t passphrase_bytes;
+    struct passphrase passphrase;     /* no data: none was given */
     char *salt;                       /* what s3backer derives keys with, "BUCKET/PREFIX" */
     uint8_t *volume_key;              /* VOLUME_KEY_BYTES; NULL in format 1 */
     const struct bd_keywrap *keywrap; /* what derives subkeys of it; borrowed */
 };
 
 /* Copies both. */
-int keyring_set_passphrase(struct keyring *keyring, const char *passphrase, const char *salt);
+int keyring_set_passphrase(struct keyring *keyring, struct bd_bytes passphrase, const char *salt);
 int keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap,
                            const uint8_t key[VOLUME_KEY_BYTES]);
 void keyring_drop_volume_key(struct keyring *keyring);

@@ -59,21 +59,22 @@ is_blob(const struct bd_buf *blob)
 }
 
 static enum bd_status
-unwrap(const struct wrapper *wrapper, const struct key_slot *slot, const char *passphrase,
+unwrap(const struct wrapper *wrapper, const struct key_slot *slot, struct bd_bytes passphrase,
        struct bd_buf *key, struct error *said)
 {
     enum bd_status status;
 
     host_capture_error(said);
     status = wrapper->keywrap->unwrap(host_table(wrapper->host), wrapper->owner->option_fields,
-                                      bytes_of(passphrase), bytes_of(slot->blob), key);
+                                      passphrase, bytes_of(slot->blob), key);
     host_capture_error(NULL);
     return status == BD_OK && key->len != key->cap ? BD_INVALID : status;
 }
 
 int
 keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
-              const char *passphrase, struct keyring *keyring, unsigned *slot, struct error *why)
+              struct bd_bytes passphrase, struct keyring *keyring, unsigned *slot,
+              struct error *why)
 {
     uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
     struct wrapper wrapper = { NULL };
@@ -133,7 +134,7 @@ keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
 
 int
 keyslots_add(struct manifest *manifest, const struct plugins *plugins,
-             const struct keyring *keyring, unsigned slot, const char *passphrase,
+             const struct keyring *keyring, unsigned slot, struct bd_bytes passphrase,
              const char *label, struct error *why)
 {
     struct key_slot *to = &manifest->slots[slot];
@@ -152,9 +153,9 @@ keyslots_add(struct manifest *manifest, const struct plugins *plugins,
         return error_set(why, -ENOMEM, "out of memory");
     }
     host_capture_error(&said);
-    status = wrapper.keywrap->wrap(
-        host_table(wrapper.host), wrapper.owner->option_fields, bytes_of(passphrase),
-        (struct bd_bytes){ keyring->volume_key, VOLUME_KEY_BYTES }, &blob);
+    status =
+        wrapper.keywrap->wrap(host_table(wrapper.host), wrapper.owner->option_fields, passphrase,
+                              (struct bd_bytes){ keyring->volume_key, VOLUME_KEY_BYTES }, &blob);
     host_capture_error(NULL);
     wrapper_close(&wrapper);
     if (status != BD_OK || !is_blob(&blob)) {

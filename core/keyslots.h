@@ -12,7 +12,7 @@
  * -EKEYREJECTED: none does.  -ENOTSUP: no plugin has the key wrap.  -EINVAL: a slot is damaged or costs too much, and
  * no other one opens. */
 int keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
-                  const char *passphrase, struct keyring *keyring, unsigned *slot,
+                  struct bd_bytes passphrase, struct keyring *keyring, unsigned *slot,
                   struct error *why);
 
 /* A new random volume key in `keyring`, to be wrapped by manifest->wrap. */
@@ -21,7 +21,7 @@ int keyslots_new_key(const struct manifest *manifest, const struct plugins *plug
 
 /* Wrap the volume key of `keyring` by a passphrase into slot `slot`, which is free. */
 int keyslots_add(struct manifest *manifest, const struct plugins *plugins,
-                 const struct keyring *keyring, unsigned slot, const char *passphrase,
+                 const struct keyring *keyring, unsigned slot, struct bd_bytes passphrase,
                  const char *label, struct error *why);
 void keyslots_remove(struct manifest *manifest, unsigned slot);
 

@@ -4,84 +4,139 @@
 
 #include "base/secret.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/types.h>
 #include <termios.h>
 #include <unistd.h>
 
-#define LINE_BYTES                                                                                 \
-    (PASSPHRASE_BYTES_MAX + 2) /* the LF, or one to see that it is longer; and a NUL */
+static_assert(KEY_FILE_BYTES_MAX > PASSPHRASE_BYTES_MAX, "READ_BYTES holds either");
+#define READ_BYTES (KEY_FILE_BYTES_MAX + 1) /* one to see that it is longer, or the LF */
 
-/* The first line of fd.  Gives *out. */
+/* All there is, but no more than READ_BYTES; of a terminal or pipe no more than the line. */
 static int
-read_line(int fd, const char *from, char **out, struct error *why)
+read_some(int fd, bool is_line, const char *from, struct passphrase *out, struct error *why)
 {
-    char *line = secret_alloc(LINE_BYTES), *end = NULL;
-    size_t len = 0;
-    int rc = 0;
-
-    if (line == NULL)
+    out->data = secret_alloc(READ_BYTES);
+    out->bytes = 0;
+    if (out->data == NULL)
         return error_set(why, -ENOMEM, "out of memory");
-    while (end == NULL && len < LINE_BYTES - 1) {
-        ssize_t got = read(fd, line + len, LINE_BYTES - 1 - len);
+    while (out->bytes < READ_BYTES) {
+        uint8_t *at = (uint8_t *)out->data + out->bytes;
+        ssize_t got = read(fd, at, READ_BYTES - out->bytes);
 
         if (got == -1 && errno == EINTR)
             continue;
         if (got == -1)
-            rc = error_set(why, -errno, "cannot read the password from %s: %s", from,
-                           strerror(errno));
-        if (got <= 0)
+            return error_set(why, -errno, "cannot read the password from %s: %s", from,
+                             strerror(errno));
+        out->bytes += (size_t)got;
+        if (got == 0 || (is_line && memchr(at, '\n', (size_t)got) != NULL))
             break;
-        end = memchr(line + len, '\n', (size_t)got);
-        len += (size_t)got;
     }
-    if (end != NULL)
-        len = (size_t)(end - line);
-    if (rc == 0 && len == 0)
+    return 0;
+}
+
+static int
+cut_line(const char *from, struct passphrase *line, struct error *why)
+{
+    const uint8_t *end = memchr(line->data, '\n', line->bytes);
+    size_t bytes = end != NULL ? (size_t)(end - (const uint8_t *)line->data) : line->bytes;
+
+    explicit_bzero((uint8_t *)line->data + bytes, READ_BYTES - bytes);
+    line->bytes = bytes;
+    if (memchr(line->data, '\0', bytes) != NULL)
+        return error_set(why, -EINVAL, "the password from %s holds a zero byte", from);
+    return 0;
+}
+
+/* Gives *out. */
+static int
+read_password(int fd, bool is_line, const char *from, struct passphrase *out, struct error *why)
+{
+    unsigned bytes_max = is_line ? PASSPHRASE_BYTES_MAX : KEY_FILE_BYTES_MAX;
+    int rc = read_some(fd, is_line, from, out, why);
+
+    if (rc == 0 && is_line)
+        rc = cut_line(from, out, why);
+    if (rc == 0 && out->bytes == 0)
         rc = error_set(why, -EINVAL, "the password from %s is empty", from);
-    if (rc == 0 && len > PASSPHRASE_BYTES_MAX)
+    if (rc == 0 && out->bytes > bytes_max)
         rc = error_set(why, -EINVAL, "the password from %s is longer than %u bytes", from,
-                       PASSPHRASE_BYTES_MAX);
-    if (rc == 0 && memchr(line, '\0', len) != NULL)
-        rc = error_set(why, -EINVAL, "the password from %s holds a zero byte", from);
-    if (rc != 0) {
-        secret_free(line);
-        return rc;
-    }
-    explicit_bzero(line + len, LINE_BYTES - len);
-    *out = line;
+                       bytes_max);
+    if (rc != 0)
+        passphrase_clear(out);
+    return rc;
+}
+
+static bool
+is_given(const char *option)
+{
+    return option != NULL && option[0] != '\0';
+}
+
+static int
+copy_password(const char *password, struct passphrase *out, struct error *why)
+{
+    out->bytes = strlen(password);
+    out->data = secret_alloc(out->bytes);
+    if (out->data == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    memcpy(out->data, password, out->bytes);
     return 0;
 }
 
 int
-passphrase_given(const char *password, const char *file, char **out, struct error *why)
+passphrase_given(const struct passphrase_options *options, struct passphrase *out,
+                 struct error *why)
 {
+    bool has_password = is_given(options->password), has_file = is_given(options->password_file);
+    bool has_key_file = is_given(options->key_file);
+    const char *path = has_key_file ? options->key_file : options->password_file;
     int fd, rc;
 
-    *out = NULL;
-    if (password != NULL && password[0] != '\0' && file != NULL && file[0] != '\0')
+    *out = (struct passphrase){ NULL, 0 };
+    if (has_password + has_file + has_key_file > 1)
         return error_set(why, -EINVAL,
-                         "--password and --password-file say the same thing; leave one out");
-    if (password != NULL && password[0] != '\0') {
-        *out = secret_alloc(strlen(password) + 1);
-        if (*out == NULL)
-            return error_set(why, -ENOMEM, "out of memory");
-        strcpy(*out, password);
+                         "--password, --password-file and --key-file say the same thing; leave all "
+                         "but one out");
+    if (has_password)
+        return copy_password(options->password, out, why);
+    if (!has_file && !has_key_file)
         return 0;
-    }
-    if (file == NULL || file[0] == '\0')
-        return 0;
-    fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd == -1)
-        return error_set(why, -errno, "--password-file: cannot read %s: %s", file, strerror(errno));
-    rc = read_line(fd, file, out, why);
+        return error_set(why, -errno, "--%s: cannot read %s: %s",
+                         has_key_file ? "key-file" : "password-file", path, strerror(errno));
+    rc = read_password(fd, has_file, path, out, why);
     close(fd);
     return rc;
+}
+
+void
+passphrase_clear(struct passphrase *passphrase)
+{
+    secret_free(passphrase->data);
+    *passphrase = (struct passphrase){ NULL, 0 };
+}
+
+struct bd_bytes
+passphrase_bytes(const struct passphrase *passphrase)
+{
+    return (struct bd_bytes){ passphrase->data, passphrase->bytes };
+}
+
+struct bd_bytes
+passphrase_text(const char *text)
+{
+    return (struct bd_bytes){ text, strlen(text) };
 }
 
 /* Whoever is interrupted leaves the terminal as it was: so signals that end or stop the process are held, and only
@@ -102,7 +157,7 @@ hold_signals(sigset_t *before)
 }
 
 static int
-read_unless_signalled(int signals, char **out, struct error *why)
+read_unless_signalled(int signals, struct passphrase *out, struct error *why)
 {
     struct pollfd waited[] = { { .fd = STDIN_FILENO, .events = POLLIN },
                                { .fd = signals, .events = POLLIN } };
@@ -111,17 +166,17 @@ read_unless_signalled(int signals, char **out, struct error *why)
         ;
     if (waited[1].revents != 0)
         return error_set(why, -EINTR, "no password was given");
-    return read_line(STDIN_FILENO, "the terminal", out, why);
+    return read_password(STDIN_FILENO, true, "the terminal", out, why);
 }
 
 int
-passphrase_ask(const char *prompt, char **out, struct error *why)
+passphrase_ask(const char *prompt, struct passphrase *out, struct error *why)
 {
     struct termios usual, silent;
     sigset_t before;
     int rc, signals;
 
-    *out = NULL;
+    *out = (struct passphrase){ NULL, 0 };
     if (tcgetattr(STDIN_FILENO, &usual) != 0)
         return -ENOTTY;
     silent = usual;

@@ -1,20 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a passphrase comes from: --password, the first line of --password-file, or the terminal. */
+/* Where a passphrase comes from: --password, the first line of --password-file, all of --key-file, or the terminal. */
 #ifndef CORE_PASSPHRASE_H
 #define CORE_PASSPHRASE_H
 
 #include "base/error.h"
 
-#define PASSPHRASE_BYTES_MAX 1023u /* s3backer reads no more of a file */
+#include <bucketdisk/plugin.h>
 
-/* Of these at most one is given (not NULL and not ""); neither: *out is NULL.
- * A file's first line without its LF; a CR belongs to it, as for s3backer.
- * Gives *out, which is freed with secret_free. */
-int passphrase_given(const char *password, const char *file, char **out, struct error *why);
+#define PASSPHRASE_BYTES_MAX 1023u /* s3backer reads no more of a file */
+#define KEY_FILE_BYTES_MAX 8192u
+
+struct passphrase {
+    void *data; /* NULL: there is none */
+    size_t bytes;
+};
+
+/* Of these at most one is given (not NULL and not ""). */
+struct passphrase_options {
+    const char *password;
+    const char
+        *password_file;   /* its first line without its LF; a CR belongs to it, as for s3backer */
+    const char *key_file; /* all its bytes, whatever they are */
+};
+
+/* Gives *out, which is ended by passphrase_clear; without data if no option is given. */
+int passphrase_given(const struct passphrase_options *options, struct passphrase *out,
+                     struct error *why);
 
 /* Ask who sits at standard input, without echo; `prompt` goes to the terminal.  -ENOTTY when nobody does.
  * -EINTR: a signal came that the caller has blocked, or that has not ended the process.
- * Gives *out, which is freed with secret_free. */
-int passphrase_ask(const char *prompt, char **out, struct error *why);
+ * Gives *out, which is ended by passphrase_clear. */
+int passphrase_ask(const char *prompt, struct passphrase *out, struct error *why);
+
+/* Wipes. */
+void passphrase_clear(struct passphrase *passphrase);
+/* Both borrow. */
+struct bd_bytes passphrase_bytes(const struct passphrase *passphrase);
+struct bd_bytes passphrase_text(const char *text);
 
 #endif

@@ -26,6 +26,8 @@ const struct bd_option settings_rows[] = {
       .help = "what blocks are encrypted with; asked for at a terminal" },
     { .name = "password-file", .type = BD_OPT_PATH, FIELD(password_file),
       .help = "the same, in the first line of a file" },
+    { .name = "key-file", .type = BD_OPT_PATH, FIELD(key_file),
+      .help = "the same, all bytes of a file" },
     { .name = "password-salt", .type = BD_OPT_STRING, FIELD(password_salt), .metavar = "BUCKET/PREFIX",
       .help = "where s3backer encrypted, if the objects were copied here from there" },
     { .name = "accept-plain", .type = BD_OPT_BOOL, FIELD(accept_plain),

@@ -18,7 +18,7 @@ struct settings {
     const char *codec;
     const char *default_content_encoding;
     const char *compress, *compress_level, *encrypt;
-    const char *password, *password_file, *password_salt;
+    const char *password, *password_file, *key_file, *password_salt;
     uint8_t accept_plain;
     uint32_t format;
     const char *prefix;

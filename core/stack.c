@@ -412,29 +412,34 @@ static int
 take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
 {
     const struct settings *settings = &stack->settings;
-    char *passphrase = NULL, *salt = NULL;
+    const struct passphrase_options given = { settings->password, settings->password_file,
+                                              settings->key_file };
+    struct passphrase passphrase;
+    char *salt = NULL;
     int rc;
 
-    if (stack->keyring.passphrase != NULL)
+    if (stack->keyring.passphrase.data != NULL)
         return 0;
-    rc = passphrase_given(settings->password, settings->password_file, &passphrase, why);
-    if (rc == 0 && passphrase == NULL
+    rc = passphrase_given(&given, &passphrase, why);
+    if (rc == 0 && passphrase.data == NULL
         && (encrypted != NULL || options_given(stack->options, "encrypt"))) {
         rc = passphrase_ask("Password of the volume: ", &passphrase, why);
         if (rc == -ENOTTY && encrypted != NULL)
-            rc = error_set(why, -EINVAL, "the volume is encrypted (%s); give --password-file",
+            rc = error_set(why, -EINVAL,
+                           "the volume is encrypted (%s); give --password-file or --key-file",
                            encrypted);
         else if (rc == -ENOTTY)
-            rc = error_set(why, -EINVAL, "--encrypt needs a password; give --password-file");
+            rc = error_set(why, -EINVAL,
+                           "--encrypt needs a password; give --password-file or --key-file");
     }
-    if (rc == 0 && passphrase != NULL) {
+    if (rc == 0 && passphrase.data != NULL) {
         rc = password_salt(stack, &salt);
         if (rc == 0)
-            rc = keyring_set_passphrase(&stack->keyring, passphrase, salt);
+            rc = keyring_set_passphrase(&stack->keyring, passphrase_bytes(&passphrase), salt);
         if (rc != 0)
             error_set(why, rc, "out of memory");
     }
-    secret_free(passphrase);
+    passphrase_clear(&passphrase);
     free(salt);
     return rc;
 }
@@ -477,7 +482,7 @@ choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
         .compress = if_given(stack, "compress", settings->compress),
         .encrypt = if_given(stack, "encrypt", settings->encrypt),
         .is_new_format_2 = is_new_format_2,
-        .has_password = stack->keyring.passphrase != NULL,
+        .has_password = stack->keyring.passphrase.data != NULL,
         .stored = stored,
     };
     char level[BD_TOKEN_BYTES_MAX + 1];
@@ -544,13 +549,13 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
     if (stack->settings.format == 1)
         return error_set(why, -EINVAL, "the volume is of format 2; leave --format=1 out");
     rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, why);
-    if (rc == 0 && !is_encrypted && stack->keyring.passphrase != NULL)
+    if (rc == 0 && !is_encrypted && stack->keyring.passphrase.data != NULL)
         return error_set(why, -EINVAL,
                          "a password is given, but the volume says that it is not encrypted; if it "
                          "should be, somebody has replaced its description, " MANIFEST_OBJECT);
     if (rc == 0 && is_encrypted && stack->keyring.volume_key == NULL)
-        rc = keyslots_open(manifest, &stack->plugins, stack->keyring.passphrase, &stack->keyring,
-                           &slot, why);
+        rc = keyslots_open(manifest, &stack->plugins, passphrase_bytes(&stack->keyring.passphrase),
+                           &stack->keyring, &slot, why);
     if (rc == 0)
         rc = manifest_verify(manifest, &stack->keyring, why);
     if (rc == 0)
@@ -570,8 +575,8 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
 
     random_fill(manifest->id, VOLUME_ID_BYTES);
     strcpy(manifest->wrap, KEY_WRAP);
-    manifest->key_id = stack->keyring.passphrase != NULL;
-    if (stack->keyring.passphrase != NULL && stack->keyring.volume_key == NULL)
+    manifest->key_id = stack->keyring.passphrase.data != NULL;
+    if (stack->keyring.passphrase.data != NULL && stack->keyring.volume_key == NULL)
         rc = keyslots_new_key(manifest, &stack->plugins, &stack->keyring, why);
     manifest->disk_bytes = stack->layout.block_bytes * stack->layout.block_count;
     manifest->block_bytes = stack->layout.block_bytes;
@@ -579,7 +584,7 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     stack->layout.is_format_2 = stack->is_new = true;
     if (rc == 0)
         rc = open_chain(stack, list, false, why);
-    if (rc == 0 && stack->keyring.passphrase != NULL && !chain_authenticates(stack->chain))
+    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_authenticates(stack->chain))
         rc = error_set(why, -EINVAL, "a password is given, but \"%s\" does not encrypt", list);
     return rc;
 }
@@ -639,7 +644,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
             "\"%s\"; only a new volume can be written so",
             list);
     rc = open_chain(stack, list, sample.is_encrypted, why);
-    if (rc == 0 && stack->keyring.passphrase != NULL && !chain_authenticates(stack->chain))
+    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_authenticates(stack->chain))
         rc =
             error_set(why, -EINVAL,
                       "a password is given, but the volume is not encrypted; leave it out, or give "
@@ -707,7 +712,7 @@ stack_claim(struct stack *stack, const struct token *token, struct error *why)
             manifest->accepts.count = 1;
             strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
             rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
-                              stack->keyring.passphrase, "", why);
+                              passphrase_bytes(&stack->keyring.passphrase), "", why);
         }
     }
     manifest->epoch++;

@@ -596,7 +596,7 @@ main(int argc, char **argv)
     int count;
 
     if (words == NULL || pool_new(1, &pool) != 0 || stats_new(&stats) != 0
-        || keyring_set_passphrase(&keyring, "for measuring", "bucket/") != 0)
+        || keyring_set_passphrase(&keyring, passphrase_text("for measuring"), "bucket/") != 0)
         fail("start", "out of memory");
     if (stack_parse(&stack, NULL, argc, argv, words, &count, &why) != 0)
         fail("options", why.text);

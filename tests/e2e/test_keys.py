@@ -85,11 +85,11 @@ class Keys(disk.Story):
         self.opens_not(THIRD, FIRST.upper(), count=2)
         # A file of random bytes, and one that opens with a file.
         key_file, other = self.path("key"), self.path("other")
-        key_file.write_bytes(self.random.randbytes(200).replace(b"\n", b"").replace(b"\0", b"") + b"\n")
+        key_file.write_bytes(b"\0\n" + self.random.randbytes(200) + b"\n")
         other.write_text(SECOND + "\nthis line does not count\n")
-        self.key("add", f"--password-file={other}", f"--new-password-file={key_file}", "--label=a file of mine")
+        self.key("add", f"--password-file={other}", f"--new-key-file={key_file}", "--label=a file of mine")
         self.assertEqual(self.slots(), {0: "", 1: "second", 2: "a file of mine"})
-        self.volume.mount(f"--password-file={key_file}", "--readOnly")
+        self.volume.mount(f"--key-file={key_file}", "--readOnly")
         self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
         self.volume.umount()
         # The second one becomes the third, under its label.
@@ -100,8 +100,9 @@ class Keys(disk.Story):
         self.opens_not(SECOND, count=3)
         # One goes by its number, one by itself.
         self.key("remove", f"--password={FIRST}", "--slot=2")
-        status, _ = self.volume.refused(f"--password-file={key_file}")
+        status, text = self.volume.refused(f"--key-file={key_file}")
         self.assertGreater(status, 0)
+        self.assertRegex(text, OPENS_NONE.format(2))
         self.key("remove", f"--password={FIRST}")
         self.opens(THIRD)
         self.opens_not(FIRST, count=1)
@@ -145,7 +146,7 @@ class Keys(disk.Story):
                 ("empty", "add", given, f"--new-password-file={empty}"),
                 ("longer than", "add", given, f"--new-password-file={long_file}"),
                 ("cannot read", "add", given, f"--new-password-file={empty}-not-there"),
-                ("leave one out", "add", given, f"--new-password-file={long_file}", "--new-password=x"),
+                ("leave all but one out", "add", given, f"--new-password-file={long_file}", "--new-password=x"),
                 ("label.*longer than", "add", given, "--new-password=x", "--label=" + "x" * 64),
                 ("slot 7 is not in use", "remove", given, "--slot=7"),
                 ("slot", "remove", given, "--slot=32"),

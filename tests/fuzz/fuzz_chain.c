@@ -67,7 +67,7 @@ begin(void)
     struct error why;
 
     if (plugins_load(&plugins, &search, &why) != 0 || stats_new(&stats) != 0
-        || keyring_set_passphrase(&keyring, "password", "bucket/") != 0
+        || keyring_set_passphrase(&keyring, passphrase_text("password"), "bucket/") != 0
         || keyring_set_volume_key(&keyring, &keywrap, key) != 0 || atexit(end) != 0)
         abort();
     for (size_t i = 0; i < CHAIN_COUNT; i++) {

@@ -244,7 +244,7 @@ chain_for(const struct stack *stack, const struct golden *golden, const char *wr
     struct error why;
 
     if (golden->passphrase[0] != '\0'
-        && keyring_set_passphrase(keyring, golden->passphrase, golden->salt) != 0)
+        && keyring_set_passphrase(keyring, passphrase_text(golden->passphrase), golden->salt) != 0)
         fail("keyring", "out of memory");
     if (golden->has_key && keywrap != NULL
         && keyring_set_volume_key(keyring, keywrap, golden->volume_key) != 0)

@@ -71,7 +71,8 @@ check_key(const struct stack *stack, const char *path, const struct manifest *ma
     uint8_t key[VOLUME_KEY_BYTES];
     struct error why = { "" };
     unsigned slot;
-    int rc = keyslots_open(manifest, &stack->plugins, PASSPHRASE, &keyring, &slot, &why);
+    int rc = keyslots_open(manifest, &stack->plugins, passphrase_text(PASSPHRASE), &keyring, &slot,
+                           &why);
 
     if (rc == -ENOTSUP)
         return rc;
@@ -84,7 +85,8 @@ check_key(const struct stack *stack, const char *path, const struct manifest *ma
     expect(path, "another slot opens", slot == SLOT);
     expect(path, "the label is another", strcmp(manifest->slots[SLOT].label, LABEL) == 0);
     expect(path, "a wrong password opens it",
-           keyslots_open(manifest, &stack->plugins, "golden passphrases", &none, &slot, &why)
+           keyslots_open(manifest, &stack->plugins, passphrase_text("golden passphrases"), &none,
+                         &slot, &why)
                == -EKEYREJECTED);
     keyring_clear(&keyring);
     return 0;
@@ -144,9 +146,11 @@ write_one(const struct stack *stack)
         encoding_parse(outermost, &manifest.accepts, NULL);
         manifest.key_id = 1;
         if (keywrap == NULL || keyring_set_volume_key(&keyring, keywrap, key) != 0
-            || keyslots_add(&manifest, &stack->plugins, &keyring, 0, "another passphrase", "", &why)
+            || keyslots_add(&manifest, &stack->plugins, &keyring, 0,
+                            passphrase_text("another passphrase"), "", &why)
                    != 0
-            || keyslots_add(&manifest, &stack->plugins, &keyring, SLOT, PASSPHRASE, LABEL, &why)
+            || keyslots_add(&manifest, &stack->plugins, &keyring, SLOT, passphrase_text(PASSPHRASE),
+                            LABEL, &why)
                    != 0
             || manifest_seal(&manifest, &keyring, &why) != 0)
             fail("write", "the key cannot be wrapped");

@@ -11,8 +11,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding evict frames keyring mountinfo passphrase places plugin readahead settings trust zeromap
-    codecs coding envelope request layout locallock
+    attrs encoding evict frames mountinfo passphrase places plugin readahead settings trust zeromap
+    codecs coding envelope keyring request layout locallock
     host manifest negotiate
     keyslots loader
     backend layer

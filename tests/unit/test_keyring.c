@@ -32,7 +32,8 @@ TEST(keyring, a_passphrase_is_given_as_a_copy_and_a_volume_key_never)
     const char *salt;
     size_t bytes;
 
-    assert_int_equal(keyring_set_passphrase(&keyring, "pass\r phrase", "bucket/v/"), 0);
+    assert_int_equal(
+        keyring_set_passphrase(&keyring, passphrase_text("pass\r phrase"), "bucket/v/"), 0);
     assert_int_equal(keyring_passphrase(&keyring, &first, &bytes, &salt), BD_OK);
     assert_int_equal(bytes, 12);
     assert_string_equal(first, "pass\r phrase");
@@ -43,7 +44,7 @@ TEST(keyring, a_passphrase_is_given_as_a_copy_and_a_volume_key_never)
     secret_free(first);
     secret_free(second);
     keyring_clear(&keyring);
-    assert_null(keyring.passphrase);
+    assert_null(keyring.passphrase.data);
     assert_null(keyring.salt);
 }
 

@@ -22,7 +22,9 @@ add(struct manifest *manifest, const struct keyring *keyring, unsigned slot, con
 {
     struct error why = { "" };
 
-    if (keyslots_add(manifest, &fake_plugins, keyring, slot, passphrase, "label", &why) != 0)
+    if (keyslots_add(manifest, &fake_plugins, keyring, slot, passphrase_text(passphrase), "label",
+                     &why)
+        != 0)
         fail_msg("%s", why.text);
 }
 
@@ -34,7 +36,8 @@ expect_open(const struct manifest *manifest, const char *passphrase, unsigned sl
     struct error why = { "" };
     unsigned found = MANIFEST_SLOTS;
 
-    if (keyslots_open(manifest, &fake_plugins, passphrase, &keyring, &found, &why) != 0)
+    if (keyslots_open(manifest, &fake_plugins, passphrase_text(passphrase), &keyring, &found, &why)
+        != 0)
         fail_msg("%s", why.text);
     assert_int_equal(found, slot);
     assert_memory_equal(keyring.volume_key, expected->volume_key, VOLUME_KEY_BYTES);
@@ -48,7 +51,9 @@ expect_closed(const struct manifest *manifest, const char *passphrase, int rc, c
     struct error why = { "" };
     unsigned slot;
 
-    assert_int_equal(keyslots_open(manifest, &fake_plugins, passphrase, &keyring, &slot, &why), rc);
+    assert_int_equal(
+        keyslots_open(manifest, &fake_plugins, passphrase_text(passphrase), &keyring, &slot, &why),
+        rc);
     if (strstr(why.text, reason) == NULL)
         fail_msg("\"%s\" instead of \"%s\"", why.text, reason);
     assert_null(keyring.volume_key);
@@ -139,8 +144,9 @@ TEST(keyslots, a_key_wrap_that_nobody_has_is_named)
     add(&manifest, &keyring, 0, "word");
     strcpy(manifest.wrap, "scrypt");
     expect_closed(&manifest, "word", -ENOTSUP, "\"scrypt\"");
-    assert_int_equal(keyslots_add(&manifest, &fake_plugins, &keyring, 1, "word", "", &why),
-                     -ENOTSUP);
+    assert_int_equal(
+        keyslots_add(&manifest, &fake_plugins, &keyring, 1, passphrase_text("word"), "", &why),
+        -ENOTSUP);
     assert_null(manifest.slots[1].blob);
     keyring_clear(&keyring);
     assert_int_equal(keyslots_new_key(&manifest, &fake_plugins, &keyring, &why), -ENOTSUP);
@@ -158,13 +164,16 @@ TEST(keyslots, what_cannot_be_wrapped_or_stored_leaves_the_slot_free)
 
     fake_keyring(&keyring, 1);
     fake_crypto.wrap = BD_FATAL;
-    assert_int_equal(keyslots_add(&manifest, &fake_plugins, &keyring, 0, "word", "", &why), -EIO);
+    assert_int_equal(
+        keyslots_add(&manifest, &fake_plugins, &keyring, 0, passphrase_text("word"), "", &why),
+        -EIO);
     assert_non_null(strstr(why.text, "fake cannot wrap"));
     fake_crypto.wrap = BD_OK;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         fake_crypto.wrapped = bad[i];
-        assert_int_equal(keyslots_add(&manifest, &fake_plugins, &keyring, 0, "word", "", &why),
-                         -EIO);
+        assert_int_equal(
+            keyslots_add(&manifest, &fake_plugins, &keyring, 0, passphrase_text("word"), "", &why),
+            -EIO);
     }
     assert_int_equal(keyslots_count(&manifest), 0);
     /* As long as can be. */
@@ -186,8 +195,9 @@ TEST(keyslots, a_plugin_that_refuses_its_options_is_not_asked_for_more)
     add(&manifest, &keyring, 0, "word");
     fake_crypto.check = BD_INVALID;
     expect_closed(&manifest, "word", -EINVAL, "fake says no");
-    assert_int_equal(keyslots_add(&manifest, &fake_plugins, &keyring, 1, "word", "", &why),
-                     -EINVAL);
+    assert_int_equal(
+        keyslots_add(&manifest, &fake_plugins, &keyring, 1, passphrase_text("word"), "", &why),
+        -EINVAL);
     assert_string_equal(why.text, "fake says no");
     assert_int_equal(fake_crypto.wraps, 1);
     assert_int_equal(fake_crypto.unwraps, 0);

@@ -43,6 +43,19 @@ write_file(const char *path, const void *data, size_t bytes)
     assert_int_equal(fclose(file), 0);
 }
 
+static void
+expect_password(const struct passphrase *password, const void *data, size_t bytes)
+{
+    assert_int_equal(password->bytes, bytes);
+    assert_memory_equal(password->data, data, bytes);
+}
+
+static int
+password_in(const char *path, struct passphrase *out, struct error *why)
+{
+    return passphrase_given(&(const struct passphrase_options){ .password_file = path }, out, why);
+}
+
 TEST(passphrase, a_file_gives_its_first_line)
 {
     static char longest[LONGEST + 1], too_long[LONGEST + 2];
@@ -74,21 +87,58 @@ TEST(passphrase, a_file_gives_its_first_line)
     path_make(path);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct error why = { "" };
-        char *password = NULL;
+        struct passphrase password;
         int rc;
 
         write_file(path, rows[i].text, rows[i].bytes != 0 ? rows[i].bytes : strlen(rows[i].text));
-        rc = passphrase_given(NULL, path, &password, &why);
+        rc = password_in(path, &password, &why);
         if (rows[i].password != NULL) {
             if (rc != 0)
                 fail_msg("row %zu: %s", i, why.text);
-            assert_string_equal(password, rows[i].password);
+            expect_password(&password, rows[i].password, strlen(rows[i].password));
         } else {
-            if (rc != -EINVAL || password != NULL || strstr(why.text, rows[i].reason) == NULL)
+            if (rc != -EINVAL || password.data != NULL || strstr(why.text, rows[i].reason) == NULL)
                 fail_msg("row %zu: %d, %s", i, rc, why.text);
             assert_non_null(strstr(why.text, path));
         }
-        secret_free(password);
+        passphrase_clear(&password);
+    }
+    unlink(path);
+}
+
+TEST(passphrase, a_key_file_gives_all_its_bytes)
+{
+    static char longest[KEY_FILE_BYTES_MAX], too_long[KEY_FILE_BYTES_MAX + 1];
+    const struct {
+        const char *data;
+        size_t bytes;
+        const char *reason; /* NULL: taken */
+    } rows[] = {
+        { "secret\n", 7, NULL },
+        { "\0\n\xff\0", 4, NULL },
+        { longest, sizeof longest, NULL },
+        { "", 0, "empty" },
+        { too_long, sizeof too_long, "longer than 8192 bytes" },
+    };
+    char path[512];
+
+    memset(longest, '\n', sizeof longest);
+    path_make(path);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct passphrase_options given = { .password_file = "", .key_file = path };
+        struct error why = { "" };
+        struct passphrase password;
+        int rc;
+
+        write_file(path, rows[i].data, rows[i].bytes);
+        rc = passphrase_given(&given, &password, &why);
+        if (rows[i].reason == NULL) {
+            assert_int_equal(rc, 0);
+            expect_password(&password, rows[i].data, rows[i].bytes);
+        } else if (rc != -EINVAL || strstr(why.text, rows[i].reason) == NULL) {
+            fail_msg("row %zu: %d, %s", i, rc, why.text);
+        }
+        passphrase_clear(&password);
     }
     unlink(path);
 }
@@ -97,18 +147,19 @@ TEST(passphrase, a_long_file_is_not_read_to_its_end)
 {
     static char text[1 << 20];
     struct error why = { "" };
-    char path[512], *password;
+    struct passphrase password;
+    char path[512];
 
     memset(text, 'x', sizeof text);
     memcpy(text, "secret\n", 7);
     path_make(path);
     write_file(path, text, sizeof text);
-    assert_int_equal(passphrase_given("", path, &password, &why), 0);
-    assert_string_equal(password, "secret");
+    assert_int_equal(password_in(path, &password, &why), 0);
+    expect_password(&password, "secret", 6);
     /* Nothing of what came behind it stays. */
     for (size_t i = 6; i <= LONGEST; i++)
-        assert_int_equal(password[i], '\0');
-    secret_free(password);
+        assert_int_equal(((const char *)password.data)[i], '\0');
+    passphrase_clear(&password);
     unlink(path);
 }
 
@@ -128,17 +179,18 @@ write_slowly(void *arg)
 TEST(passphrase, a_line_may_come_in_pieces)
 {
     struct error why = { "" };
-    char path[512], *password;
+    struct passphrase password;
+    char path[512];
     pthread_t writer;
 
     path_make(path);
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(pthread_create(&writer, NULL, write_slowly, path), 0);
-    assert_int_equal(passphrase_given(NULL, path, &password, &why), 0);
-    assert_string_equal(password, "secret");
+    assert_int_equal(password_in(path, &password, &why), 0);
+    expect_password(&password, "secret", 6);
     pthread_join(writer, NULL);
-    secret_free(password);
+    passphrase_clear(&password);
     unlink(path);
 }
 
@@ -151,31 +203,43 @@ TEST(passphrase, a_file_that_cannot_be_read_is_named)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct error why = { "" };
-        char *password;
+        struct passphrase password;
 
-        assert_int_equal(passphrase_given(NULL, rows[i].path, &password, &why), rows[i].rc);
-        assert_null(password);
+        assert_int_equal(password_in(rows[i].path, &password, &why), rows[i].rc);
+        assert_null(password.data);
         assert_non_null(strstr(why.text, rows[i].path));
     }
 }
 
 TEST(passphrase, given_once_it_is_taken_and_given_twice_refused)
 {
-    struct error why = { "" };
-    char *password;
+    static const struct {
+        struct passphrase_options given;
+        int rc;
+        bool is_taken;
+    } rows[] = {
+        { { "secret", NULL, NULL }, 0, true },
+        { { "secret", "", "" }, 0, true },
+        { { NULL, NULL, NULL }, 0, false },
+        { { "", "", "" }, 0, false },
+        { { "secret", "/dev/null", NULL }, -EINVAL, false },
+        { { "secret", NULL, "/dev/null" }, -EINVAL, false },
+        { { NULL, "/dev/null", "/dev/null" }, -EINVAL, false },
+    };
 
-    assert_int_equal(passphrase_given("secret", NULL, &password, &why), 0);
-    assert_string_equal(password, "secret");
-    secret_free(password);
-    assert_int_equal(passphrase_given("secret", "", &password, &why), 0);
-    secret_free(password);
-    assert_int_equal(passphrase_given(NULL, NULL, &password, &why), 0);
-    assert_null(password);
-    assert_int_equal(passphrase_given("", "", &password, &why), 0);
-    assert_null(password);
-    assert_int_equal(passphrase_given("secret", "/dev/null", &password, &why), -EINVAL);
-    assert_null(password);
-    assert_non_null(strstr(why.text, "--password-file"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error why = { "" };
+        struct passphrase password;
+
+        assert_int_equal(passphrase_given(&rows[i].given, &password, &why), rows[i].rc);
+        if (rows[i].is_taken)
+            expect_password(&password, "secret", 6);
+        else
+            assert_null(password.data);
+        if (rows[i].rc != 0)
+            assert_non_null(strstr(why.text, "--key-file"));
+        passphrase_clear(&password);
+    }
 }
 
 /* ---- at a terminal */
@@ -195,10 +259,10 @@ TEST(passphrase, who_sits_at_no_terminal_is_not_asked)
 {
     struct error why = { "" };
     int null = open("/dev/null", O_RDONLY), usual = stdin_swap(null);
-    char *password;
+    struct passphrase password;
 
     assert_int_equal(passphrase_ask("Password: ", &password, &why), -ENOTTY);
-    assert_null(password);
+    assert_null(password.data);
     dup2(usual, STDIN_FILENO);
     close(usual);
     close(null);
@@ -232,7 +296,7 @@ TEST(passphrase, what_is_typed_is_not_shown_and_the_terminal_is_as_before)
     struct termios before, after;
     struct error why = { "" };
     pthread_t thread;
-    char *password;
+    struct passphrase password;
 
     if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
         skip();
@@ -245,11 +309,11 @@ TEST(passphrase, what_is_typed_is_not_shown_and_the_terminal_is_as_before)
     assert_int_equal(passphrase_ask("Password: ", &password, &why), 0);
     pthread_join(thread, NULL);
     dup2(usual, STDIN_FILENO);
-    assert_string_equal(password, "secret");
+    expect_password(&password, "secret", 6);
     assert_false(typist.has_echo);
     assert_int_equal(tcgetattr(other, &after), 0);
     assert_int_equal(after.c_lflag, before.c_lflag);
-    secret_free(password);
+    passphrase_clear(&password);
     close(usual);
     close(other);
     close(terminal);
@@ -273,7 +337,7 @@ TEST(passphrase, whoever_is_interrupted_leaves_the_terminal_as_it_was)
         if (child == 0) {
             struct rlimit none = { 0, 0 };
             struct error why;
-            char *password;
+            struct passphrase password;
 
             setrlimit(RLIMIT_CORE, &none);
             signal(signals[i], SIG_DFL); /* cmocka has handlers */
@@ -300,6 +364,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(passphrase, a_file_gives_its_first_line),
+        RUN(passphrase, a_key_file_gives_all_its_bytes),
         RUN(passphrase, a_long_file_is_not_read_to_its_end),
         RUN(passphrase, a_line_may_come_in_pieces),
         RUN(passphrase, a_file_that_cannot_be_read_is_named),

@@ -256,7 +256,8 @@ TEST(stack, after_the_last_epoch_no_mount_writes)
     memory_open(&store, NULL);
     MOUNT(&store, SECRET);
     found = stored(&store);
-    assert_int_equal(keyslots_open(&found.manifest, &fake_plugins, "secret", &keyring, &slot, &why),
+    assert_int_equal(keyslots_open(&found.manifest, &fake_plugins, passphrase_text("secret"),
+                                   &keyring, &slot, &why),
                      0);
     found.manifest.epoch = MANIFEST_EPOCH_MAX - 1;
     assert_int_equal(manifest_seal(&found.manifest, &keyring, &why), 0);
