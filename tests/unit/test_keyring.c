@@ -11,7 +11,7 @@
 
 TEST(keyring, without_keys_everything_is_unsupported)
 {
-    static const struct keyring empty = { NULL };
+    static const struct keyring empty = { .salt = NULL };
     const struct keyring *rings[] = { NULL, &empty };
 
     for (size_t i = 0; i < ARRAY_LEN(rings); i++) {
@@ -27,7 +27,7 @@ TEST(keyring, without_keys_everything_is_unsupported)
 
 TEST(keyring, a_passphrase_is_given_as_a_copy_and_a_volume_key_never)
 {
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     char *first, *second;
     const char *salt;
     size_t bytes;
@@ -85,7 +85,7 @@ TEST(keyring, a_subkey_that_is_too_short_is_none)
 {
     static const struct bd_keywrap keywrap = { .name = "short", .subkey = short_subkey };
     static const uint8_t key[VOLUME_KEY_BYTES] = { 1 };
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     uint8_t out[32];
 
     assert_int_equal(keyring_set_volume_key(&keyring, &keywrap, key), 0);

@@ -32,7 +32,7 @@ static void
 expect_open(const struct manifest *manifest, const char *passphrase, unsigned slot,
             const struct keyring *expected)
 {
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     struct error why = { "" };
     unsigned found = MANIFEST_SLOTS;
 
@@ -47,7 +47,7 @@ expect_open(const struct manifest *manifest, const char *passphrase, unsigned sl
 static void
 expect_closed(const struct manifest *manifest, const char *passphrase, int rc, const char *reason)
 {
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     struct error why = { "" };
     unsigned slot;
 
@@ -208,7 +208,7 @@ TEST(keyslots, a_plugin_that_refuses_its_options_is_not_asked_for_more)
 TEST(keyslots, each_new_key_is_another)
 {
     struct manifest manifest = empty_manifest();
-    struct keyring first = { NULL }, second = { NULL };
+    struct keyring first = { .salt = NULL }, second = { .salt = NULL };
     struct error why = { "" };
 
     assert_int_equal(keyslots_new_key(&manifest, &fake_plugins, &first, &why), 0);

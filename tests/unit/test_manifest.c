@@ -513,7 +513,7 @@ TEST(manifest, the_mac_covers_each_member_but_the_slots)
 
 TEST(manifest, without_a_key_there_is_no_mac_and_without_encryption_none_is_needed)
 {
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     struct manifest manifest = { .codec = "zstd" };
     struct error why = { "" };
 

@@ -246,7 +246,7 @@ TEST(stack, each_mount_that_may_write_begins_an_epoch_and_a_reader_none)
 TEST(stack, after_the_last_epoch_no_mount_writes)
 {
     struct stored_manifest found;
-    struct keyring keyring = { NULL };
+    struct keyring keyring = { .salt = NULL };
     const struct layout layout = { .prefix = "v/" };
     struct error why = { "" };
     struct stack stack;
