@@ -339,7 +339,9 @@ decode_layer(struct chain *chain, struct decoding *decoding, unsigned at, uint64
     if (status == BD_OK)
         return 0;
     return error_set(why, status == BD_CORRUPT ? -EBADMSG : -EIO, "%s: %s", layer->token,
-                     state.why.text[0] != '\0' ? state.why.text : "the data is damaged");
+                     state.why.text[0] != '\0' ? state.why.text
+                     : status == BD_CORRUPT    ? "the data is damaged"
+                                               : "the codec failed");
 }
 
 static int

@@ -33,8 +33,10 @@ static enum bd_status
 fetch(const struct bd_host *host, const char *name, struct cipher *cipher)
 {
     cipher->context = OSSL_LIB_CTX_new();
-    if (cipher->context == NULL)
+    if (cipher->context == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
         return BD_FATAL;
+    }
     cipher->usual = OSSL_PROVIDER_load(cipher->context, "default");
     if (cipher->usual == NULL) {
         host->log(host, BD_ERROR, "OpenSSL gives no ciphers at all");

@@ -160,8 +160,10 @@ s3backer_open(const struct bd_host *host, const void *options, const char *token
     struct s3backer *self = calloc(1, sizeof *self);
     enum bd_status rc = BD_FATAL;
 
-    if (self == NULL)
+    if (self == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
         return rc;
+    }
     self->host = host;
     self->length_given = opts->key_length;
     pthread_mutex_init(&self->lock, NULL);
@@ -176,8 +178,15 @@ s3backer_open(const struct bd_host *host, const void *options, const char *token
     self->hmac = EVP_MAC_fetch(self->cipher.context, "HMAC", NULL);
     self->pbkdf2 = EVP_KDF_fetch(self->cipher.context, "PBKDF2", NULL);
     self->secret = host->secret_alloc(sizeof *self->secret);
-    if (self->hmac == NULL || self->pbkdf2 == NULL || self->secret == NULL)
+    if (self->secret == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
         goto close_self;
+    }
+    if (self->hmac == NULL || self->pbkdf2 == NULL) {
+        host->log(host, BD_ERROR,
+                  "OpenSSL, as it is configured here, does not give HMAC and PBKDF2");
+        goto close_self;
+    }
     rc = make_key(self);
     if (rc != BD_OK)
         goto close_self;
@@ -419,24 +428,29 @@ length_at(const struct s3backer *self, unsigned i)
     return i <= S3BACKER_KEY_BYTES_MAX ? i : 0;
 }
 
-/* The key length with which the tag is that of the body; 0: none. */
-static unsigned
+/* The key length with which the tag is that of the body; 0: none.  False: OpenSSL failed. */
+static bool
 authentic_length(const struct s3backer *self, struct s3backer_worker *worker,
-                 const struct number *number, struct bd_bytes body, const unsigned char *tag)
+                 const struct number *number, struct bd_bytes body, const unsigned char *tag,
+                 unsigned *found)
 {
     unsigned known = self->length_given;
     unsigned char expected[TAG_BYTES];
 
+    *found = 0;
     if (known == 0)
         known = atomic_load(&self->length);
     for (unsigned i = 0, length; (length = known != 0 ? known : length_at(self, i)) != 0; i++) {
-        if (make_tag(self, worker, length, number, body, expected)
-            && CRYPTO_memcmp(expected, tag, TAG_BYTES) == 0)
-            return length;
+        if (!make_tag(self, worker, length, number, body, expected))
+            return false;
+        if (CRYPTO_memcmp(expected, tag, TAG_BYTES) == 0) {
+            *found = length;
+            break;
+        }
         if (known != 0)
             break;
     }
-    return 0;
+    return true;
 }
 
 /* HMAC pads keys with zeros: if the key has one at the end of a length, two lengths have the same tags, but not the
@@ -548,7 +562,10 @@ s3backer_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_
                                  in.len, self->cipher.name);
         return BD_CORRUPT;
     }
-    length = authentic_length(self, mine, &number, in, tag);
+    if (!authentic_length(self, mine, &number, in, tag, &length)) {
+        self->host->coding_error(coding, "OpenSSL failed to authenticate");
+        return BD_FATAL;
+    }
     if (length == 0)
         return say_not_authentic(self, coding);
     atomic_store(&self->is_confirmed, true);

@@ -110,12 +110,16 @@ xaes_open(const struct bd_host *host, const void *options, const char *token, vo
     enum bd_status rc = BD_FATAL;
 
     (void)options;
-    if (xaes == NULL)
+    if (xaes == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
         return rc;
+    }
     xaes->host = host;
     xaes->secret = host->secret_alloc(sizeof *xaes->secret);
-    if (xaes->secret == NULL)
+    if (xaes->secret == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
         goto close_xaes;
+    }
     rc = host->key(host, "codec xaes-256-gcm", xaes->secret->key, KEY_BYTES);
     if (rc == BD_UNSUPPORTED)
         host->log(host, BD_ERROR, "%s needs a volume of format 2 with a key", token);
@@ -258,15 +262,16 @@ xaes_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_byte
         xaes->host->coding_error(coding, "%zu bytes, at most %zu expected", bytes, out->cap);
         return BD_CORRUPT;
     }
-    if (!begin(xaes, mine, body, coding->associated, 0)) {
+    memcpy(tag, body + in.len - TAG_BYTES, TAG_BYTES);
+    if (!begin(xaes, mine, body, coding->associated, 0)
+        || !crypt(mine->gcm, body + NONCE_BYTES, bytes, out->data)
+        || EVP_CIPHER_CTX_ctrl(mine->gcm, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) != 1) {
+        OPENSSL_cleanse(out->data, bytes);
         xaes->host->coding_error(coding, "OpenSSL failed to decrypt");
         return BD_FATAL;
     }
-    memcpy(tag, body + in.len - TAG_BYTES, TAG_BYTES);
     ERR_set_mark();
-    is_authentic = crypt(mine->gcm, body + NONCE_BYTES, bytes, out->data)
-                   && EVP_CIPHER_CTX_ctrl(mine->gcm, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1
-                   && EVP_DecryptFinal_ex(mine->gcm, tag, &len) == 1;
+    is_authentic = EVP_DecryptFinal_ex(mine->gcm, tag, &len) == 1;
     ERR_pop_to_mark();
     if (!is_authentic) {
         OPENSSL_cleanse(out->data, bytes);

@@ -435,8 +435,8 @@ struct bd_coding {
 
 /* A codec turns bytes into bytes, synchronously, on any thread, without I/O, and logs no data.
  *
- * `handle` is shared by all threads, and what they read of it does not change after open; `worker` (NULL if worker_new is) is one
- * thread's own.  encode writes at most bound(n) bytes; BD_DECLINED only with MAY_DECLINE, never with
+ * `handle` is shared by all threads, and what of it changes after open the codec itself protects; `worker` (NULL if
+ * worker_new is) is one thread's own.  encode writes at most bound(n) bytes; BD_DECLINED only with MAY_DECLINE, never with
  * ENCRYPTS.  decode gets in `out->cap` exactly the space that it may fill; needing more is BD_CORRUPT.
  * Sizes inside the data are never trusted.  `in` and `out` do not overlap. */
 struct bd_codec {
