@@ -72,7 +72,8 @@ is_vouching(const struct chain *chain, const struct layer *layer)
 
     for (unsigned i = 0; !is_accepted && i < accepts->count; i++)
         is_accepted = strcasecmp(accepts->tokens[i], layer->written) == 0;
-    return is_accepted && layer->codec->traits & BD_CODEC_AUTHENTICATES;
+    return is_accepted && layer->codec->traits & BD_CODEC_AUTHENTICATES
+           && (!chain->config.is_format_2 || layer->codec->traits & BD_CODEC_BINDS);
 }
 
 /* ---- the header of format 2 */
@@ -446,6 +447,16 @@ chain_applies(const struct chain *chain, const char *encoding_text)
 
 /* ---- what is written */
 
+static unsigned
+count_writing(const struct chain *chain, uint32_t trait)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < chain->write.count; i++)
+        count += (chain->write_layers[i]->codec->traits & trait) != 0;
+    return count;
+}
+
 bool
 chain_is_plain(const struct chain *chain)
 {
@@ -464,6 +475,12 @@ chain_authenticates(const struct chain *chain)
     return chain->config.must_authenticate;
 }
 
+bool
+chain_encrypts(const struct chain *chain)
+{
+    return chain->config.must_authenticate && count_writing(chain, BD_CODEC_ENCRYPTS) > 0;
+}
+
 const char *
 chain_written(const struct chain *chain)
 {
@@ -473,22 +490,38 @@ chain_written(const struct chain *chain)
 /* Compressing layers come before encrypting ones: what is encrypted does not compress, and nothing is
  * decompressed before it has been authenticated. */
 static int
-check_order(const struct chain *chain, struct error *why)
+check_layer(const struct chain *chain, unsigned at, struct error *why)
 {
-    bool is_encrypted = false;
+    const char *token = chain->write.tokens[at];
+    uint32_t traits = chain->write_layers[at]->codec->traits;
 
-    for (unsigned i = 0; i < chain->write.count; i++) {
-        uint32_t traits = chain->write_layers[i]->codec->traits;
-
-        if (traits & BD_CODEC_DECODE_ONLY)
-            return error_set(why, -EINVAL, "--codec: \"%s\" can be read, but not written",
-                             chain->write.tokens[i]);
-        if (is_encrypted && !(traits & BD_CODEC_ENCRYPTS))
-            return error_set(why, -EINVAL, "--codec: \"%s\" must come before what encrypts",
-                             chain->write.tokens[i]);
-        is_encrypted = is_encrypted || traits & BD_CODEC_ENCRYPTS;
-    }
+    if (traits & BD_CODEC_DECODE_ONLY)
+        return error_set(why, -EINVAL, "--codec: \"%s\" can be read, but not written", token);
+    if (at > 0 && is_encrypting(chain->write_layers[at - 1]) && !(traits & BD_CODEC_ENCRYPTS))
+        return error_set(why, -EINVAL, "--codec: \"%s\" must come before what encrypts", token);
+    if (chain->config.is_format_2 && traits & BD_CODEC_ENCRYPTS && !(traits & BD_CODEC_BINDS))
+        return error_set(why, -EINVAL,
+                         "\"%s\" cannot authenticate what format 2 demands; leave --format=2 out, "
+                         "or take another --codec",
+                         token);
     return 0;
+}
+
+static int
+check_layers(const struct chain *chain, struct error *why)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < chain->write.count && rc == 0; i++)
+        rc = check_layer(chain, i, why);
+    if (rc == 0 && chain->config.list_bytes_max != 0
+        && (count_writing(chain, BD_CODEC_COMPRESSES) > 1
+            || count_writing(chain, BD_CODEC_ENCRYPTS) > 1))
+        rc = error_set(why, -EINVAL,
+                       "\"%s\" is not for volumes of format 1: s3backer takes one codec that "
+                       "compresses, and one that encrypts",
+                       chain->written);
+    return rc;
 }
 
 static int
@@ -513,13 +546,14 @@ check_demands(struct chain *chain, struct error *why)
 }
 
 /* s3backer cannot read a list that is too long: then its blocks are not compressed. */
-static void
-shorten(struct chain *chain)
+static int
+shorten(struct chain *chain, struct error *why)
 {
+    const unsigned bytes_max = chain->config.list_bytes_max;
     unsigned kept = 0;
 
-    if (chain->config.list_bytes_max == 0 || strlen(chain->written) <= chain->config.list_bytes_max)
-        return;
+    if (bytes_max == 0 || strlen(chain->written) <= bytes_max)
+        return 0;
     for (unsigned i = 0; i < chain->write.count; i++) {
         if (chain->write_layers[i]->codec->traits & BD_CODEC_COMPRESSES)
             continue;
@@ -531,8 +565,15 @@ shorten(struct chain *chain)
             BD_INFO,
             "blocks are not compressed: s3backer could not read \"%s\", which has more than %u "
             "characters",
-            chain->written, chain->config.list_bytes_max);
+            chain->written, bytes_max);
     chain->write.count = kept;
+    encoding_join(&chain->write, kept, chain->written, sizeof chain->written);
+    return strlen(chain->written) <= bytes_max
+               ? 0
+               : error_set(why, -EINVAL,
+                           "s3backer could not read \"%s\", which has more than %u characters; a "
+                           "volume of format 1 is not written so",
+                           chain->written, bytes_max);
 }
 
 /* The list of what is written, in the codecs' own spelling. */
@@ -549,10 +590,43 @@ choose_write(struct chain *chain, struct error *why)
     if (rc != 0)
         return rc;
     encoding_join(&chain->write, chain->write.count, chain->written, sizeof chain->written);
-    shorten(chain);
-    encoding_join(&chain->write, chain->write.count, chain->written, sizeof chain->written);
-    rc = check_order(chain, why);
+    rc = check_layers(chain, why);
+    if (rc == 0)
+        rc = shorten(chain, why);
     return rc != 0 ? rc : check_demands(chain, why);
+}
+
+int
+chain_prove(struct chain *chain, struct error *why)
+{
+    const uint32_t bytes = chain->config.block_bytes;
+    uint8_t *block = malloc(bytes), *again = malloc(bytes);
+    struct encoded encoded = { NULL };
+    struct error reason = { "it comes back changed" };
+    int rc = -EINVAL;
+
+    if (block == NULL || again == NULL) {
+        rc = error_set(why, -ENOMEM, "out of memory");
+        goto free_blocks;
+    }
+    for (uint32_t i = 0; i < bytes; i++)
+        block[i] = (uint8_t)(i >> 4);
+    if (chain_encode(chain, 0, block, &encoded, &reason) == 0
+        && chain_decode(chain, 0, encoded.encoding,
+                        (struct bd_bytes){ encoded.body, encoded.body_bytes }, &encoded.attrs,
+                        again, &reason)
+               == 0
+        && memcmp(block, again, bytes) == 0)
+        rc = 0;
+    else
+        error_set(why, rc,
+                  "blocks written as \"%s\" could not be read again (%s); nothing is written so",
+                  chain->written, reason.text);
+free_blocks:
+    encoded_free(&encoded);
+    free(block);
+    free(again);
+    return rc;
 }
 
 /* ---- life */
@@ -595,6 +669,7 @@ void
 chain_set_epoch(struct chain *chain, uint32_t epoch)
 {
     chain->epoch = epoch;
+    atomic_store(&chain->writes, 0);
 }
 
 void

@@ -47,6 +47,9 @@ struct chain_config {
 int chain_open(const struct chain_config *config, struct pool *pool, struct stats *stats,
                struct error *why, struct chain **out);
 void chain_close(struct chain *chain);
+/* Write a block and read it again, here.  Whoever is going to write asks before anything is stored, so that no volume is
+ * made or written that nobody could read.  -EINVAL, and why. */
+int chain_prove(struct chain *chain, struct error *why);
 /* Format 2: what this mount writes gets generations of this epoch.  Before the first encoding. */
 void chain_set_epoch(struct chain *chain, uint32_t epoch);
 
@@ -56,6 +59,8 @@ bool chain_is_plain(const struct chain *chain);
 size_t chain_body_bytes_max(const struct chain *chain);
 /* Must what is read be authenticated?  So it is where the volume demands it, and where what is written is. */
 bool chain_authenticates(const struct chain *chain);
+/* Is what is written encrypted, and authenticated? */
+bool chain_encrypts(const struct chain *chain);
 /* What is written: "zstd,xaes-256-gcm", in the codecs' own spelling.  Belongs to the chain. */
 const char *chain_written(const struct chain *chain);
 

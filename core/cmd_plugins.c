@@ -48,9 +48,13 @@ static const struct {
     uint32_t trait;
     const char *name;
 } trait_names[] = {
-    { BD_CODEC_COMPRESSES, "compresses" },       { BD_CODEC_ENCRYPTS, "encrypts" },
-    { BD_CODEC_AUTHENTICATES, "authenticates" }, { BD_CODEC_TRANSFORMS, "transforms" },
-    { BD_CODEC_MAY_DECLINE, "may decline" },     { BD_CODEC_DECODE_ONLY, "decodes only" },
+    { BD_CODEC_COMPRESSES, "compresses" },
+    { BD_CODEC_ENCRYPTS, "encrypts" },
+    { BD_CODEC_AUTHENTICATES, "authenticates" },
+    { BD_CODEC_TRANSFORMS, "transforms" },
+    { BD_CODEC_MAY_DECLINE, "may decline" },
+    { BD_CODEC_DECODE_ONLY, "decodes only" },
+    { BD_CODEC_BINDS, "binds" },
 };
 
 #define TRAIT_COUNT (sizeof trait_names / sizeof trait_names[0])

@@ -226,7 +226,13 @@ coding_attr_add(struct bd_coding *coding, const char *name, const void *value, s
 
     if (state == NULL)
         return;
-    rc = state->added == NULL ? -EINVAL : attrs_add(state->added, name, value, value_bytes);
+    if (state->added == NULL)
+        rc = -EINVAL;
+    else if (attrs_find(state->added, name)
+             != NULL) /* another layer's, which could not be undone */
+        rc = -EEXIST;
+    else
+        rc = attrs_add(state->added, name, value, value_bytes);
     if (rc != 0 && state->rc == 0)
         state->rc = rc;
 }

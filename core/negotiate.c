@@ -170,7 +170,7 @@ traits_check(const struct bd_codec *codec, struct error *why)
 {
     const uint32_t kinds =
         BD_CODEC_COMPRESSES | BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES | BD_CODEC_TRANSFORMS;
-    const uint32_t known = kinds | BD_CODEC_MAY_DECLINE | BD_CODEC_DECODE_ONLY;
+    const uint32_t known = kinds | BD_CODEC_MAY_DECLINE | BD_CODEC_DECODE_ONLY | BD_CODEC_BINDS;
     const uint32_t traits = codec->traits;
     const char *problem = NULL;
 
@@ -184,6 +184,8 @@ traits_check(const struct bd_codec *codec, struct error *why)
              && (traits & (BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES)))
         problem = "compresses and also encrypts or authenticates: its place in a chain is not "
                   "determined; make it two codecs";
+    else if ((traits & BD_CODEC_BINDS) && !(traits & BD_CODEC_AUTHENTICATES))
+        problem = "binds a block to its place, and does not authenticate";
     else if ((traits & BD_CODEC_TRANSFORMS) && (traits & kinds) != BD_CODEC_TRANSFORMS)
         problem = "says that it only transforms, and that it does more";
     else if ((traits & kinds) == 0)

@@ -584,7 +584,7 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     stack->layout.is_format_2 = stack->is_new = true;
     if (rc == 0)
         rc = open_chain(stack, list, false, why);
-    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_authenticates(stack->chain))
+    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_encrypts(stack->chain))
         rc = error_set(why, -EINVAL, "a password is given, but \"%s\" does not encrypt", list);
     return rc;
 }
@@ -644,7 +644,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
             "\"%s\"; only a new volume can be written so",
             list);
     rc = open_chain(stack, list, sample.is_encrypted, why);
-    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_authenticates(stack->chain))
+    if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_encrypts(stack->chain))
         rc =
             error_set(why, -EINVAL,
                       "a password is given, but the volume is not encrypted; leave it out, or give "
@@ -682,8 +682,10 @@ stack_detect(struct stack *stack, struct error *why)
     rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
     if (rc != 0)
         return rc;
-    return stack->description.is_there ? detect_format_2(stack, &wish, why)
-                                       : detect_format_1(stack, &wish, why);
+    rc = stack->description.is_there ? detect_format_2(stack, &wish, why)
+                                     : detect_format_1(stack, &wish, why);
+    /* After a stored block has been tried: what it is read with is what is written with. */
+    return rc != 0 || settings->read_only ? rc : chain_prove(stack->chain, why);
 }
 
 int

@@ -81,6 +81,12 @@ NEW = [
     (["--size=100000", "--blockSize=64K"], "size|multiple"),
     (["--size=1M", "--blockSize=2M"], "size|multiple"),
     (["--size=17592186044416", "--blockSize=4K"], "block|size"),
+    (["--size=1M", "--codec=zstd,deflate"], "s3backer takes one codec that compresses"),
+    (["--size=1M", "--codec=aes,aes", "--password=x"], "one that encrypts"),
+    (["--size=1M", "--codec=aes,deflate", "--password=x"], "must come before what encrypts"),
+    (["--size=1M", "--format=2", "--encrypt", "--password=x"], "encrypt-AES-128-CBC.*format 2 demands"),
+    (["--size=1M", "--codec=aes,xaes-256-gcm", "--password=x"], "format 2 demands"),
+    (["--size=1M", "--format=2", "--codec=zstd", "--password=x"], "does not encrypt"),
 ]
 
 

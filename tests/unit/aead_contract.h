@@ -54,7 +54,8 @@ TEST(aead, it_says_that_it_encrypts_and_authenticates)
     struct fake_codec codec;
 
     fake_codec_init(&codec, AEAD_PLUGIN, AEAD_TOKEN);
-    assert_int_equal(codec.codec->traits, BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES);
+    assert_int_equal(codec.codec->traits,
+                     BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES | BD_CODEC_BINDS);
     assert_string_equal(codec.codec->token, AEAD_TOKEN);
     fake_codec_free(&codec);
 }

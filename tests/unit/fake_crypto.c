@@ -243,7 +243,7 @@ pack_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_byte
 static struct bd_codec codecs[] = {
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = FAKE_CODEC,
-      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES,
+      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES | BD_CODEC_BINDS,
       .open = codec_open,
       .bound = codec_bound,
       .encode = codec_encode,

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* core/chain.c where blocks must be authenticated, and in format 2, with two codecs made here:
+/* core/chain.c where blocks must be authenticated, and in format 2, with codecs made here:
  *
  *   squeeze   compresses: drops the trailing zeros; declines when there are none; counts its decodings
- *   wax       encrypts, of a kind, and authenticates: a check sum over data, block number and associated data */
+ *   wax       encrypts, of a kind, and authenticates: a check sum over data, block number and associated data
+ *
+ * and two for what goes wrong: `broken` gives back something else, `twice` keeps an attribute. */
 #include "fake_backend.h"
 
 #include "chain.h"
@@ -114,6 +116,35 @@ wax_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes
     return BD_OK;
 }
 
+static enum bd_status
+broken_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes in,
+              struct bd_buf *out)
+{
+    enum bd_status status = wax_decode(handle, worker, coding, in, out);
+
+    ((unsigned char *)out->data)[out->len - 1] ^= 1;
+    return status;
+}
+
+static enum bd_status
+twice_open(const struct bd_host *host, const void *options, const char *token, void **handle)
+{
+    (void)options, (void)token;
+    *handle = (void *)(uintptr_t)host;
+    return BD_OK;
+}
+
+/* Keeps something beside the block, of which there can be one. */
+static enum bd_status
+twice_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes in,
+             struct bd_buf *out)
+{
+    const struct bd_host *host = handle;
+
+    host->coding_attr_add(coding, "test-mark", "mark", 4);
+    return wax_encode(handle, worker, coding, in, out);
+}
+
 static struct bd_codec codecs[] = {
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = "squeeze",
@@ -128,7 +159,7 @@ static struct bd_codec codecs[] = {
       .bound = codec_bound,
       .encode = wax_encode,
       .decode = wax_decode,
-      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES },
+      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES | BD_CODEC_BINDS },
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = "wax-with-a-long-name-x86", /* with "squeeze," in front: 32 bytes */
       .open = codec_open,
@@ -136,6 +167,20 @@ static struct bd_codec codecs[] = {
       .encode = wax_encode,
       .decode = wax_decode,
       .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "broken",
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = wax_encode,
+      .decode = broken_decode,
+      .traits = BD_CODEC_TRANSFORMS },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "twice",
+      .open = twice_open,
+      .bound = codec_bound,
+      .encode = twice_encode,
+      .decode = wax_decode,
+      .traits = BD_CODEC_TRANSFORMS },
 };
 
 static char plugin_name[] = "codec-test";
@@ -396,6 +441,60 @@ TEST(chain, compression_is_left_out_where_s3backer_could_not_read_the_list)
     chain_close(chain);
 }
 
+static void
+expect_not_written(struct chain_config config, const char *write_list, const char *reason)
+{
+    struct error why = { "" };
+    struct chain *chain;
+
+    config.write_list = write_list;
+    if (chain_open(&config, pool, stats, &why, &chain) != -EINVAL
+        || strstr(why.text, reason) == NULL)
+        fail_msg("%s: \"%s\" instead of \"%s\"", write_list, why.text, reason);
+}
+
+TEST(chain, nothing_is_written_that_s3backer_could_not_read)
+{
+    struct chain_config config = format_1;
+
+    config.list_bytes_max = CHAIN_S3BACKER_LIST_BYTES_MAX;
+    expect_not_written(config, "squeeze,squeeze", "one codec that compresses");
+    expect_not_written(config, "wax,wax-with-a-long-name-x86", "one that encrypts");
+    config.list_bytes_max = 20;
+    expect_not_written(config, "squeeze,wax-with-a-long-name-x86", "more than 20 characters");
+    expect_not_written(config, "wax-with-a-long-name-x86", "more than 20 characters");
+    chain_close(chain_of(format_2, "squeeze,squeeze,wax"));
+}
+
+TEST(chain, format_2_is_encrypted_only_by_what_binds)
+{
+    expect_not_written(format_2, "wax-with-a-long-name-x86", "format 2 demands");
+    expect_not_written(format_2, "wax-with-a-long-name-x86,wax", "format 2 demands");
+    expect_not_written(format_2, "wax,wax-with-a-long-name-x86", "format 2 demands");
+}
+
+TEST(chain, what_cannot_be_read_again_is_found_before_anything_is_written)
+{
+    static const char *const good[] = { "", "squeeze", "wax", "squeeze,wax", "twice" };
+    static const char *const bad[] = { "broken", "twice,twice" };
+    struct error why = { "" };
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct chain *chain = chain_of(format_1, good[i]);
+
+        if (chain_prove(chain, &why) != 0)
+            fail_msg("%s: %s", good[i], why.text);
+        chain_close(chain);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct chain *chain = chain_of(format_1, bad[i]);
+
+        assert_int_equal(chain_prove(chain, &why), -EINVAL);
+        assert_non_null(strstr(why.text, bad[i]));
+        chain_close(chain);
+    }
+}
+
 int
 main(void)
 {
@@ -409,6 +508,9 @@ main(void)
         RUN(chain, plain_blocks_are_read_where_the_user_accepts_them_and_counted),
         RUN(chain, a_volume_that_is_encrypted_is_not_written_without),
         RUN(chain, compression_is_left_out_where_s3backer_could_not_read_the_list),
+        RUN(chain, nothing_is_written_that_s3backer_could_not_read),
+        RUN(chain, format_2_is_encrypted_only_by_what_binds),
+        RUN(chain, what_cannot_be_read_again_is_found_before_anything_is_written),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

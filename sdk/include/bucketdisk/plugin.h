@@ -405,6 +405,8 @@ enum bd_codec_traits {
     BD_CODEC_DECODE_ONLY = 1u << 4,
     BD_CODEC_TRANSFORMS =
         1u << 5, /* neither of the above: a teaching or test codec; inner to all */
+    /* Authenticates bd_coding.associated, too: format 2 is encrypted by no other. */
+    BD_CODEC_BINDS = 1u << 6,
 };
 
 struct bd_bytes {
