@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The codec chain: plain block to object body and back.
  *
- * A codec is opened the first time that its token is met, and stays open. */
+ * A codec is opened the first time that its token is met, and stays open.
+ *
+ * Buffers between two layers are malloc's, which keeps and gives again what blocks of the same size need (cmd_mount.c sets
+ * its thresholds); buffers of our own were measured, and were no faster.  They are not wiped: the same bytes are in the
+ * block cache, in plain, and the process is never dumped. */
 #include "chain.h"
 
 #include "base/log.h"
@@ -63,16 +67,22 @@ is_encrypting(const struct layer *layer)
     return layer->codec->traits & BD_CODEC_ENCRYPTS;
 }
 
+static bool
+is_accepted(const struct chain *chain, const char *token)
+{
+    const struct encoding *accepts = chain->config.accepts;
+    bool is = accepts == NULL;
+
+    for (unsigned i = 0; !is && i < accepts->count; i++)
+        is = strcasecmp(accepts->tokens[i], token) == 0;
+    return is;
+}
+
 /* Does the volume take this layer's word for a block? */
 static bool
 is_vouching(const struct chain *chain, const struct layer *layer)
 {
-    const struct encoding *accepts = chain->config.accepts;
-    bool is_accepted = accepts == NULL;
-
-    for (unsigned i = 0; !is_accepted && i < accepts->count; i++)
-        is_accepted = strcasecmp(accepts->tokens[i], layer->written) == 0;
-    return is_accepted && layer->codec->traits & BD_CODEC_AUTHENTICATES
+    return is_accepted(chain, layer->written) && layer->codec->traits & BD_CODEC_AUTHENTICATES
            && (!chain->config.is_format_2 || layer->codec->traits & BD_CODEC_BINDS);
 }
 
@@ -277,10 +287,22 @@ decoding_unwrap(struct chain *chain, uint64_t block, const char *encoding_text,
 }
 
 static int
+not_authenticated(const char *advice, struct error *why)
+{
+    return error_set(why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
+                     advice);
+}
+
+static int
 decoding_layers(struct chain *chain, struct decoding *decoding, struct error *why)
 {
+    const unsigned count = decoding->encoding.count;
     int rc = 0;
 
+    /* Whoever writes to the store must not choose which codecs are opened, with what key. */
+    if (count > 0 && !chain->config.accepts_plain
+        && !is_accepted(chain, decoding->encoding.tokens[count - 1]))
+        return not_authenticated("", why);
     for (unsigned i = 0; i < decoding->encoding.count && rc == 0; i++) {
         rc = layer_get(chain, decoding->encoding.tokens[i], &decoding->layers[i], why);
         /* Other layers' data may be bound to its usual spelling. */
@@ -309,8 +331,7 @@ decoding_check(struct chain *chain, const struct decoding *decoding, struct erro
     for (unsigned i = 0; i < count; i++)
         is_encrypted = is_encrypted || is_encrypting(decoding->layers[i]);
     if (!chain->config.accepts_plain || is_encrypted)
-        return error_set(why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
-                         is_encrypted ? "" : "; --accept-plain reads such blocks");
+        return not_authenticated(is_encrypted ? "" : "; --accept-plain reads such blocks", why);
     counter_add(chain->plain_blocks, 1);
     if (!atomic_exchange(&chain->is_plain_told, true))
         log_line(BD_WARNING, "there are blocks that are not encrypted; they are read, as "

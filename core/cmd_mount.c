@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,14 +55,12 @@ struct mount {
 /* ---- the process */
 
 /* A daemon under a filesystem: when the kernel wants memory back it must not be made to wait for itself,
- * nor be the one that is killed; and no core dump shall hold keys or data.  All as far as we may. */
+ * nor be the one that is killed.  As far as we may. */
 static void
 protect_process(struct mount *mount)
 {
-    const struct rlimit no_core = { 0, 0 };
     int fd;
 
-    setrlimit(RLIMIT_CORE, &no_core);
     if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
         mount->lacks_io_flusher = true;
     fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

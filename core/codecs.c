@@ -55,6 +55,26 @@ codecs_are_s3backers(const char *list)
     return are;
 }
 
+const char *
+codecs_plugin(const char *token)
+{
+    static const struct {
+        const char *token, *plugin;
+    } ours[] = {
+        { "deflate", "codec-deflate" },
+        { "zstd", "codec-zstd" },
+        { "aes", "crypto-openssl" },
+        { "xaes-256-gcm", "crypto-openssl" },
+        { "xchacha20-poly1305", "crypto-sodium" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (strcasecmp(token, ours[i].token) == 0)
+            return ours[i].plugin;
+    }
+    return is_encrypting(token) ? "crypto-openssl" : NULL;
+}
+
 static bool
 is_number(const char *text)
 {

@@ -29,6 +29,9 @@ int codecs_choose(const struct codecs_wish *wish, char list[ENCODING_JOINED_BYTE
 /* Does a list name a layer of s3backer's encryption?  Also lists that cannot be parsed. */
 bool codecs_encrypt(const char *encoding);
 
+/* Which of bucketdisk's own plugins has this token, whether it is here or not.  NULL: none of them. */
+const char *codecs_plugin(const char *token);
+
 /* Does s3backer know all of a list's tokens? */
 bool codecs_are_s3backers(const char *list);
 

@@ -3,6 +3,7 @@
 #include "layer.h"
 
 #include "base/log.h"
+#include "codecs.h"
 #include "host.h"
 
 #include <errno.h>
@@ -24,6 +25,22 @@ spell(struct layer *layer, struct error *why)
     return 0;
 }
 
+static int
+no_plugin(const char *token, struct error *why)
+{
+    const char *plugin = codecs_plugin(token);
+
+    if (plugin == NULL)
+        return error_set(
+            why, -ENOTSUP,
+            "no plugin provides the encoding \"%s\", and none of bucketdisk's own would; "
+            "is its plugin in --plugin-path?",
+            token);
+    return error_set(why, -ENOTSUP,
+                     "no plugin provides the encoding \"%s\"; %s would: see bucketdisk plugins",
+                     token, plugin);
+}
+
 int
 layer_open(const struct plugins *plugins, const char *token, const struct keyring *keyring,
            struct pool *pool, struct stats *stats, struct layer **out, struct error *why)
@@ -35,7 +52,7 @@ layer_open(const struct plugins *plugins, const char *token, const struct keyrin
     struct error said;
 
     if (codec == NULL)
-        return error_set(why, -ENOTSUP, "no plugin provides the encoding \"%s\"", token);
+        return no_plugin(token, why);
     if (plugin_check(owner, why) != 0)
         return -EINVAL;
     layer = calloc(1, sizeof *layer);

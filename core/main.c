@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: which command is meant. */
+#include "base/secret.h"
 #include "cmd.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@ main(int argc, char **argv)
 {
     const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
 
+    secret_protect_process();
     name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
     if (strncmp(name, "umount.", 7) == 0)
         return cmd_umount(argc, argv);

@@ -5,17 +5,42 @@
 #include "log.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 /* A secret has pages of its own, so that locking and the dump flag concern nothing else.  The size
  * of the mapping is kept in front. */
 #define HEAD_BYTES 64u
+
+void
+secret_protect_process(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    /* The limit alone does not keep the kernel from piping a core to a program. */
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static void
+lock(void *map, size_t bytes)
+{
+    static atomic_bool is_told;
+
+    if (mlock(map, bytes) != 0 && !atomic_exchange(&is_told, true))
+        log_line(BD_INFO,
+                 "keys cannot be locked in memory, and could be swapped: %s (see ulimit -l)",
+                 strerror(errno));
+}
 
 void *
 secret_alloc(size_t bytes)
@@ -30,8 +55,7 @@ secret_alloc(size_t bytes)
     map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return NULL;
-    (void)mlock(map,
-                total); /* RLIMIT_MEMLOCK may be small; a secret that may be swapped still works */
+    lock(map, total);
     (void)madvise(map, total, MADV_DONTDUMP);
     memcpy(map, &total, sizeof total);
     return map + HEAD_BYTES;

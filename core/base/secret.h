@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 
+/* No core dump and no debugger of another user's for this process: libraries keep keys in memory of their own.  First
+ * of all. */
+void secret_protect_process(void);
+
 /* Zeroed.  NULL when out of memory. */
 void *secret_alloc(size_t bytes);
 /* NULL is allowed. */
