@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this build must be able to read: a plugin that was built serves its tokens, or the test fails; only what
  * others would serve may be left unread. */
-#ifndef GOLDEN_BUILT_H
-#define GOLDEN_BUILT_H
+#ifndef TESTS_BUILT_H
+#define TESTS_BUILT_H
 
 #include "encoding.h"
 
