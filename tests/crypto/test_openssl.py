@@ -14,12 +14,11 @@ try:
 except ImportError:
     print("no Python package cryptography (python3-cryptography)")
     sys.exit(77)
-from codec_run import CORRUPT, CodecRun, Refused
+from codec_run import CORRUPT, CodecRun, Refused, rounds
 from openssl_formats import CBC, S3backer, Xaes
 
 TESTS = Path(__file__).resolve().parents[1]
 SEED = int(os.environ.get("BUCKETDISK_SEED", random.SystemRandom().randrange(1 << 32)))
-ROUNDS = 2000 if os.environ.get("BUCKETDISK_LONG") else 100
 PLUGIN = "crypto-openssl"
 
 
@@ -41,7 +40,7 @@ class OpenSSL(unittest.TestCase):
         self.assertIn("not authenticated", refused.exception.sentence)
 
     def test_xaes_both_ways(self):
-        for _ in range(ROUNDS):
+        for _ in rounds():
             key, text, associated = self.random.randbytes(64), self.text(), self.random.randbytes(self.random.randrange(200))
             common = {"plugin": PLUGIN, "token": "xaes-256-gcm", "key": key, "cap": len(text)}
             body, attributes = self.codecs.call("encode", **common, data=text, associated=associated)
@@ -56,7 +55,7 @@ class OpenSSL(unittest.TestCase):
                 Xaes(key).decode(body, associated + b"\0")
 
     def test_s3backer_both_ways(self):
-        for _ in range(ROUNDS):
+        for _ in rounds():
             cipher = self.random.choice(list(CBC))
             natural = CBC[cipher][1]
             length = self.random.choice([0, 0, natural, 32, 64, self.random.randrange(natural, 65)])

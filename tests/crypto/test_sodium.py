@@ -14,12 +14,11 @@ try:
 except ImportError:
     print("no Python package cryptography or argon2 (python3-cryptography, python3-argon2)")
     sys.exit(77)
-from codec_run import CORRUPT, CodecRun, Refused
+from codec_run import CORRUPT, CodecRun, Refused, rounds
 from sodium_formats import Argon2id, XChaCha, subkey
 
 TESTS = Path(__file__).resolve().parents[1]
 SEED = int(os.environ.get("BUCKETDISK_SEED", random.SystemRandom().randrange(1 << 32)))
-ROUNDS = 2000 if os.environ.get("BUCKETDISK_LONG") else 100
 CODEC = {"plugin": "crypto-sodium", "token": "xchacha20-poly1305"}
 KEYWRAP = {"plugin": "crypto-sodium", "name": "argon2id"}
 BOUNDS = {"argon2id-memory-max": 1 << 30, "argon2id-passes-max": 10}
@@ -46,7 +45,7 @@ class Sodium(unittest.TestCase):
         return refused.exception.sentence
 
     def test_xchacha_both_ways(self):
-        for _ in range(ROUNDS):
+        for _ in rounds():
             text = self.random.randbytes(self.random.choice([0, 1, 63, 64, 65, self.random.randrange(5000), 65536]))
             key, associated = self.random.randbytes(64), self.bytes(0, 200)
             common = {**CODEC, "key": key, "cap": len(text)}
@@ -63,7 +62,7 @@ class Sodium(unittest.TestCase):
                 XChaCha(key).decode(body, associated + b"\0")
 
     def test_wrapped_keys_both_ways(self):
-        for _ in range(ROUNDS):
+        for _ in rounds():
             passphrase, key = self.bytes(1, 100), self.bytes(16, 64)
             memory_kib, passes = self.random.randint(8, 600), self.random.randint(1, 4)
             costs = {**BOUNDS, "argon2id-memory": memory_kib * 1024, "argon2id-passes": passes}
@@ -79,7 +78,7 @@ class Sodium(unittest.TestCase):
                 self.assertEqual(self.refused(DENIED, self.keywraps, "unwrap", **unwrap, passphrase=passphrase + b"\0"), "")
 
     def test_subkeys_are_the_same(self):
-        for _ in range(ROUNDS):
+        for _ in rounds():
             key, length = self.bytes(16, 64), self.random.randint(16, 64)
             purpose = bytes(self.random.randint(1, 255) for _ in range(self.random.choice([0, 1, 24, 127, 128, 129, 5000])))
             ours, _ = self.keywraps.call("subkey", **KEYWRAP, key=key, purpose=purpose, bytes=length)

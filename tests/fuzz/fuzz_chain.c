@@ -4,6 +4,7 @@
  *
  * The input: a byte that chooses the chain; a length, and a Content-Encoding so long; a length, and s3backer's MAC;
  * the body. */
+#include "built.h"
 #include "chain.h"
 #include "keyring.h"
 #include "loader.h"
@@ -80,9 +81,11 @@ begin(void)
                                              .volume_id = "0123456789abcde",
                                              .key_id = 1 };
 
-        if (chain_open(&config, NULL, stats, &why, &chains[i].chain) != 0) {
-            fprintf(stderr, "without \"%s\": %s\n", chains[i].list, why.text);
+        if (!built_reads(TEST_PLUGINS_BUILT, chains[i].list, false)) {
             chains[i].chain = NULL;
+        } else if (chain_open(&config, NULL, stats, &why, &chains[i].chain) != 0) {
+            fprintf(stderr, "\"%s\": %s\n", chains[i].list, why.text);
+            abort();
         }
     }
 }

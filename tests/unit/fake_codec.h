@@ -13,11 +13,13 @@
 
 #include <stdatomic.h>
 
+#define FAKE_KEY_BYTES 64u /* more than any codec asks for */
+
 struct fake_codec_host {
     struct bd_host table; /* first: the codec's pointer to it is a pointer to us */
 
     /* What the test gives; all may change between calls. */
-    const unsigned char *key; /* 64 bytes; NULL: the volume has none */
+    const unsigned char *key; /* FAKE_KEY_BYTES; NULL: the volume has none */
     const char *passphrase;   /* NULL: the user gave none */
     const char *salt;
     const unsigned char *random; /* the next random bytes; NULL: real ones */
@@ -39,7 +41,8 @@ struct fake_codec {
     void *worker;
 };
 
-/* One call's result.  Freed by fake_codec_clear. */
+/* One call's result.  Freed by fake_coded_clear.  BD_FATAL, with a sentence that says so, is also that of a codec that
+ * touched its input, or wrote behind the room that it had. */
 struct fake_coded {
     enum bd_status status;
     struct error why; /* the codec's sentence */
@@ -76,11 +79,15 @@ void fake_codec_free(struct fake_codec *codec);
 void *fake_worker_new(struct fake_codec *codec);
 void fake_worker_free(struct fake_codec *codec, void *worker);
 
-/* Any thread, with a worker of its own; NULL: codec->worker.  `cap` 0: the codec's bound. */
+/* Any thread, with a worker of its own; NULL: codec->worker.  These assert nothing: cmocka's assertions belong to the
+ * main thread.  `cap` 0: the codec's bound. */
 struct fake_coded fake_encode_in(struct fake_codec *codec, void *worker, struct fake_place place,
                                  struct bd_bytes plain, size_t cap);
 struct fake_coded fake_decode_in(struct fake_codec *codec, void *worker, struct fake_place place,
                                  struct bd_bytes body, const struct attrs *attrs, size_t cap);
+/* Nowhere, without attributes, and it must be `plain_bytes` long; 0: whatever fits. */
+struct fake_coded fake_decode_plain_in(struct fake_codec *codec, void *worker, struct bd_bytes body,
+                                       size_t cap, size_t plain_bytes);
 void fake_coded_clear(struct fake_coded *coded);
 
 /* Encodes; must succeed. */

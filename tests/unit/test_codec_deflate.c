@@ -11,7 +11,7 @@
 TEST(deflate, a_block_becomes_what_compress2_makes_of_it_at_each_level)
 {
     for (int level = 1; level <= 9; level++) {
-        struct compressor compressor;
+        struct fake_codec compressor;
         char word[2] = { (char)('0' + level), '\0' };
 
         compressor_open(&compressor, word);
@@ -21,7 +21,7 @@ TEST(deflate, a_block_becomes_what_compress2_makes_of_it_at_each_level)
             unsigned char *plain = content_of(contents[round % 6], bytes, round);
             uLongf expected_bytes = compressBound(bytes);
             unsigned char *expected = malloc(expected_bytes);
-            struct coded coded = encode(&compressor, plain, bytes);
+            struct fake_coded coded = encode(&compressor, plain, bytes);
 
             assert_non_null(expected);
             assert_int_equal(compress2(expected, &expected_bytes, plain, bytes, level), Z_OK);
@@ -35,7 +35,7 @@ TEST(deflate, a_block_becomes_what_compress2_makes_of_it_at_each_level)
             free(expected);
             free(plain);
         }
-        compressor_close(&compressor);
+        fake_codec_free(&compressor);
     }
 }
 
@@ -44,8 +44,8 @@ TEST(deflate, the_default_is_zlibs_own)
     unsigned char *plain = content_of("text", 64 * KIB, 0);
     uLongf expected_bytes = compressBound(64 * KIB);
     unsigned char *expected = malloc(expected_bytes);
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
 
     assert_non_null(expected);
     assert_int_equal(compress2(expected, &expected_bytes, plain, 64 * KIB, Z_DEFAULT_COMPRESSION),
@@ -55,7 +55,7 @@ TEST(deflate, the_default_is_zlibs_own)
     assert_int_equal(coded.len, expected_bytes);
     assert_memory_equal(coded.data, expected, expected_bytes);
     free(coded.data);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
     free(expected);
     free(plain);
 }
@@ -65,8 +65,8 @@ TEST(deflate, level_0_declines_every_block_and_reads_stored_ones)
 {
     unsigned char *plain = content_of("zeros", 4096, 0), body[4200];
     uLongf bytes = sizeof body;
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
 
     compressor_open(&compressor, "0");
     coded = encode(&compressor, plain, 4096);
@@ -75,7 +75,7 @@ TEST(deflate, level_0_declines_every_block_and_reads_stored_ones)
     assert_int_equal(compress2(body, &bytes, plain, 4096, 0), Z_OK);
     assert_true(bytes > 4096);
     expect_plain(&compressor, body, bytes, plain, 4096);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
     free(plain);
 }
 
@@ -90,8 +90,8 @@ TEST(deflate, what_s3backer_wrote_is_read_and_written_the_same)
 TEST(deflate, bytes_behind_the_stream_do_not_count)
 {
     unsigned char *plain = content_of("text", 4096, 0);
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
     unsigned char *longer;
 
     compressor_open(&compressor, COMPRESS_DEFAULT);
@@ -104,7 +104,7 @@ TEST(deflate, bytes_behind_the_stream_do_not_count)
     free(longer);
     free(coded.data);
     free(plain);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 /* The stream of `plain` with other window bits: 15 zlib's container, -15 none, 31 gzip's; with or without a
@@ -131,7 +131,7 @@ stream_of(const char *plain, int window_bits, const char *dictionary, unsigned c
 TEST(deflate, each_kind_of_damage_is_named)
 {
     static const char text[] = "a text of a text of a text of a text";
-    struct compressor compressor;
+    struct fake_codec compressor;
     unsigned char body[200];
     size_t len;
 
@@ -164,7 +164,7 @@ TEST(deflate, each_kind_of_damage_is_named)
     expect_corrupt(&compressor, body, len, 36, 36, "incorrect data check");
     for (size_t cut = 1; cut <= 4; cut++) /* all the data is there, the checksum is not */
         expect_corrupt(&compressor, body, len - cut, 36, 36, "ends early, after 36 bytes");
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 int

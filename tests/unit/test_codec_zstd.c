@@ -14,7 +14,7 @@
 TEST(zstd, a_block_becomes_what_zstd_compress_makes_of_it_at_each_level)
 {
     for (int level = 1; level <= 22; level++) {
-        struct compressor compressor;
+        struct fake_codec compressor;
         char word[4];
 
         snprintf(word, sizeof word, "%d", level);
@@ -24,7 +24,7 @@ TEST(zstd, a_block_becomes_what_zstd_compress_makes_of_it_at_each_level)
             unsigned char *plain = content_of(contents[round % 6], bytes, round);
             size_t expected_bytes = ZSTD_compressBound(bytes);
             unsigned char *expected = malloc(expected_bytes);
-            struct coded coded = encode(&compressor, plain, bytes);
+            struct fake_coded coded = encode(&compressor, plain, bytes);
 
             assert_non_null(expected);
             expected_bytes = ZSTD_compress(expected, expected_bytes, plain, bytes, level);
@@ -39,7 +39,7 @@ TEST(zstd, a_block_becomes_what_zstd_compress_makes_of_it_at_each_level)
             free(expected);
             free(plain);
         }
-        compressor_close(&compressor);
+        fake_codec_free(&compressor);
     }
 }
 
@@ -60,8 +60,8 @@ TEST(zstd, what_s3backer_wrote_is_read_and_written_the_same)
 TEST(zstd, a_frame_says_its_size_and_has_neither_checksum_nor_dictionary)
 {
     unsigned char *plain = content_of("text", 64 * KIB, 0);
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
 
     compressor_open(&compressor, COMPRESS_DEFAULT);
     coded = encode(&compressor, plain, 64 * KIB);
@@ -71,7 +71,7 @@ TEST(zstd, a_frame_says_its_size_and_has_neither_checksum_nor_dictionary)
     assert_memory_equal(coded.data + 5, "\x00\xff", 2);
     free(coded.data);
     free(plain);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 /* ---- frames of others */
@@ -101,7 +101,7 @@ frame_of(const unsigned char *plain, bool has_size, bool has_checksum, unsigned 
 TEST(zstd, frames_with_a_checksum_or_without_a_size_are_read)
 {
     unsigned char *plain = content_of("text", 4096, 0), body[5000];
-    struct compressor compressor;
+    struct fake_codec compressor;
 
     compressor_open(&compressor, COMPRESS_DEFAULT);
     for (unsigned i = 0; i < 4; i++) {
@@ -117,14 +117,14 @@ TEST(zstd, frames_with_a_checksum_or_without_a_size_are_read)
         }
     }
     free(plain);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 TEST(zstd, each_kind_of_damage_is_named)
 {
     unsigned char *plain = content_of("text", 4096, 0), body[5000];
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
 
     compressor_open(&compressor, COMPRESS_DEFAULT);
     coded = encode(&compressor, plain, 4096);
@@ -167,23 +167,23 @@ TEST(zstd, each_kind_of_damage_is_named)
                    4096, 0, "9223372036854775807 bytes, more than 4096");
     free(coded.data);
     free(plain);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 /* What a frame claims of its window costs nothing: 2 GiB here. */
 TEST(zstd, a_large_window_takes_no_memory)
 {
     static const char body[] = "\x28\xb5\x2f\xfd\x00\xa8\x29\x00\x00hello";
-    struct compressor compressor;
+    struct fake_codec compressor;
     struct mallinfo2 before, after;
 
     compressor_open(&compressor, COMPRESS_DEFAULT);
-    expect_plain(&compressor, body, 14, "hello", 5);
     before = mallinfo2(); /* a sanitizer's memory is not counted: this is for the other builds */
+    /* The first time: a worker keeps what memory it has taken. */
     expect_plain(&compressor, body, 14, "hello", 5);
     after = mallinfo2();
     assert_true(after.uordblks + after.hblkhd <= before.uordblks + before.hblkhd + MIB);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 /* ---- the program of the same library */
@@ -227,8 +227,8 @@ TEST(zstd, the_program_zstd_reads_ours_and_we_read_its)
     };
     char from[] = "/tmp/bucketdisk-zstd-XXXXXX", to[64];
     unsigned char *plain = content_of("half", MIB, 5), *other = malloc(2 * MIB);
-    struct compressor compressor;
-    struct coded coded;
+    struct fake_codec compressor;
+    struct fake_coded coded;
     int descriptor;
 
     if (system("zstd --version >/dev/null 2>&1") != 0) {
@@ -258,7 +258,7 @@ TEST(zstd, the_program_zstd_reads_ours_and_we_read_its)
     free(coded.data);
     free(other);
     free(plain);
-    compressor_close(&compressor);
+    fake_codec_free(&compressor);
 }
 
 int

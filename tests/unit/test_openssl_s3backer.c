@@ -193,7 +193,7 @@ TEST(s3backer, other_tokens_are_not_its)
 TEST(s3backer, only_block_ciphers_in_cbc_mode_are_taken)
 {
     static const struct {
-        const char *token, *reason;
+        const char *token, *reason, *or_else;
     } refused[] = {
         { "encrypt-AES-128-ECB",
           "\"AES-128-ECB\" cannot be used: it is no block cipher in CBC mode" },
@@ -206,7 +206,8 @@ TEST(s3backer, only_block_ciphers_in_cbc_mode_are_taken)
         { "encrypt-RC4", "no block cipher in CBC mode" },
         { "encrypt-NULL", "no block cipher in CBC mode" },
         { "encrypt-AES-128-CBC-CTS", "a variant of CBC" },
-        { "encrypt-AES-128-CBC-HMAC-SHA1", "a variant of CBC" },
+        /* This one is there on processors that have instructions for it. */
+        { "encrypt-AES-128-CBC-HMAC-SHA1", "a variant of CBC", "OpenSSL has no cipher" },
         { "encrypt-RC2-40-CBC", "shorter than its blocks" },
         { "encrypt-ROT13", "OpenSSL has no cipher \"ROT13\"" },
         { "encrypt-", "OpenSSL has no cipher \"\"" },
@@ -215,12 +216,14 @@ TEST(s3backer, only_block_ciphers_in_cbc_mode_are_taken)
     struct fake_codec codec;
 
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        const char *reason = refused[i].reason;
+
         fake_codec_init(&codec, PLUGIN, refused[i].token);
-        if (fake_codec_try(&codec, refused[i].token) != BD_UNSUPPORTED
-            || strstr(codec.host.error, refused[i].reason) == NULL)
-            /* This one is there on processors that have instructions for it. */
-            if (strstr(refused[i].token, "HMAC") == NULL)
-                fail_msg("%s: \"%s\"", refused[i].token, codec.host.error);
+        assert_int_equal(fake_codec_try(&codec, refused[i].token), BD_UNSUPPORTED);
+        if (refused[i].or_else != NULL && strstr(codec.host.error, reason) == NULL)
+            reason = refused[i].or_else;
+        if (strstr(codec.host.error, reason) == NULL)
+            fail_msg("%s: \"%s\"", refused[i].token, codec.host.error);
         fake_codec_free(&codec);
     }
 }

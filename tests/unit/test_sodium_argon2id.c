@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -417,7 +418,7 @@ TEST(argon2id, out_of_memory_says_how_much_was_needed)
     fclose(statm);
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
     low = old;
-    low.rlim_cur = pages * 4096 + 64 * MIB;
+    low.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + 64 * MIB;
     assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
     status = wrap_on(&large, &usual, counted_key(32), &blob);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
