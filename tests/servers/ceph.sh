@@ -46,6 +46,11 @@ osd_pool_default_pg_num = 8
 osd_pool_default_pgp_num = 8
 osd_pool_default_pg_autoscale_mode = off
 mon_max_pg_per_osd = 1000
+# An OSD in memory loses count of what it holds, in both directions: below zero it would be 2^24 times full.
+mon_osd_nearfull_ratio = 1e10
+mon_osd_backfillfull_ratio = 2e10
+mon_osd_full_ratio = 3e10
+osd_failsafe_full_ratio = 4e10
 mon_data_avail_warn = 2
 mon_data_avail_crit = 1
 
@@ -56,7 +61,6 @@ mon_initial_members = a
 [osd]
 osd_data = $DATA/osd
 osd_objectstore = memstore
-# It counts more than it holds; the memory used is what is stored.
 memstore_device_bytes = $((1 << 40))
 osd_memory_target = 1073741824
 osd_class_update_on_start = false
