@@ -3,7 +3,11 @@
 """`bucketdisk key`: passwords come and go, no block is written for it, and no password is ever seen."""
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -304,6 +308,74 @@ class Keys(disk.Story):
         self.assertNotIn(True, seen[seen.index(False):])
         self.assertGreater(seen.count(False), seen.count(True))
         self.opens(FIRST + self.MARK, self.NEW)
+
+    # --- at a terminal
+
+    def at_terminal(self, *options):
+        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
+        the pid of what asks)."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        usual = termios.tcgetattr(theirs)
+        self.volume.mountpoint = self.directory("disk")
+        self.volume.log = self.path("daemon")
+        self.volume.log.touch()
+        # In a session of its own with this terminal.  Its output is small enough for what a terminal keeps.
+        process = self.start("setsid", "--ctty", *self.volume.command(*options), self.volume.store.location,
+                             self.volume.mountpoint, stdin=theirs, stdout=theirs, stderr=theirs, env=disk.environment(self))
+        self.said_at_terminal(ours, "Password of the volume: ")
+        self.assertEqual(termios.tcgetattr(theirs)[3] & termios.ECHO, 0, "the terminal shows what is typed")
+        asking = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        disk.RECORD.add("process", asking, disk.process_start(asking))
+        return process, ours, theirs, usual, asking
+
+    def said_at_terminal(self, terminal, words, seconds=60):
+        said, end = "", time.monotonic() + seconds
+        while words not in said:
+            self.assertTrue(select.select([terminal], [], [], end - time.monotonic())[0], f"{words!r} is missing: {said!r}")
+            said += os.read(terminal, 4096).decode(errors="replace")
+
+    def test_whoever_interrupts_the_question_means_all_of_it(self):
+        self.make()
+        before = self.volume.store.snapshot()
+        for how in ("^C", "^\\", signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            with self.subTest(how=how):
+                process, ours, theirs, usual, asking = self.at_terminal()
+                start = disk.process_start(asking)
+                if isinstance(how, str):
+                    os.write(ours, bytes([ord(how[1]) & 0x1f]))
+                else:
+                    os.kill(process.pid, how)
+                status = self.reap(process)
+                if how != signal.SIGKILL:
+                    # Who types next types at a shell.
+                    self.assertNotEqual(disk.process_start(asking), start, "it still asks")
+                    self.assertEqual(termios.tcgetattr(theirs), usual)
+                self.assertEqual(-status, {"^C": signal.SIGINT, "^\\": signal.SIGQUIT}.get(how, how))
+                disk.wait_until("the end of what asks", lambda: disk.process_start(asking) != start, 20)
+                self.assertEqual(termios.tcgetattr(theirs), usual)
+                disk.RECORD.drop(("process", str(asking), start))
+                self.assertFalse(disk.is_mounted(self.volume.mountpoint))
+                self.assertEqual(self.volume.store.snapshot(), before)
+
+    def test_who_answers_the_question_has_the_volume(self):
+        """The command ends and the daemon stays, each time."""
+        self.make()
+        process, ours, theirs, usual, asking = self.at_terminal()
+        thing = disk.RECORD.add("mount", self.volume.mountpoint)
+        os.write(ours, FIRST.encode() + b"\n")
+        self.assertEqual(self.reap(process), 0)
+        self.assertEqual(termios.tcgetattr(theirs), usual)
+        self.volume.daemon = disk.BackgroundDaemon(self.volume.mountpoint)
+        self.assertEqual(self.volume.daemon.pid, asking)
+        self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
+        self.volume.umount()
+        disk.RECORD.drop(thing)
+        for _ in range(disk.pick(10, 100)):
+            self.volume.mount_in_background(f"--password={FIRST}")
+            self.assertEqual(disk.read_at(self.volume.file, 5, 100), self.data[5:105])
+            self.volume.umount()
 
 
 if __name__ == "__main__":
