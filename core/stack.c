@@ -12,6 +12,7 @@
 #include "keyslots.h"
 #include "loader.h"
 #include "passphrase.h"
+#include "volume_samples.h"
 #include "whole.h"
 
 #include <errno.h>
@@ -531,6 +532,64 @@ measure(void *arg, const struct volume_sample *sample, uint64_t *block_bytes, st
                : volume_try(stack->backend, &stack->layout, stack->chain, sample, block_bytes, why);
 }
 
+/* Does one of these encrypt?  `but_s3backers`: in a way that s3backer does not know. */
+static bool
+is_encrypting(const struct stack *stack, const struct encoding *encoding, bool but_s3backers)
+{
+    const struct plugin *owner;
+    bool is = false;
+
+    for (unsigned i = 0; i < encoding->count; i++) {
+        const char *token = encoding->tokens[i];
+        const struct bd_codec *codec = plugins_codec(&stack->plugins, token, &owner);
+        bool encrypts =
+            codecs_encrypt(token) || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS);
+
+        is = is || (encrypts && !(but_s3backers && codecs_are_s3backers(token)));
+    }
+    return is;
+}
+
+/* Whoever puts a description in the place of another one could have blocks written that nothing encrypts. */
+static int
+refuse_encrypted_block(const struct stack *stack, struct error *why)
+{
+    struct volume_look look;
+    struct encoding encoding;
+    char list[ENCODING_JOINED_BYTES];
+    int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
+
+    if (rc != 0 || !look.is_there)
+        return rc;
+    encoding_parse(look.encoding, &encoding, NULL);
+    if (look.has_envelope
+        && (look.envelope.key_id != 0 || is_encrypting(stack, &look.envelope.encoding, false)))
+        encoding = look.envelope.encoding;
+    else if (!is_encrypting(stack, &encoding, false))
+        return 0;
+    encoding_join(&encoding, encoding.count, list, sizeof list);
+    return error_set(why, -EINVAL,
+                     "block %08" PRIx64
+                     " is encrypted (%s), but the volume's description, " MANIFEST_OBJECT
+                     ", says that the volume is not; somebody has replaced it",
+                     look.block, list);
+}
+
+/* Who names what encrypts means it; and there is no key. */
+static int
+refuse_encrypting(const struct stack *stack, const char *list, struct error *why)
+{
+    struct encoding encoding;
+
+    encoding_parse(list, &encoding, NULL);
+    if (!is_encrypting(stack, &encoding, false))
+        return 0;
+    return error_set(why, -EINVAL,
+                     "\"%s\" encrypts, but the volume says that it is not encrypted; if it should "
+                     "be, somebody has replaced its description, " MANIFEST_OBJECT,
+                     list);
+}
+
 /* A volume of format 2 that is there: its key, and then what its description says. */
 static int
 detect_format_2(struct stack *stack, const struct volume_wish *wish, struct error *why)
@@ -555,8 +614,12 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
         rc = manifest_verify(manifest, &stack->keyring, why);
     if (rc == 0)
         rc = volume_manifest_layout(manifest, wish, &stack->layout, why);
+    if (rc == 0 && !is_encrypted)
+        rc = refuse_encrypted_block(stack, why);
     if (rc == 0)
         rc = choose_codecs(stack, false, manifest->codec, list, why);
+    if (rc == 0 && !is_encrypted)
+        rc = refuse_encrypting(stack, list, why);
     stack->block_0 = BLOCK_0_RIGHT;
     return rc != 0 ? rc : open_chain(stack, list, is_encrypted, why);
 }
@@ -584,23 +647,33 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     return rc;
 }
 
-/* Is this block encrypted in a way that s3backer does not know? */
-static bool
-is_format_2_block(const struct stack *stack, const struct volume_sample *sample)
+/* A block of format 2 without the volume's description cannot be read, and what would be written beside it would be for
+ * everyone to read.  A store may have dropped its Content-Encoding; but what is plain and just a block long is the
+ * guest's, whatever it begins with. */
+static int
+refuse_format_2_block(const struct stack *stack, const struct volume_sample *sample,
+                      struct error *why)
 {
+    struct volume_look look = { .is_there = false };
     struct encoding encoding;
-    const struct plugin *owner;
-    bool is = false;
+    char list[ENCODING_JOINED_BYTES];
+    int rc = 0;
 
     encoding_parse(sample->encoding, &encoding, NULL);
-    for (unsigned i = 0; i < encoding.count; i++) {
-        const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
-
-        is = is
-             || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
-                 && !codecs_are_s3backers(encoding.tokens[i]));
+    if (!is_encrypting(stack, &encoding, true)) {
+        if (sample->is_encrypted
+            || (encoding.count == 0 && sample->object_bytes == stack->layout.block_bytes))
+            return 0;
+        rc = volume_look(stack->backend, &stack->layout, sample->block, &look, why);
+        if (rc != 0 || !look.has_envelope)
+            return rc;
+        encoding = look.envelope.encoding;
     }
-    return is;
+    encoding_join(&encoding, encoding.count, list, sizeof list);
+    return error_set(why, -EINVAL,
+                     "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
+                     "with its key, " MANIFEST_OBJECT ", is not there",
+                     sample->block, list);
 }
 
 static int
@@ -611,13 +684,10 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     struct volume_sample sample = { false };
     bool is_empty, is_s3backers;
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
+    int block_rc = sample.is_there ? refuse_format_2_block(stack, &sample, why) : 0;
 
-    /* Without its key it cannot be read, and what would be written to it would be for everyone to read. */
-    if (sample.is_there && is_format_2_block(stack, &sample))
-        rc = error_set(why, -EINVAL,
-                       "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
-                       "with its key, " MANIFEST_OBJECT ", is not there",
-                       sample.block, sample.encoding);
+    if (rc == 0)
+        rc = block_rc;
     if (rc == 0)
         rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);
     if (rc != 0)

@@ -552,14 +552,43 @@ class Tampering(disk.Story):
         self.check_damage(other, dict.fromkeys(range(BLOCKS), NOT_AUTHENTIC))
 
     def test_description_that_says_it_is_not_encrypted(self):
-        """Whoever gives a password finds out; whoever does not reads nothing."""
-        volume, bare = self.volume("xaes"), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
+        """A stored block tells, or whoever demands encryption finds out; nothing is written for everyone to read."""
+        for kind in FORMAT_2:
+            for how in ("as it is", "hashed", "Content-Encoding is gone", "first block is gone"):
+                with self.subTest(kind=kind, how=how):
+                    volume, bare = self.volume(kind), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
+                    bare.mount("--codec=zstd", *(["--blockHashPrefix"] if how == "hashed" else []))
+                    bare.umount()
+                    self.move(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
+                    self.check_refused(volume, f"says that it is not encrypted.*{DESCRIPTION}")
+                    token = KINDS[kind][0].split(",")[1]
+                    first = 0
+                    if how == "Content-Encoding is gone":
+                        for number in range(BLOCKS):
+                            encoding(None)(self.object_of(volume, number), self)
+                    if how == "first block is gone":
+                        self.object_of(volume, 0).unlink()
+                        first = 1
+                    words = f"block {first:08x} is encrypted .*{token}.*, but.*{DESCRIPTION}.*is not"
+                    self.check_refused(volume, words, given=[])
+                    self.check_refused(volume, words, "--codec=zstd")
+                    self.check_refused(volume, words, "--accept-plain")
+                    self.check_refused(volume, words, "--force")
+                    # Even where no block is left to tell.
+                    for number in range(BLOCKS):
+                        self.object_of(volume, number).unlink(missing_ok=True)
+                    self.check_refused(volume, f"encrypts, but the volume says that it is not.*{DESCRIPTION}", KINDS[kind][0])
+                    self.check_refused(volume, "not encrypted", KINDS[kind][0], given=[f"--password={PASSWORD}"])
+                    self.check_refused(volume, "--encrypt needs a password", "--encrypt", given=[])
+
+    def test_description_where_none_was(self):
+        """One of format 2 in a volume of s3backer's format that is encrypted."""
+        volume, bare = self.volume("aes"), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
         bare.mount("--codec=zstd")
         bare.umount()
-        self.move(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
+        shutil.copy2(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
         self.check_refused(volume, f"says that it is not encrypted.*{DESCRIPTION}")
-        volume.options = []
-        self.check_damage(volume, dict.fromkeys(range(BLOCKS), "xaes-256-gcm"), "--readOnly")
+        self.check_refused(volume, f"block 00000000 is encrypted .*encrypt-AES-128-CBC.*{DESCRIPTION}", given=[])
 
     def test_description_is_gone(self):
         """Blocks that only format 2 has are never taken for a volume of format 1."""
@@ -574,6 +603,18 @@ class Tampering(disk.Story):
                 (volume.store.path / FENCE).unlink()
                 self.check_refused(volume, words)
                 self.check_refused(volume, words, given=[])
+                # What a store drops does not matter.
+                for said in (None, b"deflate", b"zstd", b"no such, thing"):
+                    encoding(said)(self.object_of(volume, 0), self)
+                    for given in ([], [f"--password={PASSWORD}"], ["--force"], ["--accept-plain"]):
+                        self.check_refused(volume, words, given=given)
+                    self.check_refused(volume, words, f"--size={BLOCK * BLOCKS}", f"--blockSize={BLOCK}", given=[])
+                for name in os.listxattr(self.object_of(volume, 0)):
+                    os.removexattr(self.object_of(volume, 0), name)
+                self.check_refused(volume, words, f"--size={BLOCK * BLOCKS}", given=[])
+                self.object_of(volume, 0).unlink()
+                encoding(None)(self.object_of(volume, 1), self)
+                self.check_refused(volume, words.replace("00000000", "00000001"), f"--size={BLOCK * BLOCKS}")
 
 
 if __name__ == "__main__":
