@@ -676,6 +676,49 @@ refuse_format_2_block(const struct stack *stack, const struct volume_sample *sam
                      sample->block, list);
 }
 
+/* Does the password open this block?  Then the chain writes as that one was written. */
+static bool
+opens(struct stack *stack, uint64_t block)
+{
+    struct volume_sample sample = { .is_there = true, .block = block };
+    struct volume_look look;
+    char list[ENCODING_JOINED_BYTES];
+    struct error ignored;
+
+    if (volume_look(stack->backend, &stack->layout, block, &look, &ignored) != 0 || !look.is_there)
+        return false;
+    sample.is_encrypted = codecs_encrypt(look.encoding);
+    return sample.is_encrypted && choose_codecs(stack, false, look.encoding, list, &ignored) == 0
+           && open_chain(stack, list, true, &ignored) == 0
+           && volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, &ignored)
+                  == 0;
+}
+
+/* The password is tried on one block, and if that fails on a few others: so one that is damaged is no wrong password. */
+static int
+try_password(struct stack *stack, const struct volume_sample *sample, struct error *why)
+{
+    uint64_t blocks[VOLUME_SAMPLES_MAX];
+    unsigned count = 0;
+    struct error reason, ignored;
+    int rc = volume_try(stack->backend, &stack->layout, stack->chain, sample, NULL, &reason);
+
+    if (rc == -EKEYREJECTED)
+        volume_samples(stack->backend, &stack->layout, blocks, &count, &ignored);
+    for (unsigned i = 0; i < count; i++) {
+        if (blocks[i] == sample->block || !opens(stack, blocks[i]))
+            continue;
+        if (!stack->is_damage_told)
+            log_line(BD_WARNING,
+                     "block %08" PRIx64 " shows that the password is right, so block %08" PRIx64
+                     " is damaged: it cannot be read, all else can",
+                     blocks[i], sample->block);
+        stack->is_damage_told = true;
+        return 0;
+    }
+    return rc != 0 ? error_set(why, rc, "%s", reason.text) : 0;
+}
+
 static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
@@ -716,7 +759,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
                       "--encrypt for a new volume");
     /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
     if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
-        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, why);
+        rc = try_password(stack, &sample, why);
     return rc;
 }
 

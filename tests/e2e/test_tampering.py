@@ -228,8 +228,9 @@ class Tampering(disk.Story):
     def part(self, number, count=1):
         return self.plain[number * BLOCK:(number + count) * BLOCK]
 
-    def check_damage(self, volume, reasons, *options):
-        """Blocks that cannot be read (number -> reason in the log), all others can; nothing stored changes."""
+    def check_damage(self, volume, reasons, *options, warned=()):
+        """Blocks that cannot be read (number -> reason in the log), all others can; nothing stored changes.
+        `warned`: one line before that for a few of them."""
         before = self.stored(volume)
         volume.mount("--maxRetryPause=500", "--directIO", "--readAhead=0", *options)
         peak = disk.status_of(volume.daemon.pid, "VmHWM")
@@ -246,6 +247,8 @@ class Tampering(disk.Story):
         log = volume.log_text()
         for number, reason in reasons.items():
             lines = [line for line in log.splitlines() if f"{volume.prefix}{number:08x}" in line]
+            if number in warned:
+                self.assertRegex(lines.pop(0), warned[number])
             self.assertEqual(len(lines), 1, f"one line about block {number}, please: {lines}")
             self.assertRegex(lines[0], reason, f"block {number}")
         self.assertNotIn(PASSWORD, log)
@@ -434,18 +437,43 @@ class Tampering(disk.Story):
                 self.check_still_there(volume)
 
     def test_first_block_is_damaged(self):
-        """The password is tried on it in s3backer's format; in format 2 it is a block as any other."""
+        """In s3backer's format the password is tried on it, and on others if it fails; in format 2 it is a block as any other."""
         for kind in KINDS:
             with self.subTest(kind):
                 volume = self.volume(kind)
                 body_bit(200)(self.object_of(volume, 0), self)
                 if kind in FORMAT_2:
                     self.check_damage(volume, {0: NOT_AUTHENTIC})
-                else:
-                    self.check_refused(volume, "block 00000000 is damaged")
+                    continue
+                for number in range(1, 8):
+                    body_bit(100)(self.object_of(volume, number), self)
+                for mode in ([], ["--readOnly"]):
+                    self.check_damage(volume, dict.fromkeys(range(8), NOT_AUTHENTIC), *mode, warned={0: "so block 00000000 is damaged"})
+                # Nothing is written in another way than the blocks that are there.
+                volume.mount()
+                disk.write_at(volume.file, 0, self.part(0))
+                volume.umount()
+                self.assertEqual(os.getxattr(self.object_of(volume, 0), ENCODING), os.getxattr(self.object_of(volume, 9), ENCODING))
+                self.check_damage(volume, dict.fromkeys(range(1, 8), NOT_AUTHENTIC))
+                body_bit(200)(self.object_of(volume, 0), self)
+                self.check_refused(volume, "password does not open the volume, or block 00000000 is damaged",
+                                   given=["--password=another"])
+                # A few are tried, not all.
+                body_bit(200)(self.object_of(volume, 8), self)
+                self.check_refused(volume, "password does not open the volume, or block 00000000 is damaged",
+                                   given=[f"--password={PASSWORD}"])
         volume = self.volume("aes")
+        encoding(b"deflate, encrypt-AES-256-CBC")(self.object_of(volume, 0), self)
+        self.check_damage(volume, {0: NOT_AUTHENTIC}, warned={0: "so block 00000000 is damaged"})
+        volume.mount()
+        disk.write_at(volume.file, 0, self.part(0))
+        volume.umount()
+        self.assertEqual(os.getxattr(self.object_of(volume, 0), ENCODING), b"deflate, encrypt-AES-128-CBC")
         plain(b"p" * BLOCK)(self.object_of(volume, 0), self)
         self.check_refused(volume, "password is given, but the volume is not encrypted")
+        # Said to be encrypted, it is: then that block alone is not what it should be.
+        volume.options = [f"--password={PASSWORD}", "--encrypt"]
+        self.check_damage(volume, {0: "not authenticated"}, warned={0: "so block 00000000 is damaged"})
 
     def test_changed_description(self):
         """The object with the key: each of its parts, one after the other."""
