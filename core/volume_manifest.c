@@ -142,6 +142,14 @@ volume_manifest_write(struct backend *backend, const struct layout *layout,
 
     if (text == NULL)
         return error_set(why, -ENOMEM, "out of memory");
+    /* Nobody could read it. */
+    if (strlen(text) > MANIFEST_BYTES_MAX) {
+        free(text);
+        return error_set(why, -E2BIG,
+                         "the volume's description would have more than %u bytes; remove damaged "
+                         "key slots",
+                         MANIFEST_BYTES_MAX);
+    }
     layout_control_name(layout, MANIFEST_OBJECT, name);
     if (has_conditions && (if_match != NULL || if_none_match != NULL))
         status = put(backend, &putting, if_match, if_none_match, why);

@@ -183,6 +183,69 @@ class Keys(disk.Story):
         self.assertEqual(self.slots()[17], "n31")
         self.opens("number 32", "number 1")
 
+    # --- damaged slots
+
+    def change_slots(self, change):
+        """The slots of the description, as the function changes their list."""
+        path = self.volume.store.path / DESCRIPTION
+        description = json.loads(path.read_text())
+        change(description["slots"])
+        path.write_text(json.dumps(description))
+
+    def stored_slots(self):
+        return json.loads((self.volume.store.path / DESCRIPTION).read_text())["slots"]
+
+    def test_a_damaged_slot_harms_itself_alone(self):
+        self.make()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+        bad = {"slot": 0, "blob": 17, "label": "mine", "of a later program": [1, {"more": None}]}
+        self.change_slots(lambda slots: slots.__setitem__(0, bad))
+        self.assertEqual(self.slots(), {0: 'mine (damaged: "blob" is of a wrong kind)', 1: "second"})
+        self.opens(SECOND)
+        self.assertRegex(self.volume.log_text(), 'warning: key slot 0 of the volume is damaged: "blob" is of a wrong kind')
+        status, text = self.volume.refused(f"--password={FIRST}")
+        self.assertGreater(status, 0)
+        self.assertRegex(text, 'key slot 0: "blob" is of a wrong kind')
+        # It stays as it is, whatever comes and goes beside it.
+        done = self.key("add", f"--password={SECOND}", f"--new-password={THIRD}")
+        self.assertIn("slot 2", done.stdout)
+        self.assertIn("key slot 0 of the volume is damaged", done.stderr)
+        self.key("change", f"--password={SECOND}", f"--new-password={FIRST}")
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertIn(bad, self.stored_slots())
+        self.opens(FIRST, THIRD)
+        # The last one that opens the volume is the last one.
+        self.key("remove", f"--password={THIRD}")
+        done = self.key("remove", f"--password={FIRST}", check=False)
+        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 3 is the last one.*--force")
+        self.assertGreater(done.returncode, 0)
+        self.key("remove", f"--password={FIRST}", "--slot=0")
+        self.assertEqual(self.slots(), {3: "second"})
+        self.assertNotIn(bad, self.stored_slots())
+        self.assertNotIn("damaged", self.key("add", f"--password={FIRST}", f"--new-password={THIRD}").stderr)
+        self.opens(FIRST, THIRD)
+
+    def test_what_can_be_read_of_a_slot_opens_the_volume(self):
+        self.make()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+        before = self.stored_slots()
+        for change, listed in (
+                (lambda slots: slots[0].pop("label"), {0: '(damaged: "label" is missing)', 1: "second"}),
+                (lambda slots: slots[0].update(label="\x1b[2J"), {0: '(damaged: "label" holds control characters)', 1: "second"}),
+                (lambda slots: slots[0].update(slot=99), {0: '(damaged: "slot" is out of range)', 1: "second"}),
+                (lambda slots: slots[1].update(slot=0), {0: "", 1: "second (damaged: its number is there twice)"}),
+                (lambda slots: slots.insert(0, None), {0: "", 1: "second", 2: "(damaged: it is of a wrong kind)"})):
+            with self.subTest(listed=listed):
+                self.change_slots(change)
+                self.assertEqual(self.slots(), listed)
+                self.opens(FIRST, SECOND)
+                self.assertIn("damaged", self.volume.log_text())
+                damaged = next(number for number, label in listed.items() if "damaged" in label)
+                self.key("remove", f"--password={FIRST if damaged else SECOND}", f"--slot={damaged}")
+                self.assertEqual(self.slots(), {number: label for number, label in listed.items() if number != damaged})
+                self.change_slots(lambda slots: slots.__setitem__(slice(None), [dict(slot) for slot in before]))
+
     # --- in use
 
     def test_while_it_is_mounted(self):
