@@ -41,6 +41,14 @@ keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap
 }
 
 void
+keyring_drop_passphrase(struct keyring *keyring)
+{
+    secret_free(keyring->passphrase);
+    keyring->passphrase = NULL;
+    keyring->passphrase_bytes = 0;
+}
+
+void
 keyring_drop_volume_key(struct keyring *keyring)
 {
     secret_free(keyring->volume_key);

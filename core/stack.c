@@ -408,7 +408,8 @@ password_salt(const struct stack *stack, char **out)
                : 0;
 }
 
-/* `encrypted`: what the volume is encrypted with; NULL: it is not. */
+/* `encrypted`: what the volume is encrypted with; NULL: it is not.  In format 2 the passphrase is kept until there is a
+ * volume's key behind it in the store; in format 1 to the end, since each cipher that is met derives its own key. */
 static int
 take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
 {
@@ -416,7 +417,7 @@ take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
     char *passphrase = NULL, *salt = NULL;
     int rc;
 
-    if (stack->keyring.passphrase != NULL)
+    if (stack->keyring.passphrase != NULL || stack->keyring.volume_key != NULL)
         return 0;
     rc = passphrase_given(settings->password, settings->password_file, &passphrase, why);
     if (rc == 0 && passphrase == NULL
@@ -434,6 +435,7 @@ take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
             rc = keyring_set_passphrase(&stack->keyring, passphrase, salt);
         if (rc != 0)
             error_set(why, rc, "out of memory");
+        options_forget(stack->options, "password");
     }
     secret_free(passphrase);
     free(salt);
@@ -603,13 +605,16 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
     if (stack->settings.format == 1)
         return error_set(why, -EINVAL, "the volume is of format 2; leave --format=1 out");
     rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, why);
-    if (rc == 0 && !is_encrypted && stack->keyring.passphrase != NULL)
+    if (rc == 0 && !is_encrypted
+        && (stack->keyring.passphrase != NULL || stack->keyring.volume_key != NULL))
         return error_set(why, -EINVAL,
                          "a password is given, but the volume says that it is not encrypted; if it "
                          "should be, somebody has replaced its description, " MANIFEST_OBJECT);
     if (rc == 0 && is_encrypted && stack->keyring.volume_key == NULL)
         rc = keyslots_open(manifest, &stack->plugins, stack->keyring.passphrase, &stack->keyring,
                            &slot, why);
+    if (rc == 0)
+        keyring_drop_passphrase(&stack->keyring);
     if (rc == 0)
         rc = manifest_verify(manifest, &stack->keyring, why);
     if (rc == 0)
@@ -790,6 +795,10 @@ stack_detect(struct stack *stack, struct error *why)
     rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
     if (rc != 0)
         return rc;
+    if (!stack->description.is_there && stack->keyring.volume_key != NULL)
+        return error_set(why, -EBUSY,
+                         "the volume's description, " MANIFEST_OBJECT
+                         ", was there just now, and is gone");
     return stack->description.is_there ? detect_format_2(stack, &wish, why)
                                        : detect_format_1(stack, &wish, why);
 }
@@ -821,6 +830,7 @@ stack_claim(struct stack *stack, const struct token *token, struct error *why)
             strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
             rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
                               stack->keyring.passphrase, "", why);
+            keyring_drop_passphrase(&stack->keyring);
         }
     }
     manifest->epoch++;

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """`bucketdisk key`: passwords come and go, no block is written for it, and no password is ever seen."""
+import contextlib
 import json
 import os
 import pty
@@ -328,6 +329,39 @@ class Keys(disk.Story):
                         self.assert_secret(path.read_bytes().decode(errors="replace"), path.name)
                     self.volume.mount_in_background(*given)
                     self.assert_secret(self.seen_of(self.volume.daemon.pid), "ps, in the background")
+                    self.volume.umount()
+
+    def memory_of(self, pid):
+        """Everything that can be read of a process, piece by piece."""
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            for line in maps:
+                area, rights, *_ = line.split()
+                start, end = (int(word, 16) for word in area.split("-"))
+                # A sanitizer's shadow is terabytes; nothing of ours is there.
+                if "r" not in rights or "[v" in line or end - start > 1 << 30:
+                    continue
+                with contextlib.suppress(OSError):
+                    memory.seek(start)
+                    yield memory.read(end - start)
+
+    def test_passwords_are_forgotten(self):
+        """Who has the volume's key needs no password any more; in s3backer's format each cipher derives its own from it."""
+        key_file = self.path("key")
+        key_file.write_text(self.MARK + "\n")
+        mark = self.MARK[:-1].encode()          # this text, too, is in memory somewhere
+        for codec, given, is_found in (("--codec=zstd,xaes-256-gcm", [f"--password={self.MARK}"], False),
+                                       ("--codec=zstd,xchacha20-poly1305", ["-o", f"password={self.MARK},stop-timeout=0"], False),
+                                       ("--codec=xaes-256-gcm", [f"--password-file={key_file}"], False),
+                                       ("--encrypt", [f"--password={self.MARK}"], True)):
+            with self.subTest(codec=codec):
+                self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                for options in ([codec, *given], given, [*given, "--readOnly"]):
+                    self.volume.mount_in_background(*options)
+                    found = any(mark in piece for piece in self.memory_of(self.volume.daemon.pid))
+                    self.assertEqual(found, is_found, f"{options}: the password is still in memory")
+                    if "--readOnly" not in options:
+                        disk.write_at(self.volume.file, 0, self.data)
+                    self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
                     self.volume.umount()
 
     def test_passwords_are_never_told(self):
