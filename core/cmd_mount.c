@@ -574,6 +574,8 @@ reset_token(struct mount *mount)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
         rc = token_reset(stack->backend, &layout, &why);
+    if (rc == 0 && layout.is_format_2)
+        rc = volume_reset_fence(stack->backend, &layout, &why);
     /* Of a volume of format 2 that was only begun there may be the lock. */
     layout.is_format_2 = true;
     if (rc == 0 && !stack->description.is_there)

@@ -252,3 +252,16 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
         rc = error_set(why, -EBUSY, "somebody else's mount token was in the way; try again");
     return rc;
 }
+
+int
+volume_reset_fence(struct backend *backend, const struct layout *layout, struct error *why)
+{
+    const struct layout s3backers = { .prefix = layout->prefix };
+    object_name name;
+    bool is_ours;
+    int rc;
+
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    rc = fence_check(backend, name, &is_ours, why);
+    return rc == -EBUSY ? token_reset(backend, &s3backers, why) : rc;
+}

@@ -294,6 +294,47 @@ class Keys(disk.Story):
         self.volume.umount()
         self.assertIn(FENCE, self.volume.store.objects())
 
+    def reset(self, *options):
+        return disk.run(*self.volume.command("--reset-mounted-flag", *options), self.volume.store.location, check=False,
+                        env=disk.environment(self))
+
+    def test_reset_by_force(self):
+        """--force goes over the lock of another machine, and over nothing of this one; what keeps s3backer off stays."""
+        self.make()
+        fence = self.volume.store.snapshot()[FENCE]
+        lock = self.volume.store.path / LOCK
+        for command in (lambda: self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--force"),
+                        lambda: self.volume.mount(f"--password={FIRST}", "--force")):
+            lock.write_text("another\n")
+            command()
+        before = self.volume.store.snapshot()
+        for options in ([], ["--force"]):
+            done = self.reset(*options)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is mounted on", done.stderr)
+            self.assertEqual(self.volume.store.snapshot(), before)
+        self.volume.umount()
+        lock.write_text("another\n")
+        self.assertEqual(self.reset("--force").returncode, 0)
+        self.assertNotIn(LOCK, self.volume.store.objects())
+        self.assertEqual(self.volume.store.snapshot()[FENCE], fence)
+        self.opens(FIRST, SECOND)
+
+    def test_a_token_of_s3backer_in_place_of_ours(self):
+        """It keeps the volume from being mounted, until the operator says that nobody uses it."""
+        self.make()
+        path = self.volume.store.path / FENCE
+        for name in os.listxattr(path):
+            os.removexattr(path, name)
+        status, text = self.volume.refused(f"--password={FIRST}")
+        self.assertGreater(status, 0)
+        self.assertRegex(text, "token of s3backer's kind.*--reset-mounted-flag")
+        self.assertEqual(self.reset().returncode, 0)
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertNotEqual(os.listxattr(path), [])
+        self.opens(FIRST)
+
     # --- secrets
 
     MARK, NEW = "MARK-7f3a-secret", "NEW-c41d-secret"
