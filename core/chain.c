@@ -5,6 +5,7 @@
 #include "chain.h"
 
 #include "base/log.h"
+#include "codecs.h"
 #include "coding.h"
 #include "layer.h"
 
@@ -281,6 +282,11 @@ decoding_layers(struct chain *chain, struct decoding *decoding, struct error *wh
     int rc = 0;
 
     for (unsigned i = 0; i < decoding->encoding.count && rc == 0; i++) {
+        if (chain->config.is_format_2 && codecs_is_s3backers_cipher(decoding->encoding.tokens[i]))
+            return error_set(why, -ENOTSUP,
+                             "its body names \"%s\", s3backer's encryption, which no block of "
+                             "format 2 can have",
+                             decoding->encoding.tokens[i]);
         rc = layer_get(chain, decoding->encoding.tokens[i], &decoding->layers[i], why);
         /* Other layers' data may be bound to its usual spelling. */
         if (rc == 0)
@@ -489,6 +495,25 @@ check_order(const struct chain *chain, struct error *why)
     return 0;
 }
 
+/* What the header of a body can carry, and what can authenticate it. */
+static int
+check_format_2(const struct chain *chain, struct error *why)
+{
+    if (strlen(chain->written) > ENVELOPE_LIST_BYTES_MAX)
+        return error_set(why, -EINVAL,
+                         "--codec: \"%s\" has more than %u characters, which no block of format 2 "
+                         "has room for",
+                         chain->written, ENVELOPE_LIST_BYTES_MAX);
+    for (unsigned i = 0; i < chain->write.count; i++) {
+        if (codecs_is_s3backers_cipher(chain->write.tokens[i]))
+            return error_set(why, -EINVAL,
+                             "--codec: \"%s\" is s3backer's encryption, which no block of format 2 "
+                             "can have",
+                             chain->write.tokens[i]);
+    }
+    return 0;
+}
+
 static int
 check_demands(struct chain *chain, struct error *why)
 {
@@ -550,6 +575,8 @@ choose_write(struct chain *chain, struct error *why)
     shorten(chain);
     encoding_join(&chain->write, chain->write.count, chain->written, sizeof chain->written);
     rc = check_order(chain, why);
+    if (rc == 0 && chain->config.is_format_2)
+        rc = check_format_2(chain, why);
     return rc != 0 ? rc : check_demands(chain, why);
 }
 

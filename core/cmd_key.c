@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOT_NOT_GIVEN UINT32_MAX
-
 struct key_settings {
     const char *new_password, *new_password_file, *label;
     uint32_t slot;
@@ -318,7 +316,7 @@ run(struct key_command *command, const char *verb, const char *location, struct 
 int
 cmd_key(int argc, char **argv)
 {
-    struct key_command command = { .settings.slot = SLOT_NOT_GIVEN };
+    struct key_command command = { .has_token = false };
     const struct stack_rows rows = { key_rows, ARRAY_LEN(key_rows), &command.settings };
     char **words = calloc((size_t)argc + 1, sizeof *words);
     struct error why = { "" };

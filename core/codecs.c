@@ -19,7 +19,8 @@
 #define FORMAT_2_OPEN "zstd"
 #define FORMAT_2_SEALED "zstd,xaes-256-gcm"
 
-static const char *const s3backers[] = { "deflate", "zstd", "aes" };
+#define S3BACKERS_CIPHERS "aes"
+static const char *const s3backers[] = { "deflate", "zstd", S3BACKERS_CIPHERS };
 
 static bool
 is_encrypting(const char *token)
@@ -37,6 +38,12 @@ codecs_encrypt(const char *encoding)
     for (unsigned i = 0; i < parsed.count; i++)
         is = is || is_encrypting(parsed.tokens[i]);
     return is;
+}
+
+bool
+codecs_is_s3backers_cipher(const char *token)
+{
+    return is_encrypting(token) || strcasecmp(token, S3BACKERS_CIPHERS) == 0;
 }
 
 bool

@@ -29,6 +29,9 @@ int codecs_choose(const struct codecs_wish *wish, char list[ENCODING_JOINED_BYTE
 /* Does a list name a layer of s3backer's encryption?  Also lists that cannot be parsed. */
 bool codecs_encrypt(const char *encoding);
 
+/* Is this token one of s3backer's encryption?  It has no place for what format 2 authenticates. */
+bool codecs_is_s3backers_cipher(const char *token);
+
 /* Does s3backer know all of a list's tokens? */
 bool codecs_are_s3backers(const char *list);
 

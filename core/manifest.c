@@ -29,7 +29,7 @@ hex_parse(const char *text, uint8_t *out, size_t count)
 {
     static const char digits[] = "0123456789abcdef";
 
-    if (text == NULL || strlen(text) != 2 * count || strspn(text, digits) != 2 * count)
+    if (strlen(text) != 2 * count || strspn(text, digits) != 2 * count)
         return false;
     for (size_t i = 0; i < count; i++)
         out[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4
@@ -201,7 +201,7 @@ object_parse(const json_t *object, struct manifest *out, struct error *why)
 {
     uint64_t format, disk_bytes, block_bytes, epoch, key = 0;
     const json_t *hashed, *accepts, *slots;
-    const char *id, *codec, *wrap;
+    const char *id, *codec, *wrap, *mac;
     int rc;
 
     if (!member_number(object, "format", UINT32_MAX, &format, why))
@@ -231,11 +231,12 @@ object_parse(const json_t *object, struct manifest *out, struct error *why)
     if (rc != 0 || !manifest_is_encrypted(out))
         return rc;
     if (!member_number(object, "key", UINT16_MAX, &key, why)
-        || (wrap = member_text(object, "wrap", BD_TOKEN_BYTES_MAX, why)) == NULL)
+        || (wrap = member_text(object, "wrap", BD_TOKEN_BYTES_MAX, why)) == NULL
+        || (mac = member_text(object, "mac", 2 * sizeof out->mac, why)) == NULL)
         return -EBADMSG;
     out->key_id = (uint16_t)key;
     strcpy(out->wrap, wrap);
-    if (!hex_parse(member_text(object, "mac", 2 * sizeof out->mac, why), out->mac, sizeof out->mac))
+    if (!hex_parse(mac, out->mac, sizeof out->mac))
         return error_set(why, -EBADMSG, "\"mac\" is not 64 hexadecimal digits");
     return 0;
 }

@@ -114,6 +114,9 @@ wax_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_bytes
     return BD_OK;
 }
 
+#define LONG_TOKEN "squeeze-under-a-name-that-is-as-long-as-that-of-any-codec-may-b"
+#define LONG_4 LONG_TOKEN "," LONG_TOKEN "," LONG_TOKEN "," LONG_TOKEN
+
 static struct bd_codec codecs[] = {
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = "squeeze",
@@ -124,6 +127,20 @@ static struct bd_codec codecs[] = {
       .traits = BD_CODEC_COMPRESSES | BD_CODEC_MAY_DECLINE },
     { .head = BD_HEAD(CODEC, struct bd_codec),
       .token = "wax",
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = wax_encode,
+      .decode = wax_decode,
+      .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = LONG_TOKEN,
+      .open = codec_open,
+      .bound = codec_bound,
+      .encode = squeeze_encode,
+      .decode = squeeze_decode,
+      .traits = BD_CODEC_COMPRESSES },
+    { .head = BD_HEAD(CODEC, struct bd_codec),
+      .token = "encrypt-wax",
       .open = codec_open,
       .bound = codec_bound,
       .encode = wax_encode,
@@ -306,6 +323,34 @@ TEST(chain, every_changed_byte_of_an_authenticated_body_is_found_before_anything
     chain_close(chain);
 }
 
+static void
+expect_not_opened(struct chain_config config, const char *write_list, const char *reason)
+{
+    struct error why = { "" };
+    struct chain *chain;
+
+    config.write_list = write_list;
+    assert_int_equal(chain_open(&config, pool, stats, &why, &chain), -EINVAL);
+    if (strstr(why.text, reason) == NULL)
+        fail_msg("%s", why.text);
+}
+
+TEST(chain, what_a_header_of_format_2_cannot_carry_is_refused_before_anything_is_written)
+{
+    static const char foreign[] = "bkd2\x01\x0b\x03\0\0\0\0\0\0\0\0\0encrypt-wax and data";
+    struct chain *chain = chain_of(format_2, LONG_4);
+
+    assert_int_equal(strlen(chain_written(chain)), 255);
+    chain_close(chain);
+    expect_not_opened(format_2, LONG_4 ",wax", "more than 255 characters");
+    chain_close(chain_of(format_1, LONG_4 ",wax"));
+    expect_not_opened(format_2, "squeeze,encrypt-wax", "s3backer's encryption");
+    chain_close(chain_of(format_1, "squeeze,encrypt-wax"));
+    chain = chain_of(format_2, "wax");
+    expect_refused(chain, 7, "encrypt-wax", foreign, sizeof foreign, "s3backer's encryption");
+    chain_close(chain);
+}
+
 TEST(chain, a_block_of_another_place_or_volume_is_refused)
 {
     struct chain_config other_id = format_2, other_size = format_2;
@@ -404,6 +449,7 @@ main(void)
         RUN(chain, a_store_that_drops_or_changes_content_encoding_does_no_harm_to_authentic_bodies),
         RUN(chain,
             every_changed_byte_of_an_authenticated_body_is_found_before_anything_is_decompressed),
+        RUN(chain, what_a_header_of_format_2_cannot_carry_is_refused_before_anything_is_written),
         RUN(chain, a_block_of_another_place_or_volume_is_refused),
         RUN(chain, a_chain_that_encrypts_demands_it_of_what_it_reads),
         RUN(chain, plain_blocks_are_read_where_the_user_accepts_them_and_counted),
