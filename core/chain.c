@@ -535,6 +535,11 @@ check_layers(const struct chain *chain, struct error *why)
 
     for (unsigned i = 0; i < chain->write.count && rc == 0; i++)
         rc = check_layer(chain, i, why);
+    if (rc == 0 && chain->config.is_format_2 && strlen(chain->written) > ENVELOPE_LIST_BYTES_MAX)
+        rc = error_set(why, -EINVAL,
+                       "--codec: \"%s\" has more than %u characters, which no block of format 2 "
+                       "has room for",
+                       chain->written, ENVELOPE_LIST_BYTES_MAX);
     if (rc == 0 && chain->config.list_bytes_max != 0
         && (count_writing(chain, BD_CODEC_COMPRESSES) > 1
             || count_writing(chain, BD_CODEC_ENCRYPTS) > 1))

@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOT_NOT_GIVEN UINT32_MAX
-
 struct key_settings {
     const char *new_password, *new_password_file, *new_key_file, *label;
     uint32_t slot;
@@ -206,8 +204,13 @@ key_list(struct key_command *command, struct error *why)
         return rc;
     printf("slot  wrapped by  label\n");
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
-        if (manifest->slots[i].blob != NULL)
-            printf("%4u  %-10s  %s\n", i, manifest->wrap, manifest->slots[i].label);
+        const struct key_slot *slot = &manifest->slots[i];
+
+        if (slot->damage[0] != '\0')
+            printf("%4u  %-10s  %s%s(damaged: %s)\n", i, manifest->wrap, slot->label,
+                   slot->label[0] != '\0' ? " " : "", slot->damage);
+        else if (!key_slot_is_free(slot))
+            printf("%4u  %-10s  %s\n", i, manifest->wrap, slot->label);
     }
     return 0;
 }
@@ -259,9 +262,9 @@ key_remove(struct key_command *command, struct error *why)
     if (rc == 0) {
         slot = options_given(command->stack.options, "slot") ? command->settings.slot
                                                              : command->opened;
-        if (manifest->slots[slot].blob == NULL)
+        if (key_slot_is_free(&manifest->slots[slot]))
             rc = error_set(why, -ENOENT, "key slot %u is not in use", slot);
-        else if (keyslots_count(manifest) == 1 && !is_forced)
+        else if (manifest->slots[slot].blob != NULL && keyslots_count(manifest) == 1 && !is_forced)
             rc =
                 error_set(why, -EPERM,
                           "key slot %u is the last one; without it nobody can ever read the volume "
@@ -322,7 +325,7 @@ run(struct key_command *command, const char *verb, const char *location, struct 
 int
 cmd_key(int argc, char **argv)
 {
-    struct key_command command = { .settings.slot = SLOT_NOT_GIVEN };
+    struct key_command command = { .has_token = false };
     const struct stack_rows rows = { key_rows, ARRAY_LEN(key_rows), &command.settings };
     char **words = calloc((size_t)argc + 1, sizeof *words);
     struct error why = { "" };

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "fuse.h"
 #include "locallock.h"
 #include "mountinfo.h"
@@ -15,16 +16,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define STORE_AGAIN_S 10
+#define INTERRUPTED_MS 2000
 #define MALLOC_KEPT_BYTES (32 << 20)
 
 #ifndef PR_SET_IO_FLUSHER
@@ -70,31 +76,76 @@ protect_process(struct mount *mount)
         close(fd);
 }
 
-/* Become a daemon.  In the parent, waits until the child says how it went, and exits with that. */
+/* What interrupts the command, unless whoever started it has these ignored. */
+static void
+interrupts(sigset_t *set)
+{
+    static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+    struct sigaction action;
+
+    sigemptyset(set);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(set, numbers[i]);
+    }
+}
+
+/* The child has its own session, so no terminal interrupts it.  It may be asking for a password there, and leaves the
+ * terminal as it was before we go, and a shell has it back. */
+static void
+pass_interrupt(pid_t child, struct pollfd *ready, const sigset_t *held, int number)
+{
+    kill(child, SIGTERM);
+    if (poll(ready, 1, INTERRUPTED_MS) == 1 && ready->revents == POLLHUP)
+        waitpid(child, NULL, 0);
+    signal(number, SIG_DFL);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, held, NULL);
+}
+
+/* In the parent: wait until the child says how it went, and exit with that. */
+static void
+wait_for_daemon(pid_t child, int ready_fd, const sigset_t *held)
+{
+    struct pollfd waited[] = { { .fd = ready_fd, .events = POLLIN },
+                               { .fd = signalfd(-1, held, SFD_CLOEXEC), .events = POLLIN } };
+    struct signalfd_siginfo info;
+    char status;
+
+    while (poll(waited, 2, -1) == -1 && errno == EINTR)
+        ;
+    if (waited[0].revents == 0 && read(waited[1].fd, &info, sizeof info) == sizeof info)
+        pass_interrupt(child, &waited[0], held, (int)info.ssi_signo);
+    _exit(read(ready_fd, &status, 1) == 1 ? status : EXIT_FAILED);
+}
+
+/* Become a daemon. */
 static int
 daemonize(struct mount *mount)
 {
+    const pid_t parent = getpid();
+    sigset_t held, before;
     int pipe_fds[2];
-    char status = EXIT_FAILED;
     pid_t child;
 
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return -errno;
+    interrupts(&held);
+    sigprocmask(SIG_BLOCK, &held, &before);
     fflush(NULL);
     child = fork();
     if (child == -1)
         return -errno;
     if (child > 0) {
-        ssize_t len;
-
         close(pipe_fds[1]);
-        do
-            len = read(pipe_fds[0], &status, 1);
-        while (len == -1 && errno == EINTR);
-        _exit(len == 1 ? status : EXIT_FAILED);
+        wait_for_daemon(child, pipe_fds[0], &held);
     }
     close(pipe_fds[0]);
     setsid();
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    /* When nothing could be passed on any more.  Until start_frontend. */
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent)
+        _exit(EXIT_FAILED);
     mount->ready_fd = pipe_fds[1];
     return 0;
 }
@@ -302,6 +353,8 @@ start_frontend(struct mount *mount, struct error *why)
     };
     int rc = frontend_new(&config, &stack->disk, stack->stats, why, &mount->frontend);
 
+    /* It is this thread's; and another thread tells the parent to go, when the file is ready. */
+    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     if (rc == 0)
         rc = frontend_mount(mount->frontend, why);
     if (rc == 0 && !mountinfo_at(mount->mountpoint, &mount->info))
@@ -518,6 +571,8 @@ reset_token(struct mount *mount)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
         rc = token_reset(stack->backend, &layout, &why);
+    if (rc == 0 && layout.is_format_2)
+        rc = volume_reset_fence(stack->backend, &layout, &why);
     /* Of a volume of format 2 that was only begun there may be the lock. */
     layout.is_format_2 = true;
     if (rc == 0 && !stack->description.is_there)

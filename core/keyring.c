@@ -37,6 +37,12 @@ keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap
 }
 
 void
+keyring_drop_passphrase(struct keyring *keyring)
+{
+    passphrase_clear(&keyring->passphrase);
+}
+
+void
 keyring_drop_volume_key(struct keyring *keyring)
 {
     secret_free(keyring->volume_key);

@@ -2,8 +2,8 @@
 /* What the codecs of a volume get their keys from: the user's passphrase in format 1, the volume's key in
  * format 2.
  *
- * Lives from the start of a mount to the end of its last codec; filled before the first is opened, then only
- * read, by any thread.  All of it stands in memory that is locked, left out of dumps and wiped (secret.h). */
+ * Lives from the start of a mount to the end of its last codec; all changes come before that one serves a block,
+ * then it is only read, by any thread.  All of it stands in memory that is locked, left out of dumps and wiped (secret.h). */
 #ifndef CORE_KEYRING_H
 #define CORE_KEYRING_H
 
@@ -23,6 +23,8 @@ struct keyring {
 int keyring_set_passphrase(struct keyring *keyring, struct bd_bytes passphrase, const char *salt);
 int keyring_set_volume_key(struct keyring *keyring, const struct bd_keywrap *keywrap,
                            const uint8_t key[VOLUME_KEY_BYTES]);
+/* Who has the volume's key needs it no more. */
+void keyring_drop_passphrase(struct keyring *keyring);
 void keyring_drop_volume_key(struct keyring *keyring);
 /* Wipes and frees. */
 void keyring_clear(struct keyring *keyring);

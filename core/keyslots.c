@@ -2,11 +2,13 @@
 /* The key slots of a manifest. */
 #include "keyslots.h"
 
+#include "base/log.h"
 #include "base/secret.h"
 #include "host.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +73,47 @@ unwrap(const struct wrapper *wrapper, const struct key_slot *slot, struct bd_byt
     return status == BD_OK && key->len != key->cap ? BD_INVALID : status;
 }
 
+/* What is wrong with each slot, as far as it is known; "" for nothing. */
+typedef char damage_texts[MANIFEST_SLOTS][160];
+
+static int
+open_one(const struct manifest *manifest, const struct wrapper *wrapper, struct bd_bytes passphrase,
+         uint8_t *key, unsigned *slot, damage_texts damage)
+{
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
+        strcpy(damage[i], manifest->slots[i].damage);
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        struct bd_buf buf = { .data = key, .cap = VOLUME_KEY_BYTES };
+        struct error said = { "" };
+        enum bd_status status;
+
+        if (manifest->slots[i].blob == NULL)
+            continue;
+        status = unwrap(wrapper, &manifest->slots[i], passphrase, &buf, &said);
+        *slot = i;
+        if (status == BD_OK)
+            return 0;
+        if (status != BD_DENIED)
+            snprintf(damage[i], sizeof damage[i], "%s",
+                     said.text[0] != '\0' ? said.text : "it is damaged");
+    }
+    return -EKEYREJECTED;
+}
+
+/* What hinders nobody is a warning; what may be the reason that nothing opens is that reason. */
+static int
+tell_damage(damage_texts damage, int rc, struct error *why)
+{
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        if (damage[i][0] == '\0')
+            continue;
+        if (rc != 0)
+            return error_set(why, -EINVAL, "key slot %u: %s", i, damage[i]);
+        log_line(BD_WARNING, "key slot %u of the volume is damaged: %s", i, damage[i]);
+    }
+    return rc;
+}
+
 int
 keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
               struct bd_bytes passphrase, struct keyring *keyring, unsigned *slot,
@@ -78,35 +121,19 @@ keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
 {
     uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
     struct wrapper wrapper = { NULL };
-    struct error said = { "" };
+    damage_texts damage;
     int rc = key == NULL ? error_set(why, -ENOMEM, "out of memory")
                          : wrapper_open(&wrapper, manifest, plugins, why);
-    bool is_open = false, is_damaged = false;
 
-    for (unsigned i = 0; i < MANIFEST_SLOTS && rc == 0 && !is_open; i++) {
-        struct bd_buf buf = { .data = key, .cap = VOLUME_KEY_BYTES };
-        struct error this = { "" };
-        enum bd_status status;
-
-        if (manifest->slots[i].blob == NULL)
-            continue;
-        status = unwrap(&wrapper, &manifest->slots[i], passphrase, &buf, &this);
-        is_open = status == BD_OK;
-        if (is_open)
-            *slot = i;
-        else if (status != BD_DENIED && !is_damaged) {
-            is_damaged = true;
-            error_set(&said, 0, "key slot %u: %s", i,
-                      this.text[0] != '\0' ? this.text : "it is damaged");
-        }
+    if (rc == 0) {
+        rc = open_one(manifest, &wrapper, passphrase, key, slot, damage);
+        if (rc != 0)
+            error_set(why, rc, "this password opens none of the volume's %u key slots",
+                      keyslots_count(manifest));
+        rc = tell_damage(damage, rc, why);
+        if (rc == 0 && keyring_set_volume_key(keyring, wrapper.keywrap, key) != 0)
+            rc = error_set(why, -ENOMEM, "out of memory");
     }
-    if (rc == 0 && is_open && keyring_set_volume_key(keyring, wrapper.keywrap, key) != 0)
-        rc = error_set(why, -ENOMEM, "out of memory");
-    else if (rc == 0 && !is_open && is_damaged)
-        rc = error_set(why, -EINVAL, "%s", said.text);
-    else if (rc == 0 && !is_open)
-        rc = error_set(why, -EKEYREJECTED, "this password opens none of the volume's %u key slots",
-                       keyslots_count(manifest));
     wrapper_close(&wrapper);
     secret_free(key);
     return rc;
@@ -144,7 +171,8 @@ keyslots_add(struct manifest *manifest, const struct plugins *plugins,
     struct error said;
     int rc = wrapper_open(&wrapper, manifest, plugins, why);
 
-    assert(slot < MANIFEST_SLOTS && to->blob == NULL && strlen(label) <= MANIFEST_LABEL_BYTES_MAX);
+    assert(slot < MANIFEST_SLOTS && key_slot_is_free(to)
+           && strlen(label) <= MANIFEST_LABEL_BYTES_MAX);
     if (rc != 0)
         return rc;
     blob.data = calloc(1, blob.cap + 1);
@@ -171,8 +199,7 @@ keyslots_add(struct manifest *manifest, const struct plugins *plugins,
 void
 keyslots_remove(struct manifest *manifest, unsigned slot)
 {
-    free(manifest->slots[slot].blob);
-    manifest->slots[slot] = (struct key_slot){ NULL };
+    key_slot_clear(&manifest->slots[slot]);
 }
 
 unsigned
@@ -180,7 +207,7 @@ keyslots_free(const struct manifest *manifest)
 {
     unsigned slot = 0;
 
-    while (slot < MANIFEST_SLOTS && manifest->slots[slot].blob != NULL)
+    while (slot < MANIFEST_SLOTS && !key_slot_is_free(&manifest->slots[slot]))
         slot++;
     return slot;
 }

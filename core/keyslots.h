@@ -10,7 +10,7 @@
 
 /* Find the slot that this passphrase opens, and put the volume key into `keyring`; *slot tells which.
  * -EKEYREJECTED: none does.  -ENOTSUP: no plugin has the key wrap.  -EINVAL: a slot is damaged or costs too much, and
- * no other one opens. */
+ * no other one opens.  Logs damaged ones when another opens. */
 int keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
                   struct bd_bytes passphrase, struct keyring *keyring, unsigned *slot,
                   struct error *why);
@@ -27,6 +27,7 @@ void keyslots_remove(struct manifest *manifest, unsigned slot);
 
 /* The lowest free one; MANIFEST_SLOTS when all are used. */
 unsigned keyslots_free(const struct manifest *manifest);
+/* Those that a passphrase may open. */
 unsigned keyslots_count(const struct manifest *manifest);
 
 #endif

@@ -29,7 +29,7 @@ hex_parse(const char *text, uint8_t *out, size_t count)
 {
     static const char digits[] = "0123456789abcdef";
 
-    if (text == NULL || strlen(text) != 2 * count || strspn(text, digits) != 2 * count)
+    if (strlen(text) != 2 * count || strspn(text, digits) != 2 * count)
         return false;
     for (size_t i = 0; i < count; i++)
         out[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4
@@ -100,27 +100,85 @@ member_text(const json_t *object, const char *name, size_t bytes_max, struct err
     return text;
 }
 
-static int
-slot_parse(const json_t *object, struct manifest *out, struct error *why)
+/* One slot as it was read, and the number that it gives itself; MANIFEST_SLOTS: none. */
+struct read_slot {
+    struct key_slot slot;
+    unsigned number;
+    bool is_placed;
+};
+
+static void
+slot_damage(struct read_slot *read, json_t *object, const char *damage)
 {
-    const char *blob, *label;
-    struct key_slot *slot;
+    snprintf(read->slot.damage, sizeof read->slot.damage, "%s", damage);
+    read->slot.kept = json_incref(object);
+}
+
+static int
+slot_read(json_t *object, struct read_slot *out)
+{
+    struct error damage = { "" };
+    const char *blob = NULL, *label;
     uint64_t number;
 
-    if (!json_is_object(object))
-        return error_set(why, -EBADMSG, "a key slot is of a wrong kind");
-    if (!member_number(object, "slot", MANIFEST_SLOTS - 1, &number, why)
-        || (blob = member_text(object, "blob", MANIFEST_BLOB_BYTES_MAX, why)) == NULL
-        || (label = member_text(object, "label", MANIFEST_LABEL_BYTES_MAX, why)) == NULL)
-        return -EBADMSG;
-    slot = &out->slots[number];
-    if (slot->blob != NULL)
-        return error_set(why, -EBADMSG, "key slot %" PRIu64 " is there twice", number);
-    slot->blob = strdup(blob);
-    if (slot->blob == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    strcpy(slot->label, label);
-    return 0;
+    *out = (struct read_slot){ .number = MANIFEST_SLOTS };
+    if (!json_is_object(object)) {
+        error_set(&damage, -EBADMSG, "it is of a wrong kind");
+    } else {
+        if (member_number(object, "slot", MANIFEST_SLOTS - 1, &number, &damage))
+            out->number = (unsigned)number;
+        label = member_text(object, "label", MANIFEST_LABEL_BYTES_MAX, &damage);
+        strcpy(out->slot.label, label != NULL ? label : "");
+        blob = member_text(object, "blob", MANIFEST_BLOB_BYTES_MAX, &damage);
+    }
+    if (damage.text[0] != '\0')
+        slot_damage(out, object, damage.text);
+    if (blob == NULL)
+        return 0;
+    out->slot.blob = strdup(blob);
+    return out->slot.blob != NULL ? 0 : -ENOMEM;
+}
+
+/* First come those that are as they should be, then those that have at least a number of their own; the others get the
+ * places that are left.  slots_print keeps this order, so that the places stay the same. */
+static void
+slots_place(struct read_slot *read, size_t count, const json_t *array, struct manifest *out)
+{
+    unsigned next = 0;
+
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < count; i++) {
+            struct key_slot *slot = &read[i].slot;
+            unsigned at = read[i].number;
+            bool is_own = at < MANIFEST_SLOTS && key_slot_is_free(&out->slots[at]);
+
+            if (read[i].is_placed || (round < 2 && !is_own)
+                || (round == 0 && slot->damage[0] != '\0'))
+                continue;
+            if (round == 2 && slot->damage[0] == '\0')
+                slot_damage(&read[i], json_array_get(array, i), "its number is there twice");
+            slot->is_displaced = round == 2;
+            while (round == 2 && !key_slot_is_free(&out->slots[next]))
+                next++;
+            out->slots[round == 2 ? next : at] = *slot;
+            read[i].is_placed = true;
+        }
+    }
+}
+
+static int
+slots_parse(const json_t *array, struct manifest *out, struct error *why)
+{
+    struct read_slot read[MANIFEST_SLOTS];
+    size_t count = json_array_size(array);
+    int rc = 0;
+
+    if (count > MANIFEST_SLOTS)
+        return error_set(why, -EBADMSG, "it has more than %u key slots", MANIFEST_SLOTS);
+    for (size_t i = 0; i < count; i++)
+        rc |= slot_read(json_array_get(array, i), &read[i]);
+    slots_place(read, count, array, out);
+    return rc == 0 ? 0 : error_set(why, rc, "out of memory");
 }
 
 static int
@@ -143,7 +201,7 @@ object_parse(const json_t *object, struct manifest *out, struct error *why)
 {
     uint64_t format, disk_bytes, block_bytes, epoch, key = 0;
     const json_t *hashed, *accepts, *slots;
-    const char *id, *codec, *wrap;
+    const char *id, *codec, *wrap, *mac;
     int rc;
 
     if (!member_number(object, "format", UINT32_MAX, &format, why))
@@ -168,16 +226,17 @@ object_parse(const json_t *object, struct manifest *out, struct error *why)
     out->epoch = (uint32_t)epoch;
     strcpy(out->codec, codec);
     rc = accepts_parse(accepts, out, why);
-    for (size_t i = 0; i < json_array_size(slots) && rc == 0; i++)
-        rc = slot_parse(json_array_get(slots, i), out, why);
+    if (rc == 0)
+        rc = slots_parse(slots, out, why);
     if (rc != 0 || !manifest_is_encrypted(out))
         return rc;
     if (!member_number(object, "key", UINT16_MAX, &key, why)
-        || (wrap = member_text(object, "wrap", BD_TOKEN_BYTES_MAX, why)) == NULL)
+        || (wrap = member_text(object, "wrap", BD_TOKEN_BYTES_MAX, why)) == NULL
+        || (mac = member_text(object, "mac", 2 * sizeof out->mac, why)) == NULL)
         return -EBADMSG;
     out->key_id = (uint16_t)key;
     strcpy(out->wrap, wrap);
-    if (!hex_parse(member_text(object, "mac", 2 * sizeof out->mac, why), out->mac, sizeof out->mac))
+    if (!hex_parse(mac, out->mac, sizeof out->mac))
         return error_set(why, -EBADMSG, "\"mac\" is not 64 hexadecimal digits");
     return 0;
 }
@@ -228,18 +287,29 @@ accepts_print(const struct manifest *manifest)
     return NULL;
 }
 
+static int
+slot_print(const struct key_slot *slot, unsigned number, json_t *slots)
+{
+    if (slot->kept != NULL)
+        return json_array_append(slots, slot->kept);
+    return json_array_append_new(slots, json_pack("{s:i,s:s,s:s}", "slot", (int)number, "blob",
+                                                  slot->blob, "label", slot->label));
+}
+
+/* In the order of slots_place. */
 static json_t *
 slots_print(const struct manifest *manifest)
 {
     json_t *slots = json_array();
     int rc = 0;
 
-    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
-        const struct key_slot *slot = &manifest->slots[i];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+            const struct key_slot *slot = &manifest->slots[i];
 
-        if (slot->blob != NULL)
-            rc |= json_array_append_new(slots, json_pack("{s:i,s:s,s:s}", "slot", (int)i, "blob",
-                                                         slot->blob, "label", slot->label));
+            if (!key_slot_is_free(slot) && round == (slot->is_displaced ? 2 : slot->kept != NULL))
+                rc |= slot_print(slot, i, slots);
+        }
     }
     if (rc == 0)
         return slots;
@@ -277,8 +347,22 @@ void
 manifest_clear(struct manifest *manifest)
 {
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
-        free(manifest->slots[i].blob);
+        key_slot_clear(&manifest->slots[i]);
     memset(manifest, 0, sizeof *manifest);
+}
+
+bool
+key_slot_is_free(const struct key_slot *slot)
+{
+    return slot->blob == NULL && slot->kept == NULL;
+}
+
+void
+key_slot_clear(struct key_slot *slot)
+{
+    free(slot->blob);
+    json_decref(slot->kept);
+    *slot = (struct key_slot){ NULL };
 }
 
 bool

@@ -26,9 +26,17 @@
 #define MANIFEST_LABEL_BYTES_MAX 63u
 #define MANIFEST_EPOCH_MAX ((1u << 24) - 1) /* generations have so many bits for it */
 
+#define MANIFEST_DAMAGE_BYTES_MAX 63u
+
+struct json_t;
+
+/* One that is not as it should be harms no other: what can be read of it is used, and it is written as it was. */
 struct key_slot {
-    char *blob;                               /* the key wrap's own text; NULL: the slot is free */
-    char label[MANIFEST_LABEL_BYTES_MAX + 1]; /* the user's word for it */
+    char *blob; /* the key wrap's own text; NULL: the slot is free, or its text cannot be read */
+    char label[MANIFEST_LABEL_BYTES_MAX + 1];   /* the user's word for it */
+    char damage[MANIFEST_DAMAGE_BYTES_MAX + 1]; /* what is wrong with it; "" */
+    struct json_t *kept;                        /* then: all of it */
+    bool is_displaced; /* it has no number, or another slot's: its place is any */
 };
 
 struct manifest {
@@ -51,6 +59,8 @@ int manifest_parse(const char *text, size_t bytes, struct manifest *out, struct 
 /* malloc'ed; NULL when out of memory, or when a text in it is not UTF-8. */
 char *manifest_print(const struct manifest *manifest);
 void manifest_clear(struct manifest *manifest);
+bool key_slot_is_free(const struct key_slot *slot);
+void key_slot_clear(struct key_slot *slot);
 /* May a slot be called so?  -EINVAL, and why. */
 int manifest_check_label(const char *label, struct error *why);
 

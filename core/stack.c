@@ -12,6 +12,7 @@
 #include "keyslots.h"
 #include "loader.h"
 #include "passphrase.h"
+#include "volume_samples.h"
 #include "whole.h"
 
 #include <errno.h>
@@ -407,7 +408,8 @@ password_salt(const struct stack *stack, char **out)
                : 0;
 }
 
-/* `encrypted`: what the volume is encrypted with; NULL: it is not. */
+/* `encrypted`: what the volume is encrypted with; NULL: it is not.  In format 2 the passphrase is kept until there is a
+ * volume's key behind it in the store; in format 1 to the end, since each cipher that is met derives its own key. */
 static int
 take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
 {
@@ -418,7 +420,7 @@ take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
     char *salt = NULL;
     int rc;
 
-    if (stack->keyring.passphrase.data != NULL)
+    if (stack->keyring.passphrase.data != NULL || stack->keyring.volume_key != NULL)
         return 0;
     rc = passphrase_given(&given, &passphrase, why);
     if (rc == 0 && passphrase.data == NULL
@@ -438,6 +440,7 @@ take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
             rc = keyring_set_passphrase(&stack->keyring, passphrase_bytes(&passphrase), salt);
         if (rc != 0)
             error_set(why, rc, "out of memory");
+        options_forget(stack->options, "password");
     }
     passphrase_clear(&passphrase);
     free(salt);
@@ -536,6 +539,64 @@ measure(void *arg, const struct volume_sample *sample, uint64_t *block_bytes, st
                : volume_try(stack->backend, &stack->layout, stack->chain, sample, block_bytes, why);
 }
 
+/* Does one of these encrypt?  `but_s3backers`: in a way that s3backer does not know. */
+static bool
+is_encrypting(const struct stack *stack, const struct encoding *encoding, bool but_s3backers)
+{
+    const struct plugin *owner;
+    bool is = false;
+
+    for (unsigned i = 0; i < encoding->count; i++) {
+        const char *token = encoding->tokens[i];
+        const struct bd_codec *codec = plugins_codec(&stack->plugins, token, &owner);
+        bool encrypts =
+            codecs_encrypt(token) || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS);
+
+        is = is || (encrypts && !(but_s3backers && codecs_are_s3backers(token)));
+    }
+    return is;
+}
+
+/* Whoever puts a description in the place of another one could have blocks written that nothing encrypts. */
+static int
+refuse_encrypted_block(const struct stack *stack, struct error *why)
+{
+    struct volume_look look;
+    struct encoding encoding;
+    char list[ENCODING_JOINED_BYTES];
+    int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
+
+    if (rc != 0 || !look.is_there)
+        return rc;
+    encoding_parse(look.encoding, &encoding, NULL);
+    if (look.has_envelope
+        && (look.envelope.key_id != 0 || is_encrypting(stack, &look.envelope.encoding, false)))
+        encoding = look.envelope.encoding;
+    else if (!is_encrypting(stack, &encoding, false))
+        return 0;
+    encoding_join(&encoding, encoding.count, list, sizeof list);
+    return error_set(why, -EINVAL,
+                     "block %08" PRIx64
+                     " is encrypted (%s), but the volume's description, " MANIFEST_OBJECT
+                     ", says that the volume is not; somebody has replaced it",
+                     look.block, list);
+}
+
+/* Who names what encrypts means it; and there is no key. */
+static int
+refuse_encrypting(const struct stack *stack, const char *list, struct error *why)
+{
+    struct encoding encoding;
+
+    encoding_parse(list, &encoding, NULL);
+    if (!is_encrypting(stack, &encoding, false))
+        return 0;
+    return error_set(why, -EINVAL,
+                     "\"%s\" encrypts, but the volume says that it is not encrypted; if it should "
+                     "be, somebody has replaced its description, " MANIFEST_OBJECT,
+                     list);
+}
+
 /* A volume of format 2 that is there: its key, and then what its description says. */
 static int
 detect_format_2(struct stack *stack, const struct volume_wish *wish, struct error *why)
@@ -549,7 +610,8 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
     if (stack->settings.format == 1)
         return error_set(why, -EINVAL, "the volume is of format 2; leave --format=1 out");
     rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, why);
-    if (rc == 0 && !is_encrypted && stack->keyring.passphrase.data != NULL)
+    if (rc == 0 && !is_encrypted
+        && (stack->keyring.passphrase.data != NULL || stack->keyring.volume_key != NULL))
         return error_set(why, -EINVAL,
                          "a password is given, but the volume says that it is not encrypted; if it "
                          "should be, somebody has replaced its description, " MANIFEST_OBJECT);
@@ -557,11 +619,17 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
         rc = keyslots_open(manifest, &stack->plugins, passphrase_bytes(&stack->keyring.passphrase),
                            &stack->keyring, &slot, why);
     if (rc == 0)
+        keyring_drop_passphrase(&stack->keyring);
+    if (rc == 0)
         rc = manifest_verify(manifest, &stack->keyring, why);
     if (rc == 0)
         rc = volume_manifest_layout(manifest, wish, &stack->layout, why);
+    if (rc == 0 && !is_encrypted)
+        rc = refuse_encrypted_block(stack, why);
     if (rc == 0)
         rc = choose_codecs(stack, false, manifest->codec, list, why);
+    if (rc == 0 && !is_encrypted)
+        rc = refuse_encrypting(stack, list, why);
     stack->block_0 = BLOCK_0_RIGHT;
     return rc != 0 ? rc : open_chain(stack, list, is_encrypted, why);
 }
@@ -589,23 +657,76 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     return rc;
 }
 
-/* Is this block encrypted in a way that s3backer does not know? */
-static bool
-is_format_2_block(const struct stack *stack, const struct volume_sample *sample)
+/* A block of format 2 without the volume's description cannot be read, and what would be written beside it would be for
+ * everyone to read.  A store may have dropped its Content-Encoding; but what is plain and just a block long is the
+ * guest's, whatever it begins with. */
+static int
+refuse_format_2_block(const struct stack *stack, const struct volume_sample *sample,
+                      struct error *why)
 {
+    struct volume_look look = { .is_there = false };
     struct encoding encoding;
-    const struct plugin *owner;
-    bool is = false;
+    char list[ENCODING_JOINED_BYTES];
+    int rc = 0;
 
     encoding_parse(sample->encoding, &encoding, NULL);
-    for (unsigned i = 0; i < encoding.count; i++) {
-        const struct bd_codec *codec = plugins_codec(&stack->plugins, encoding.tokens[i], &owner);
-
-        is = is
-             || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS
-                 && !codecs_are_s3backers(encoding.tokens[i]));
+    if (!is_encrypting(stack, &encoding, true)) {
+        if (sample->is_encrypted
+            || (encoding.count == 0 && sample->object_bytes == stack->layout.block_bytes))
+            return 0;
+        rc = volume_look(stack->backend, &stack->layout, sample->block, &look, why);
+        if (rc != 0 || !look.has_envelope)
+            return rc;
+        encoding = look.envelope.encoding;
     }
-    return is;
+    encoding_join(&encoding, encoding.count, list, sizeof list);
+    return error_set(why, -EINVAL,
+                     "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
+                     "with its key, " MANIFEST_OBJECT ", is not there",
+                     sample->block, list);
+}
+
+/* Does the password open this block?  Then the chain writes as that one was written. */
+static bool
+opens(struct stack *stack, uint64_t block)
+{
+    struct volume_sample sample = { .is_there = true, .block = block };
+    struct volume_look look;
+    char list[ENCODING_JOINED_BYTES];
+    struct error ignored;
+
+    if (volume_look(stack->backend, &stack->layout, block, &look, &ignored) != 0 || !look.is_there)
+        return false;
+    sample.is_encrypted = codecs_encrypt(look.encoding);
+    return sample.is_encrypted && choose_codecs(stack, false, look.encoding, list, &ignored) == 0
+           && open_chain(stack, list, true, &ignored) == 0
+           && volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, &ignored)
+                  == 0;
+}
+
+/* The password is tried on one block, and if that fails on a few others: so one that is damaged is no wrong password. */
+static int
+try_password(struct stack *stack, const struct volume_sample *sample, struct error *why)
+{
+    uint64_t blocks[VOLUME_SAMPLES_MAX];
+    unsigned count = 0;
+    struct error reason, ignored;
+    int rc = volume_try(stack->backend, &stack->layout, stack->chain, sample, NULL, &reason);
+
+    if (rc == -EKEYREJECTED)
+        volume_samples(stack->backend, &stack->layout, blocks, &count, &ignored);
+    for (unsigned i = 0; i < count; i++) {
+        if (blocks[i] == sample->block || !opens(stack, blocks[i]))
+            continue;
+        if (!stack->is_damage_told)
+            log_line(BD_WARNING,
+                     "block %08" PRIx64 " shows that the password is right, so block %08" PRIx64
+                     " is damaged: it cannot be read, all else can",
+                     blocks[i], sample->block);
+        stack->is_damage_told = true;
+        return 0;
+    }
+    return rc != 0 ? error_set(why, rc, "%s", reason.text) : 0;
 }
 
 static int
@@ -616,13 +737,10 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     struct volume_sample sample = { false };
     bool is_empty, is_s3backers;
     int rc = volume_detect(stack->backend, wish, &stack->layout, &stack->block_0, &sample, why);
+    int block_rc = sample.is_there ? refuse_format_2_block(stack, &sample, why) : 0;
 
-    /* Without its key it cannot be read, and what would be written to it would be for everyone to read. */
-    if (sample.is_there && is_format_2_block(stack, &sample))
-        rc = error_set(why, -EINVAL,
-                       "block %08" PRIx64 " is one of format 2 (%s), but the volume's description "
-                       "with its key, " MANIFEST_OBJECT ", is not there",
-                       sample.block, sample.encoding);
+    if (rc == 0)
+        rc = block_rc;
     if (rc == 0)
         rc = take_passphrase(stack, sample.is_encrypted ? sample.encoding : NULL, why);
     if (rc != 0)
@@ -651,7 +769,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
                       "--encrypt for a new volume");
     /* Of a volume that nothing encrypts, a damaged block is that block's matter alone. */
     if (rc == 0 && sample.is_there && chain_authenticates(stack->chain))
-        rc = volume_try(stack->backend, &stack->layout, stack->chain, &sample, NULL, why);
+        rc = try_password(stack, &sample, why);
     return rc;
 }
 
@@ -682,6 +800,10 @@ stack_detect(struct stack *stack, struct error *why)
     rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
     if (rc != 0)
         return rc;
+    if (!stack->description.is_there && stack->keyring.volume_key != NULL)
+        return error_set(why, -EBUSY,
+                         "the volume's description, " MANIFEST_OBJECT
+                         ", was there just now, and is gone");
     rc = stack->description.is_there ? detect_format_2(stack, &wish, why)
                                      : detect_format_1(stack, &wish, why);
     /* After a stored block has been tried: what it is read with is what is written with. */
@@ -715,6 +837,7 @@ stack_claim(struct stack *stack, const struct token *token, struct error *why)
             strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
             rc = keyslots_add(manifest, &stack->plugins, &stack->keyring, 0,
                               passphrase_bytes(&stack->keyring.passphrase), "", why);
+            keyring_drop_passphrase(&stack->keyring);
         }
     }
     manifest->epoch++;

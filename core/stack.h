@@ -32,6 +32,7 @@ struct stack {
     struct chain *chain;
     struct layout layout;
     enum volume_block_0 block_0;
+    bool is_damage_told; /* of the block that the password was tried on */
     /* from stack_build on; top to bottom: */
     struct disk disk;
     struct store *blocks; /* the cache, or its stand-in */

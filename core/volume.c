@@ -43,6 +43,7 @@ note_sample(const struct backend_io *io, uint64_t block, struct found *found)
     found->is_encoded = encoding_parse(io->encoding, &encoding, NULL) != 0 || encoding.count > 0;
     sample->is_there = true;
     sample->block = block;
+    sample->object_bytes = io->io.object_bytes;
     snprintf(sample->encoding, sizeof sample->encoding, "%s",
              io->encoding != NULL ? io->encoding : "");
     sample->is_encrypted = codecs_encrypt(sample->encoding);

@@ -43,6 +43,7 @@ enum volume_block_0 {
 struct volume_sample {
     bool is_there;
     uint64_t block;
+    uint64_t object_bytes;
     char encoding[BD_ENCODING_BYTES_MAX + 1];
     bool is_encrypted;
 };

@@ -142,6 +142,14 @@ volume_manifest_write(struct backend *backend, const struct layout *layout,
 
     if (text == NULL)
         return error_set(why, -ENOMEM, "out of memory");
+    /* Nobody could read it. */
+    if (strlen(text) > MANIFEST_BYTES_MAX) {
+        free(text);
+        return error_set(why, -E2BIG,
+                         "the volume's description would have more than %u bytes; remove damaged "
+                         "key slots",
+                         MANIFEST_BYTES_MAX);
+    }
     layout_control_name(layout, MANIFEST_OBJECT, name);
     if (has_conditions && (if_match != NULL || if_none_match != NULL))
         status = put(backend, &putting, if_match, if_none_match, why);
@@ -243,4 +251,17 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
     if (rc == 0 && !is_ours)
         rc = error_set(why, -EBUSY, "somebody else's mount token was in the way; try again");
     return rc;
+}
+
+int
+volume_reset_fence(struct backend *backend, const struct layout *layout, struct error *why)
+{
+    const struct layout s3backers = { .prefix = layout->prefix };
+    object_name name;
+    bool is_ours;
+    int rc;
+
+    layout_control_name(layout, TOKEN_OBJECT, name);
+    rc = fence_check(backend, name, &is_ours, why);
+    return rc == -EBUSY ? token_reset(backend, &s3backers, why) : rc;
 }

@@ -33,5 +33,7 @@ int volume_manifest_layout(const struct manifest *manifest, const struct volume_
 /* s3backer must never mount it: its mount token is there for as long as the volume is.  -EBUSY: a token of
  * somebody else is there. */
 int volume_fence_s3backer(struct backend *backend, const struct layout *layout, struct error *why);
+/* Remove a token of somebody else from there; ours stays. */
+int volume_reset_fence(struct backend *backend, const struct layout *layout, struct error *why);
 
 #endif

@@ -6,6 +6,7 @@
 #include "options_table.h"
 #include "values.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -414,6 +415,17 @@ options_given(const struct options *options, const char *name)
     const struct entry *entry = entry_find(options, name, strlen(name));
 
     return entry != NULL && entry->is_given;
+}
+
+void
+options_forget(struct options *options, const char *name)
+{
+    struct entry *entry = entry_find(options, name, strlen(name));
+    const char *none = NULL;
+
+    assert(entry != NULL && entry->row.type == BD_OPT_SECRET);
+    memcpy(entry->field, &none, sizeof none);
+    entry_forget(entry);
 }
 
 int

@@ -51,6 +51,9 @@ bool options_name_is(const char *word, size_t len, const char *name);
 
 bool options_given(const struct options *options, const char *name);
 
+/* Wipe the value of a secret that is needed no more; its field is NULL then.  It still counts as given. */
+void options_forget(struct options *options, const char *name);
+
 /* All required rows of this owner were given? */
 int options_require(const struct options *options, const char *owner, struct error *why);
 

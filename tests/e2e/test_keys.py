@@ -1,9 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """`bucketdisk key`: passwords come and go, no block is written for it, and no password is ever seen."""
+import contextlib
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -180,6 +185,69 @@ class Keys(disk.Story):
         self.assertEqual(self.slots()[17], "n31")
         self.opens("number 32", "number 1")
 
+    # --- damaged slots
+
+    def change_slots(self, change):
+        """The slots of the description, as the function changes their list."""
+        path = self.volume.store.path / DESCRIPTION
+        description = json.loads(path.read_text())
+        change(description["slots"])
+        path.write_text(json.dumps(description))
+
+    def stored_slots(self):
+        return json.loads((self.volume.store.path / DESCRIPTION).read_text())["slots"]
+
+    def test_a_damaged_slot_harms_itself_alone(self):
+        self.make()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+        bad = {"slot": 0, "blob": 17, "label": "mine", "of a later program": [1, {"more": None}]}
+        self.change_slots(lambda slots: slots.__setitem__(0, bad))
+        self.assertEqual(self.slots(), {0: 'mine (damaged: "blob" is of a wrong kind)', 1: "second"})
+        self.opens(SECOND)
+        self.assertRegex(self.volume.log_text(), 'warning: key slot 0 of the volume is damaged: "blob" is of a wrong kind')
+        status, text = self.volume.refused(f"--password={FIRST}")
+        self.assertGreater(status, 0)
+        self.assertRegex(text, 'key slot 0: "blob" is of a wrong kind')
+        # It stays as it is, whatever comes and goes beside it.
+        done = self.key("add", f"--password={SECOND}", f"--new-password={THIRD}")
+        self.assertIn("slot 2", done.stdout)
+        self.assertIn("key slot 0 of the volume is damaged", done.stderr)
+        self.key("change", f"--password={SECOND}", f"--new-password={FIRST}")
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertIn(bad, self.stored_slots())
+        self.opens(FIRST, THIRD)
+        # The last one that opens the volume is the last one.
+        self.key("remove", f"--password={THIRD}")
+        done = self.key("remove", f"--password={FIRST}", check=False)
+        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 3 is the last one.*--force")
+        self.assertGreater(done.returncode, 0)
+        self.key("remove", f"--password={FIRST}", "--slot=0")
+        self.assertEqual(self.slots(), {3: "second"})
+        self.assertNotIn(bad, self.stored_slots())
+        self.assertNotIn("damaged", self.key("add", f"--password={FIRST}", f"--new-password={THIRD}").stderr)
+        self.opens(FIRST, THIRD)
+
+    def test_what_can_be_read_of_a_slot_opens_the_volume(self):
+        self.make()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+        before = self.stored_slots()
+        for change, listed in (
+                (lambda slots: slots[0].pop("label"), {0: '(damaged: "label" is missing)', 1: "second"}),
+                (lambda slots: slots[0].update(label="\x1b[2J"), {0: '(damaged: "label" holds control characters)', 1: "second"}),
+                (lambda slots: slots[0].update(slot=99), {0: '(damaged: "slot" is out of range)', 1: "second"}),
+                (lambda slots: slots[1].update(slot=0), {0: "", 1: "second (damaged: its number is there twice)"}),
+                (lambda slots: slots.insert(0, None), {0: "", 1: "second", 2: "(damaged: it is of a wrong kind)"})):
+            with self.subTest(listed=listed):
+                self.change_slots(change)
+                self.assertEqual(self.slots(), listed)
+                self.opens(FIRST, SECOND)
+                self.assertIn("damaged", self.volume.log_text())
+                damaged = next(number for number, label in listed.items() if "damaged" in label)
+                self.key("remove", f"--password={FIRST if damaged else SECOND}", f"--slot={damaged}")
+                self.assertEqual(self.slots(), {number: label for number, label in listed.items() if number != damaged})
+                self.change_slots(lambda slots: slots.__setitem__(slice(None), [dict(slot) for slot in before]))
+
     # --- in use
 
     def test_while_it_is_mounted(self):
@@ -227,6 +295,47 @@ class Keys(disk.Story):
         self.volume.umount()
         self.assertIn(FENCE, self.volume.store.objects())
 
+    def reset(self, *options):
+        return disk.run(*self.volume.command("--reset-mounted-flag", *options), self.volume.store.location, check=False,
+                        env=disk.environment(self))
+
+    def test_reset_by_force(self):
+        """--force goes over the lock of another machine, and over nothing of this one; what keeps s3backer off stays."""
+        self.make()
+        fence = self.volume.store.snapshot()[FENCE]
+        lock = self.volume.store.path / LOCK
+        for command in (lambda: self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--force"),
+                        lambda: self.volume.mount(f"--password={FIRST}", "--force")):
+            lock.write_text("another\n")
+            command()
+        before = self.volume.store.snapshot()
+        for options in ([], ["--force"]):
+            done = self.reset(*options)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is mounted on", done.stderr)
+            self.assertEqual(self.volume.store.snapshot(), before)
+        self.volume.umount()
+        lock.write_text("another\n")
+        self.assertEqual(self.reset("--force").returncode, 0)
+        self.assertNotIn(LOCK, self.volume.store.objects())
+        self.assertEqual(self.volume.store.snapshot()[FENCE], fence)
+        self.opens(FIRST, SECOND)
+
+    def test_a_token_of_s3backer_in_place_of_ours(self):
+        """It keeps the volume from being mounted, until the operator says that nobody uses it."""
+        self.make()
+        path = self.volume.store.path / FENCE
+        for name in os.listxattr(path):
+            os.removexattr(path, name)
+        status, text = self.volume.refused(f"--password={FIRST}")
+        self.assertGreater(status, 0)
+        self.assertRegex(text, "token of s3backer's kind.*--reset-mounted-flag")
+        self.assertEqual(self.reset().returncode, 0)
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertNotEqual(os.listxattr(path), [])
+        self.opens(FIRST)
+
     # --- secrets
 
     MARK, NEW = "MARK-7f3a-secret", "NEW-c41d-secret"
@@ -262,6 +371,39 @@ class Keys(disk.Story):
                         self.assert_secret(path.read_bytes().decode(errors="replace"), path.name)
                     self.volume.mount_in_background(*given)
                     self.assert_secret(self.seen_of(self.volume.daemon.pid), "ps, in the background")
+                    self.volume.umount()
+
+    def memory_of(self, pid):
+        """Everything that can be read of a process, piece by piece."""
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            for line in maps:
+                area, rights, *_ = line.split()
+                start, end = (int(word, 16) for word in area.split("-"))
+                # A sanitizer's shadow is terabytes; nothing of ours is there.
+                if "r" not in rights or "[v" in line or end - start > 1 << 30:
+                    continue
+                with contextlib.suppress(OSError):
+                    memory.seek(start)
+                    yield memory.read(end - start)
+
+    def test_passwords_are_forgotten(self):
+        """Who has the volume's key needs no password any more; in s3backer's format each cipher derives its own from it."""
+        key_file = self.path("key")
+        key_file.write_text(self.MARK + "\n")
+        mark = self.MARK[:-1].encode()          # this text, too, is in memory somewhere
+        for codec, given, is_found in (("--codec=zstd,xaes-256-gcm", [f"--password={self.MARK}"], False),
+                                       ("--codec=zstd,xchacha20-poly1305", ["-o", f"password={self.MARK},stop-timeout=0"], False),
+                                       ("--codec=xaes-256-gcm", [f"--password-file={key_file}"], False),
+                                       ("--encrypt", [f"--password={self.MARK}"], True)):
+            with self.subTest(codec=codec):
+                self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                for options in ([codec, *given], given, [*given, "--readOnly"]):
+                    self.volume.mount_in_background(*options)
+                    found = any(mark in piece for piece in self.memory_of(self.volume.daemon.pid))
+                    self.assertEqual(found, is_found, f"{options}: the password is still in memory")
+                    if "--readOnly" not in options:
+                        disk.write_at(self.volume.file, 0, self.data)
+                    self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
                     self.volume.umount()
 
     def test_passwords_are_never_told(self):
@@ -305,6 +447,74 @@ class Keys(disk.Story):
         self.assertNotIn(True, seen[seen.index(False):])
         self.assertGreater(seen.count(False), seen.count(True))
         self.opens(FIRST + self.MARK, self.NEW)
+
+    # --- at a terminal
+
+    def at_terminal(self, *options):
+        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
+        the pid of what asks)."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        usual = termios.tcgetattr(theirs)
+        self.volume.mountpoint = self.directory("disk")
+        self.volume.log = self.path("daemon")
+        self.volume.log.touch()
+        # In a session of its own with this terminal.  Its output is small enough for what a terminal keeps.
+        process = self.start("setsid", "--ctty", *self.volume.command(*options), self.volume.store.location,
+                             self.volume.mountpoint, stdin=theirs, stdout=theirs, stderr=theirs, env=disk.environment(self))
+        self.said_at_terminal(ours, "Password of the volume: ")
+        self.assertEqual(termios.tcgetattr(theirs)[3] & termios.ECHO, 0, "the terminal shows what is typed")
+        asking = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        disk.RECORD.add("process", asking, disk.process_start(asking))
+        return process, ours, theirs, usual, asking
+
+    def said_at_terminal(self, terminal, words, seconds=60):
+        said, end = "", time.monotonic() + seconds
+        while words not in said:
+            self.assertTrue(select.select([terminal], [], [], end - time.monotonic())[0], f"{words!r} is missing: {said!r}")
+            said += os.read(terminal, 4096).decode(errors="replace")
+
+    def test_whoever_interrupts_the_question_means_all_of_it(self):
+        self.make()
+        before = self.volume.store.snapshot()
+        for how in ("^C", "^\\", signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            with self.subTest(how=how):
+                process, ours, theirs, usual, asking = self.at_terminal()
+                start = disk.process_start(asking)
+                if isinstance(how, str):
+                    os.write(ours, bytes([ord(how[1]) & 0x1f]))
+                else:
+                    os.kill(process.pid, how)
+                status = self.reap(process)
+                if how != signal.SIGKILL:
+                    # Who types next types at a shell.
+                    self.assertNotEqual(disk.process_start(asking), start, "it still asks")
+                    self.assertEqual(termios.tcgetattr(theirs), usual)
+                self.assertEqual(-status, {"^C": signal.SIGINT, "^\\": signal.SIGQUIT}.get(how, how))
+                disk.wait_until("the end of what asks", lambda: disk.process_start(asking) != start, 20)
+                self.assertEqual(termios.tcgetattr(theirs), usual)
+                disk.RECORD.drop(("process", str(asking), start))
+                self.assertFalse(disk.is_mounted(self.volume.mountpoint))
+                self.assertEqual(self.volume.store.snapshot(), before)
+
+    def test_who_answers_the_question_has_the_volume(self):
+        """The command ends and the daemon stays, each time."""
+        self.make()
+        process, ours, theirs, usual, asking = self.at_terminal()
+        thing = disk.RECORD.add("mount", self.volume.mountpoint)
+        os.write(ours, FIRST.encode() + b"\n")
+        self.assertEqual(self.reap(process), 0)
+        self.assertEqual(termios.tcgetattr(theirs), usual)
+        self.volume.daemon = disk.BackgroundDaemon(self.volume.mountpoint)
+        self.assertEqual(self.volume.daemon.pid, asking)
+        self.assertEqual(disk.read_at(self.volume.file, 0, len(self.data)) == self.data, True)
+        self.volume.umount()
+        disk.RECORD.drop(thing)
+        for _ in range(disk.pick(10, 100)):
+            self.volume.mount_in_background(f"--password={FIRST}")
+            self.assertEqual(disk.read_at(self.volume.file, 5, 100), self.data[5:105])
+            self.volume.umount()
 
 
 if __name__ == "__main__":

@@ -179,7 +179,8 @@ FORMAT_2_ROWS = [
     ("a plain block", plain(b"p" * BLOCK), "does not begin with a header"),
     ("a plain block with a header", plain(b"p" * BLOCK, b""), "not authenticated"),
     ("a bomb with a header", plain(BOMB, b"deflate", b"deflate"), "not authenticated"),
-    ("s3backer's encryption", plain(b"p" * (BLOCK + 16), b"encrypt-AES-128-CBC", b"encrypt-AES-128-CBC"), "not authenticated"),
+    ("s3backer's encryption", plain(b"p" * (BLOCK + 16), b"encrypt-AES-128-CBC", b"encrypt-AES-128-CBC"),
+     "encrypt-AES-128-CBC.*s3backer's encryption, which no block of format 2"),
     ("decompress first", header_list(b"xaes-256-gcm,zstd"), "not authenticated"),
 ]
 
@@ -228,8 +229,9 @@ class Tampering(disk.Story):
     def part(self, number, count=1):
         return self.plain[number * BLOCK:(number + count) * BLOCK]
 
-    def check_damage(self, volume, reasons, *options):
-        """Blocks that cannot be read (number -> reason in the log), all others can; nothing stored changes."""
+    def check_damage(self, volume, reasons, *options, warned=()):
+        """Blocks that cannot be read (number -> reason in the log), all others can; nothing stored changes.
+        `warned`: one line before that for a few of them."""
         before = self.stored(volume)
         volume.mount("--maxRetryPause=500", "--directIO", "--readAhead=0", *options)
         peak = disk.status_of(volume.daemon.pid, "VmHWM")
@@ -246,6 +248,8 @@ class Tampering(disk.Story):
         log = volume.log_text()
         for number, reason in reasons.items():
             lines = [line for line in log.splitlines() if f"{volume.prefix}{number:08x}" in line]
+            if number in warned:
+                self.assertRegex(lines.pop(0), warned[number])
             self.assertEqual(len(lines), 1, f"one line about block {number}, please: {lines}")
             self.assertRegex(lines[0], reason, f"block {number}")
         self.assertNotIn(PASSWORD, log)
@@ -385,6 +389,23 @@ class Tampering(disk.Story):
                     os.setxattr(self.object_of(volume, number), ENCODING, f"{inner}, {token}".encode())
                 self.check_damage(volume, dict.fromkeys((1, 2, 3), "bytes"))
 
+    def test_s3backers_encryption_in_format_2(self):
+        """Nobody can make such a volume, and a block that says so is none."""
+        for options in (["--codec=zstd,aes", "--format=2"], ["--codec=encrypt-AES-256-CBC", "--format=2"], ["--encrypt", "--format=2"]):
+            volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), f"--password={PASSWORD}", *QUICK_KEY)
+            status, text = volume.refused(*options)
+            self.assertGreater(status, 0)
+            self.assertRegex(text, "s3backer's encryption, which no block of format 2 can have")
+            self.assertEqual(volume.store.objects(), [])
+        volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2").mount()
+        volume.prefix = ""
+        self.plain = b"".join(self.block_text(number, volume) for number in range(BLOCKS))
+        disk.write_at(volume.file, 0, self.plain)
+        volume.umount()
+        for number, token in ((1, b"aes"), (2, b"deflate,encrypt-AES-128-CBC")):
+            plain(header(0, 1 << 40, token) + bytes(BLOCK + 16), said=token)(self.object_of(volume, number), self)
+        self.check_damage(volume, dict.fromkeys((1, 2), "s3backer's encryption, which no block of format 2"))
+
     def test_bombs_where_nothing_encrypts(self):
         volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK)).mount()
         volume.prefix = ""
@@ -434,18 +455,43 @@ class Tampering(disk.Story):
                 self.check_still_there(volume)
 
     def test_first_block_is_damaged(self):
-        """The password is tried on it in s3backer's format; in format 2 it is a block as any other."""
+        """In s3backer's format the password is tried on it, and on others if it fails; in format 2 it is a block as any other."""
         for kind in KINDS:
             with self.subTest(kind):
                 volume = self.volume(kind)
                 body_bit(200)(self.object_of(volume, 0), self)
                 if kind in FORMAT_2:
                     self.check_damage(volume, {0: NOT_AUTHENTIC})
-                else:
-                    self.check_refused(volume, "block 00000000 is damaged")
+                    continue
+                for number in range(1, 8):
+                    body_bit(100)(self.object_of(volume, number), self)
+                for mode in ([], ["--readOnly"]):
+                    self.check_damage(volume, dict.fromkeys(range(8), NOT_AUTHENTIC), *mode, warned={0: "so block 00000000 is damaged"})
+                # Nothing is written in another way than the blocks that are there.
+                volume.mount()
+                disk.write_at(volume.file, 0, self.part(0))
+                volume.umount()
+                self.assertEqual(os.getxattr(self.object_of(volume, 0), ENCODING), os.getxattr(self.object_of(volume, 9), ENCODING))
+                self.check_damage(volume, dict.fromkeys(range(1, 8), NOT_AUTHENTIC))
+                body_bit(200)(self.object_of(volume, 0), self)
+                self.check_refused(volume, "password does not open the volume, or block 00000000 is damaged",
+                                   given=["--password=another"])
+                # A few are tried, not all.
+                body_bit(200)(self.object_of(volume, 8), self)
+                self.check_refused(volume, "password does not open the volume, or block 00000000 is damaged",
+                                   given=[f"--password={PASSWORD}"])
         volume = self.volume("aes")
+        encoding(b"deflate, encrypt-AES-256-CBC")(self.object_of(volume, 0), self)
+        self.check_damage(volume, {0: NOT_AUTHENTIC}, warned={0: "so block 00000000 is damaged"})
+        volume.mount()
+        disk.write_at(volume.file, 0, self.part(0))
+        volume.umount()
+        self.assertEqual(os.getxattr(self.object_of(volume, 0), ENCODING), b"deflate, encrypt-AES-128-CBC")
         plain(b"p" * BLOCK)(self.object_of(volume, 0), self)
         self.check_refused(volume, "password is given, but the volume is not encrypted")
+        # Said to be encrypted, it is: then that block alone is not what it should be.
+        volume.options = [f"--password={PASSWORD}", "--encrypt"]
+        self.check_damage(volume, {0: "not authenticated"}, warned={0: "so block 00000000 is damaged"})
 
     def test_changed_description(self):
         """The object with the key: each of its parts, one after the other."""
@@ -499,18 +545,15 @@ class Tampering(disk.Story):
             ("mac, empty", put("mac", "."), f"{damaged}.*mac"),
             *((f"no {name}", without(name), f"{damaged}.*{name}.*missing")
               for name in ("format", "volume", "disk_bytes", "block_bytes", "hashed", "epoch", "codec", "accepts", "key", "wrap",
-                           "slots")),
-            ("no mac", without("mac"), f"{damaged}.*mac"),
+                           "slots", "mac")),
             ("no slots left", put("slots", []), "none of the volume's 0 key slots"),
             ("slots, a word", put("slots", "0"), f"{damaged}.*slots"),
-            ("slots of numbers", put("slots", [1]), f"{damaged}.*slot"),
-            ("slot 32", slot(slot=32), f"{damaged}.*slot"),
-            ("slot twice", put("slots", lambda slots: slots * 2), f"{damaged}.*twice"),
-            ("slot without a label", put("slots", lambda slots: [{key: slots[0][key] for key in ("slot", "blob")}]),
-             f"{damaged}.*label"),
-            ("label too long", slot(label="x" * 64), f"{damaged}.*label"),
+            ("slots of numbers", put("slots", [1]), "key slot 0: .*kind"),
+            ("slot without a blob", put("slots", lambda slots: [{key: slots[0][key] for key in ("slot", "label")}]),
+             "key slot 0: .*blob.*missing"),
+            ("too many slots", put("slots", lambda slots: slots * 33), f"{damaged}.*32 key slots"),
             ("blob empty", slot(blob=""), "key slot 0"),
-            ("blob too long", slot(blob="argon2id " + "x" * 5000), f"{damaged}.*blob"),
+            ("blob too long", slot(blob="argon2id " + "x" * 5000), "key slot 0: .*blob.*too long"),
             ("blob of another wrap", slot(blob="scrypt n=1"), "key slot 0"),
             ("blob, its key", blob(" key=....", " key=AAAA"), "none of the volume's 1 key slots"),
             ("blob, its nonce", blob(" nonce=....", " nonce=AAAA"), "none of the volume's 1 key slots"),
@@ -552,14 +595,43 @@ class Tampering(disk.Story):
         self.check_damage(other, dict.fromkeys(range(BLOCKS), NOT_AUTHENTIC))
 
     def test_description_that_says_it_is_not_encrypted(self):
-        """Whoever gives a password finds out; whoever does not reads nothing."""
-        volume, bare = self.volume("xaes"), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
+        """A stored block tells, or whoever demands encryption finds out; nothing is written for everyone to read."""
+        for kind in FORMAT_2:
+            for how in ("as it is", "hashed", "Content-Encoding is gone", "first block is gone"):
+                with self.subTest(kind=kind, how=how):
+                    volume, bare = self.volume(kind), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
+                    bare.mount("--codec=zstd", *(["--blockHashPrefix"] if how == "hashed" else []))
+                    bare.umount()
+                    self.move(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
+                    self.check_refused(volume, f"says that it is not encrypted.*{DESCRIPTION}")
+                    token = KINDS[kind][0].split(",")[1]
+                    first = 0
+                    if how == "Content-Encoding is gone":
+                        for number in range(BLOCKS):
+                            encoding(None)(self.object_of(volume, number), self)
+                    if how == "first block is gone":
+                        self.object_of(volume, 0).unlink()
+                        first = 1
+                    words = f"block {first:08x} is encrypted .*{token}.*, but.*{DESCRIPTION}.*is not"
+                    self.check_refused(volume, words, given=[])
+                    self.check_refused(volume, words, "--codec=zstd")
+                    self.check_refused(volume, words, "--accept-plain")
+                    self.check_refused(volume, words, "--force")
+                    # Even where no block is left to tell.
+                    for number in range(BLOCKS):
+                        self.object_of(volume, number).unlink(missing_ok=True)
+                    self.check_refused(volume, f"encrypts, but the volume says that it is not.*{DESCRIPTION}", KINDS[kind][0])
+                    self.check_refused(volume, "not encrypted", KINDS[kind][0], given=[f"--password={PASSWORD}"])
+                    self.check_refused(volume, "--encrypt needs a password", "--encrypt", given=[])
+
+    def test_description_where_none_was(self):
+        """One of format 2 in a volume of s3backer's format that is encrypted."""
+        volume, bare = self.volume("aes"), disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2")
         bare.mount("--codec=zstd")
         bare.umount()
-        self.move(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
+        shutil.copy2(bare.store.path / DESCRIPTION, volume.store.path / DESCRIPTION)
         self.check_refused(volume, f"says that it is not encrypted.*{DESCRIPTION}")
-        volume.options = []
-        self.check_damage(volume, dict.fromkeys(range(BLOCKS), "xaes-256-gcm"), "--readOnly")
+        self.check_refused(volume, f"block 00000000 is encrypted .*encrypt-AES-128-CBC.*{DESCRIPTION}", given=[])
 
     def test_description_is_gone(self):
         """Blocks that only format 2 has are never taken for a volume of format 1."""
@@ -574,6 +646,18 @@ class Tampering(disk.Story):
                 (volume.store.path / FENCE).unlink()
                 self.check_refused(volume, words)
                 self.check_refused(volume, words, given=[])
+                # What a store drops does not matter.
+                for said in (None, b"deflate", b"zstd", b"no such, thing"):
+                    encoding(said)(self.object_of(volume, 0), self)
+                    for given in ([], [f"--password={PASSWORD}"], ["--force"], ["--accept-plain"]):
+                        self.check_refused(volume, words, given=given)
+                    self.check_refused(volume, words, f"--size={BLOCK * BLOCKS}", f"--blockSize={BLOCK}", given=[])
+                for name in os.listxattr(self.object_of(volume, 0)):
+                    os.removexattr(self.object_of(volume, 0), name)
+                self.check_refused(volume, words, f"--size={BLOCK * BLOCKS}", given=[])
+                self.object_of(volume, 0).unlink()
+                encoding(None)(self.object_of(volume, 1), self)
+                self.check_refused(volume, words.replace("00000000", "00000001"), f"--size={BLOCK * BLOCKS}")
 
 
 if __name__ == "__main__":

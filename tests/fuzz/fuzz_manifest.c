@@ -43,6 +43,8 @@ expect_same(const struct manifest *a, const struct manifest *b)
         assert((a->slots[i].blob == NULL) == (b->slots[i].blob == NULL));
         assert(a->slots[i].blob == NULL || strcmp(a->slots[i].blob, b->slots[i].blob) == 0);
         assert(strcmp(a->slots[i].label, b->slots[i].label) == 0);
+        assert(strcmp(a->slots[i].damage, b->slots[i].damage) == 0);
+        assert((a->slots[i].kept == NULL) == (b->slots[i].kept == NULL));
     }
 }
 

@@ -121,6 +121,32 @@ TEST(keyslots, a_damaged_slot_hinders_no_good_one_and_is_named_when_none_opens)
     manifest_clear(&manifest);
 }
 
+TEST(keyslots, a_slot_without_a_text_is_in_use_and_opens_nothing)
+{
+    static const char text[] =
+        "{\"format\":2,\"volume\":\"00112233445566778899aabbccddeeff\","
+        "\"disk_bytes\":512,\"block_bytes\":512,\"hashed\":false,\"epoch\":1,"
+        "\"codec\":\"\",\"accepts\":[],\"slots\":[17]}";
+    struct manifest manifest;
+    struct keyring keyring;
+    struct error why;
+
+    memset(&fake_crypto, 0, sizeof fake_crypto);
+    assert_int_equal(manifest_parse(text, sizeof text - 1, &manifest, &why), 0);
+    strcpy(manifest.wrap, FAKE_WRAP);
+    fake_keyring(&keyring, 1);
+    assert_int_equal(keyslots_free(&manifest), 1);
+    assert_int_equal(keyslots_count(&manifest), 0);
+    expect_closed(&manifest, "word", -EINVAL, "key slot 0: it is of a wrong kind");
+    add(&manifest, &keyring, 1, "word");
+    assert_int_equal(keyslots_count(&manifest), 1);
+    expect_open(&manifest, "word", 1, &keyring);
+    keyslots_remove(&manifest, 0);
+    assert_int_equal(keyslots_free(&manifest), 0);
+    keyring_clear(&keyring);
+    manifest_clear(&manifest);
+}
+
 TEST(keyslots, a_key_of_another_size_is_none)
 {
     struct manifest manifest = empty_manifest();
@@ -228,6 +254,7 @@ main(void)
         RUN(keyslots, each_passphrase_opens_its_own_slot),
         RUN(keyslots, a_slot_that_is_removed_opens_no_more_and_is_free_again),
         RUN(keyslots, a_damaged_slot_hinders_no_good_one_and_is_named_when_none_opens),
+        RUN(keyslots, a_slot_without_a_text_is_in_use_and_opens_nothing),
         RUN(keyslots, a_key_of_another_size_is_none),
         RUN(keyslots, a_key_wrap_that_nobody_has_is_named),
         RUN(keyslots, what_cannot_be_wrapped_or_stored_leaves_the_slot_free),

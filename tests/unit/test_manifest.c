@@ -136,6 +136,8 @@ expect_same(const struct manifest *manifest)
         if (back.slots[i].blob != NULL)
             assert_string_equal(back.slots[i].blob, manifest->slots[i].blob);
         assert_string_equal(back.slots[i].label, manifest->slots[i].label);
+        assert_string_equal(back.slots[i].damage, manifest->slots[i].damage);
+        assert_int_equal(back.slots[i].kept == NULL, manifest->slots[i].kept == NULL);
     }
     manifest_clear(&back);
     free(text);
@@ -155,8 +157,9 @@ TEST(manifest, an_encrypted_one_comes_back_whole)
                                  .mac = { 1, 2, 3, 255 } };
 
     expect_same(&manifest); /* without any slot */
-    manifest.slots[0] = (struct key_slot){ strdup("blob 0"), "" };
-    manifest.slots[31] = (struct key_slot){ strdup("blob 31"), "M\xc3\xbcller's \"key\" \\ file" };
+    manifest.slots[0] = (struct key_slot){ .blob = strdup("blob 0") };
+    manifest.slots[31] =
+        (struct key_slot){ .blob = strdup("blob 31"), .label = "M\xc3\xbcller's \"key\" \\ file" };
     expect_same(&manifest);
     manifest_clear(&manifest);
 }
@@ -244,8 +247,7 @@ TEST(manifest, each_member_must_be_there_and_of_its_kind)
 
         snprintf(expected, sizeof expected, "\"%s\" is ", members[i].name);
         /* Without a list of codecs that encrypt nothing else is asked for. */
-        expect_refused(members[i].name, NULL,
-                       strcmp(members[i].name, "mac") == 0 ? "mac" : "is missing");
+        expect_refused(members[i].name, NULL, "is missing");
         for (size_t j = 0; j < ARRAY_LEN(kinds); j++) {
             bool is_its_kind = kinds[j][0] == kind || (kind == 'f' && kinds[j][0] == 't')
                                || (kind >= '0' && kind <= '9' && strcmp(kinds[j], "17") == 0);
@@ -296,29 +298,8 @@ TEST(manifest, each_member_has_its_limits)
           "too long" },
         { "wrap", "\"\\u001b[2J\"", "control" },
         { "mac", "\"00\"", "64 hexadecimal" },
-        { "mac", "\"" MAC "00\"", "mac" },
+        { "mac", "\"" MAC "00\"", "\"mac\" is too long" },
         { "slots", "[]", NULL },
-        { "slots", "[7]", "wrong kind" },
-        { "slots", "[[]]", "wrong kind" },
-        { "slots", "[{\"slot\":32,\"blob\":\"b\",\"label\":\"\"}]", "out of range" },
-        { "slots", "[{\"slot\":-1,\"blob\":\"b\",\"label\":\"\"}]", "out of range" },
-        { "slots", "[{\"blob\":\"b\",\"label\":\"\"}]", "\"slot\" is missing" },
-        { "slots", "[{\"slot\":0,\"label\":\"\"}]", "\"blob\" is missing" },
-        { "slots", "[{\"slot\":0,\"blob\":\"b\"}]", "\"label\" is missing" },
-        { "slots", "[{\"slot\":0,\"blob\":7,\"label\":\"\"}]", "\"blob\" is of a wrong kind" },
-        { "slots", "[{\"slot\":0,\"blob\":\"b\",\"label\":\"\\u001b[2J\"}]", "control" },
-        { "slots", "[{\"slot\":0,\"blob\":\"b\",\"label\":\"\\u009b2J\"}]", "control" },
-        { "slots", "[{\"slot\":0,\"blob\":\"b\",\"label\":\"\\u00fc\"}]", NULL },
-        { "slots",
-          "[{\"slot\":5,\"blob\":\"b\",\"label\":\"\"},{\"slot\":5,\"blob\":\"c\",\"label\":\"\"}]",
-          "there twice" },
-        { "slots",
-          "[{\"slot\":5,\"blob\":\"b\",\"label\":\"\"},{\"slot\":6,\"blob\":\"b\",\"label\":\"\"}]",
-          NULL },
-        { "slots",
-          "[{\"slot\":0,\"blob\":\"b\",\"label\":"
-          "\"a label of sixty-four bytes is one byte too long to be put there.\"}]",
-          "too long" },
         { "format", "2,\"format\":2", "not JSON" }, /* twice */
         { "epoch", "1,\"epoch\":2", "not JSON" },
         { "slots", "[],\"unknown\":17", NULL }, /* a later program's */
@@ -345,10 +326,6 @@ TEST(manifest, texts_that_are_too_long_are_refused)
     memset(value, 'c', ENCODING_JOINED_BYTES + 2);
     value[0] = value[ENCODING_JOINED_BYTES + 1] = '"';
     expect_refused("codec", value, "\"codec\" is too long");
-    strcpy(value, "[{\"slot\":0,\"label\":\"\",\"blob\":\"");
-    memset(value + strlen(value), 'b', MANIFEST_BLOB_BYTES_MAX + 1);
-    strcat(value, "\"}]");
-    expect_refused("slots", value, "\"blob\" is too long");
     free(value);
 }
 
@@ -378,6 +355,111 @@ TEST(manifest, what_is_no_json_object_is_refused_wherever_it_ends)
     manifest_clear(&manifest);
     free(deep);
     free(whole);
+}
+
+/* ---- slots that are not as they should be */
+
+#define GOOD_SLOT "{\"slot\":3,\"blob\":\"good\",\"label\":\"mine\"}"
+
+TEST(manifest, a_damaged_slot_harms_no_other_and_stays_as_it_is)
+{
+    static const struct {
+        const char *slot, *damage; /* NULL: it is right */
+        unsigned at;
+        const char *blob, *label;
+    } rows[] = {
+        { "{\"slot\":0,\"blob\":\"b\",\"label\":\"\u00fc\"}", NULL, 0, "b", "\u00fc" },
+        { "7", "wrong kind", 0, NULL, "" },
+        { "[]", "wrong kind", 0, NULL, "" },
+        { "null", "wrong kind", 0, NULL, "" },
+        { "{}", "is missing", 0, NULL, "" },
+        { "{\"slot\":32,\"blob\":\"b\",\"label\":\"l\"}", "out of range", 0, "b", "l" },
+        { "{\"slot\":-1,\"blob\":\"b\",\"label\":\"l\"}", "out of range", 0, "b", "l" },
+        { "{\"slot\":\"5\",\"blob\":\"b\",\"label\":\"l\"}", "\"slot\" is of", 0, "b", "l" },
+        { "{\"blob\":\"b\",\"label\":\"l\"}", "\"slot\" is missing", 0, "b", "l" },
+        { "{\"slot\":3,\"blob\":\"b\",\"label\":\"l\"}", "there twice", 0, "b", "l" },
+        { "{\"slot\":5,\"label\":\"l\"}", "\"blob\" is missing", 5, NULL, "l" },
+        { "{\"slot\":5,\"blob\":7,\"label\":\"l\"}", "\"blob\" is of", 5, NULL, "l" },
+        { "{\"slot\":3,\"blob\":7,\"label\":\"l\"}", "\"blob\" is of", 0, NULL, "l" },
+        { "{\"slot\":5,\"blob\":\"b\"}", "\"label\" is missing", 5, "b", "" },
+        { "{\"slot\":5,\"blob\":\"b\",\"label\":\"\\u001b[2J\"}", "control", 5, "b", "" },
+        { "{\"slot\":5,\"blob\":\"b\",\"label\":\"\\u009b2J\"}", "control", 5, "b", "" },
+        { "{\"slot\":5,\"blob\":\"b\",\"label\":"
+          "\"a label of sixty-four bytes is one byte too long to be put there.\"}",
+          "too long", 5, "b", "" },
+        { "{\"slot\":5,\"blob\":[{\"deep\":[1.5,null]}],\"label\":\"l\",\"more\":true}",
+          "\"blob\" is of", 5, NULL, "l" },
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        const char *slot = rows[i / 2].slot, *damage = rows[i / 2].damage;
+        const struct key_slot *found;
+        struct manifest manifest;
+        struct error why;
+        char slots[512];
+
+        /* In front of the good one, or behind it. */
+        snprintf(slots, sizeof slots, "[%s,%s]", i % 2 ? GOOD_SLOT : slot,
+                 i % 2 ? slot : GOOD_SLOT);
+        if (parse_with("slots", slots, &manifest, &why) != 0)
+            fail_msg("%s: %s", slots, why.text);
+        found = &manifest.slots[rows[i / 2].at];
+        if (strstr(slot, "\"slot\":3,\"blob\":\"b\"") == NULL || i % 2) {
+            assert_string_equal(manifest.slots[3].blob, "good");
+            assert_string_equal(manifest.slots[3].label, "mine");
+            assert_string_equal(manifest.slots[3].damage, "");
+            assert_string_equal(found->label, rows[i / 2].label);
+            assert_true(rows[i / 2].blob == NULL ? found->blob == NULL
+                                                 : strcmp(found->blob, rows[i / 2].blob) == 0);
+        } else { /* which of the two comes first has the number */
+            assert_string_equal(found->blob, "good");
+        }
+        assert_false(key_slot_is_free(found));
+        if (strstr(found->damage, damage != NULL ? damage : "") == NULL
+            || (damage == NULL) != (found->damage[0] == '\0'))
+            fail_msg("%s: \"%s\"", slots, found->damage);
+        expect_same(&manifest);
+        if (damage != NULL && strstr(slot, "more") != NULL) {
+            char *text = manifest_print(&manifest);
+
+            assert_non_null(strstr(text, "\"deep\""));
+            assert_non_null(strstr(text, "\"more\": true"));
+            free(text);
+        }
+        manifest_clear(&manifest);
+    }
+}
+
+TEST(manifest, damaged_slots_keep_their_places)
+{
+    struct manifest manifest;
+    struct error why;
+
+    if (parse_with("slots",
+                   "[7,{\"slot\":1,\"label\":\"a\"},{\"slot\":1,\"label\":\"b\"},{\"slot\":0,"
+                   "\"blob\":\"x\","
+                   "\"label\":\"c\"},{\"slot\":0,\"blob\":\"y\",\"label\":\"d\"}]",
+                   &manifest, &why)
+        != 0)
+        fail_msg("%s", why.text);
+    assert_string_equal(manifest.slots[0].label, "c");
+    assert_string_equal(manifest.slots[1].label, "a");
+    assert_string_equal(manifest.slots[2].damage, "it is of a wrong kind");
+    assert_string_equal(manifest.slots[3].label, "b");
+    assert_string_equal(manifest.slots[4].label, "d");
+    assert_string_equal(manifest.slots[4].blob, "y");
+    expect_same(&manifest);
+    manifest_clear(&manifest);
+}
+
+TEST(manifest, more_slots_than_there_can_be_are_refused)
+{
+    char slots[256] = "[0";
+
+    for (unsigned i = 1; i < MANIFEST_SLOTS; i++)
+        strcat(slots, ",0");
+    strcat(slots, ",0]");
+    expect_refused("slots", slots, "more than 32 key slots");
 }
 
 /* ---- the MAC */
@@ -538,6 +620,9 @@ main(void)
         RUN(manifest, each_member_has_its_limits),
         RUN(manifest, texts_that_are_too_long_are_refused),
         RUN(manifest, what_is_no_json_object_is_refused_wherever_it_ends),
+        RUN(manifest, a_damaged_slot_harms_no_other_and_stays_as_it_is),
+        RUN(manifest, damaged_slots_keep_their_places),
+        RUN(manifest, more_slots_than_there_can_be_are_refused),
         RUN(manifest, the_mac_covers_each_member_but_the_slots),
         RUN(manifest, without_a_key_there_is_no_mac_and_without_encryption_none_is_needed),
     };

@@ -538,6 +538,17 @@ TEST(options, secret_is_gone_from_the_command_line)
     expect_scrubbed("hunter2");
 }
 
+TEST(options, secret_that_is_forgotten_was_given)
+{
+    expect_ok("--password=hunter2");
+    options_forget(options, "password");
+    assert_null(fields.secret);
+    assert_true(options_given(options, "password"));
+    options_forget(options, "password");
+    expect_ok("--password=hunter3");
+    assert_string_equal(fields.secret, "hunter3");
+}
+
 TEST(options, secret_is_gone_after_an_error_too)
 {
     assert_true(parse("--password=hunter2", "--small=99", NULL) < 0);
@@ -943,6 +954,7 @@ main(void)
         RUN_FRESH(words_of_fstab_are_ignored_in_lists_only),
         RUN_FRESH(path_is_made_absolute),
         RUN_FRESH(secret_is_gone_from_the_command_line),
+        RUN_FRESH(secret_that_is_forgotten_was_given),
         RUN_FRESH(secret_is_gone_after_an_error_too),
         RUN_FRESH(secret_comes_from_the_first_line_of_a_file),
         RUN_FRESH(secret_comes_from_the_environment),

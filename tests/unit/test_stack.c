@@ -431,6 +431,54 @@ TEST(stack, a_description_that_was_changed_or_does_not_open_is_refused)
     store_close(&store);
 }
 
+TEST(stack, a_passphrase_is_dropped_once_the_volume_key_is_there)
+{
+    struct stack stack;
+    struct test_store store;
+
+    memory_open(&store, NULL);
+    HOST(&stack, &store, SECRET);
+    detect(&stack);
+    detect(&stack);
+    assert_memory_equal(stack.keyring.passphrase.data, "secret", 6); /* for the first slot */
+    assert_null(stack.settings.password);
+    claim(&stack);
+    assert_null(stack.keyring.passphrase.data);
+    host_close(&stack);
+    /* Found once, the volume must be the same under the token, and nobody is asked again. */
+    for (unsigned i = 0; i < 3; i++) {
+        HOST(&stack, &store, "--password=secret");
+        detect(&stack);
+        assert_null(stack.keyring.passphrase.data);
+        assert_null(stack.settings.password);
+        fake_crypto.unwraps = 0;
+        if (i == 0) {
+            detect(&stack);
+            claim(&stack);
+        } else if (i == 1) {
+            struct stored_manifest found = stored(&store);
+            char *text;
+
+            found.manifest.accepts.count = 0;
+            text = manifest_print(&found.manifest);
+            assert_int_equal(put_text(&store, DESCRIPTION, text), BD_OK);
+            free(text);
+            manifest_clear(&found.manifest);
+            expect_refused(&stack, -EINVAL, "says that it is not encrypted");
+            host_close(&stack);
+            assert_int_equal(delete_if(&store, DESCRIPTION, NULL), BD_OK);
+            MOUNT(&store, SECRET);
+            continue;
+        } else {
+            assert_int_equal(delete_if(&store, DESCRIPTION, NULL), BD_OK);
+            expect_refused(&stack, -EBUSY, "is gone");
+        }
+        assert_int_equal(fake_crypto.unwraps, 0);
+        host_close(&stack);
+    }
+    store_close(&store);
+}
+
 TEST(stack, format_2_without_a_password_is_not_encrypted)
 {
     struct stored_manifest found;
@@ -653,6 +701,7 @@ main(void)
         RUN(stack, a_volume_that_was_only_begun_is_made_by_the_next_mount),
         RUN(stack, a_token_of_s3backer_keeps_format_2_off),
         RUN(stack, a_description_that_was_changed_or_does_not_open_is_refused),
+        RUN(stack, a_passphrase_is_dropped_once_the_volume_key_is_there),
         RUN(stack, format_2_without_a_password_is_not_encrypted),
         RUN(stack, a_volume_has_the_format_that_it_was_made_with),
         RUN(stack, the_token_of_another_format_claims_nothing),
