@@ -55,6 +55,28 @@ codecs_are_s3backers(const char *list)
     return are;
 }
 
+int
+codecs_check(const char *list, bool is_format_2, struct error *why)
+{
+    struct encoding parsed;
+    unsigned count = 0;
+    int rc = encoding_parse(list, &parsed, why);
+
+    for (unsigned i = 0; i < parsed.count; i++)
+        count += is_encrypting(parsed.tokens[i]) || strcasecmp(parsed.tokens[i], "aes") == 0;
+    if (rc == 0 && is_format_2 && count > 0)
+        rc = error_set(
+            why, -EINVAL,
+            "\"%s\": s3backer's encryption is for volumes of format 1; in format 2 there is "
+            "more to authenticate",
+            list);
+    else if (rc == 0 && count > 1)
+        rc = error_set(why, -EINVAL,
+                       "\"%s\" encrypts more than once, and s3backer's format has room for one tag",
+                       list);
+    return rc;
+}
+
 static bool
 is_number(const char *text)
 {

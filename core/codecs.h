@@ -32,4 +32,8 @@ bool codecs_encrypt(const char *encoding);
 /* Does s3backer know all of a list's tokens? */
 bool codecs_are_s3backers(const char *list);
 
+/* May a volume be written with this list?  s3backer's encryption is for its own format, and a block has one place for
+ * its tag.  -EINVAL. */
+int codecs_check(const char *list, bool is_format_2, struct error *why);
+
 #endif

@@ -507,7 +507,10 @@ open_chain(struct stack *stack, const char *list, bool must_authenticate, struct
         .is_format_2 = stack->layout.is_format_2,
         .key_id = manifest->key_id,
     };
+    int rc = codecs_check(list, stack->layout.is_format_2, why);
 
+    if (rc != 0)
+        return rc;
     memcpy(config.volume_id, manifest->id, VOLUME_ID_BYTES);
     if (manifest_is_encrypted(manifest))
         config.accepts = &manifest->accepts;

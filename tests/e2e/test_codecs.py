@@ -58,6 +58,7 @@ class Kind:
 NONSENSE = [(["--codec=deflate", "--compress"], "leave one out"), (["--codec=nosuch"], "nosuch")]
 ORDER = "must come before what encrypts"
 NOT_FORMAT_1 = "format 1.*s3backer does not know"
+NOT_FORMAT_2 = "s3backer's encryption is for volumes of format 1"
 OPENS_NOTHING = "it is not authenticated"
 WOULD_BE_PLAIN = "would write blocks that are not"
 OPEN = Kind(
@@ -73,12 +74,12 @@ SEALED = Kind(
     [*NONSENSE, (["--codec=deflate"], WOULD_BE_PLAIN), (["--codec=zstd"], WOULD_BE_PLAIN), (["--codec=identity"], WOULD_BE_PLAIN),
      (["--codec="], WOULD_BE_PLAIN), (["--compress"], WOULD_BE_PLAIN), (["--codec=zstd,xaes-256-gcm"], NOT_FORMAT_1),
      (["--codec=xchacha20-poly1305"], NOT_FORMAT_1), (["--codec=aes,zstd"], ORDER),
-     (["--codec=deflate,aes", "--format=2"], "format 1 here")],
+     (["--codec=aes,encrypt-AES-256-CBC"], "more than once"), (["--codec=deflate,aes", "--format=2"], "format 1 here")],
     PASSWORD)
 LIST_MAX = 31                           # characters that s3backer can read
 OPEN_2 = Kind(
     [PLAIN, *COMPRESSING],
-    [*NONSENSE, (["--format=1"], "format 2"), (["--codec=xchacha20-poly1305"], "xchacha20-poly1305"), (["--codec=deflate,aes"], "aes"),
+    [*NONSENSE, (["--format=1"], "format 2"), (["--codec=xchacha20-poly1305"], "xchacha20-poly1305"), (["--codec=deflate,aes"], NOT_FORMAT_2),
      *((option, "says that it is not encrypted")
        for option in (["--codec=zstd,xaes-256-gcm", *PASSWORD], ["--codec=deflate,aes", *PASSWORD], ["--codec=zstd", *PASSWORD]))],
     made=("--format=2",), format=2)
@@ -89,9 +90,10 @@ def sealed_2(cipher, other):
     return Kind(
         [*ways(cipher), *ways(f"{other}, {cipher}", f"{other},{cipher}", ["zstd"])],
         [*NONSENSE, (["--format=1"], "format 2"), ([f"--codec={cipher},zstd"], ORDER),
-         ([f"--codec=zstd,{cipher}", "--encrypt"], "leave one out"),
+         ([f"--codec=zstd,{cipher}", "--encrypt"], "leave one out"), (["--codec=deflate,aes"], NOT_FORMAT_2),
+         ([f"--codec=encrypt-AES-256-CBC,{cipher}"], NOT_FORMAT_2), (["--encrypt"], NOT_FORMAT_2),
          *((option, f"encrypted with {cipher}") for option in (
-             ["--codec=zstd"], ["--codec=identity"], ["--codec="], ["--compress"], ["--codec=deflate,aes"], [f"--codec={other}"],
+             ["--codec=zstd"], ["--codec=identity"], ["--codec="], ["--compress"], [f"--codec={other}"],
              [f"--codec={cipher},{other}"]))],
         PASSWORD, QUICK_KEY, 2)
 
@@ -271,6 +273,15 @@ class Codecs(disk.Story):
         self.mix(XCHACHA)
 
     # --- what else there is to say
+
+    def test_chains_that_no_volume_has(self):
+        """Nothing is made."""
+        for options, reason in ((["--codec=zstd,aes", "--format=2"], NOT_FORMAT_2), (["--codec=aes,xaes-256-gcm"], NOT_FORMAT_2),
+                                (["--codec=xchacha20-poly1305,encrypt-AES-256-CBC"], NOT_FORMAT_2),
+                                (["--codec=aes,encrypt-AES-256-CBC"], "more than once"), (["--codec=aes,aes"], "more than once"),
+                                (["--codec=aes,deflate"], ORDER), (["--codec=xaes-256-gcm,zstd"], ORDER)):
+            self.check_refused([*options, *PASSWORD, *QUICK_KEY], f"{reason}|there is no volume here, and a read-only")
+        self.assertEqual(self.volume.store.objects(), [])
 
     def test_zeros_under_a_codec_cost_nothing(self):
         self.volume.mount(*ZSTD.options)

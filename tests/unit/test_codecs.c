@@ -72,12 +72,30 @@ TEST(codecs, lists_of_s3backer_say_whether_they_encrypt)
     assert_false(codecs_encrypt(NULL));
 }
 
+TEST(codecs, s3backers_encryption_is_for_its_format_and_once)
+{
+    struct error why = { "" };
+
+    assert_int_equal(codecs_check("", false, &why), 0);
+    assert_int_equal(codecs_check("deflate,aes", false, &why), 0);
+    assert_int_equal(codecs_check("zstd,encrypt-BF-CBC", false, &why), 0);
+    assert_int_equal(codecs_check("", true, &why), 0);
+    assert_int_equal(codecs_check("zstd,xchacha20-poly1305,xaes-256-gcm", true, &why), 0);
+    assert_string_equal(why.text, "");
+    assert_int_equal(codecs_check("aes,Encrypt-AES-256-CBC", false, &why), -EINVAL);
+    assert_non_null(strstr(why.text, "more than once"));
+    assert_int_equal(codecs_check("zstd,AES", true, &why), -EINVAL);
+    assert_non_null(strstr(why.text, "format 1"));
+    assert_int_equal(codecs_check("encrypt-AES-256-CBC,xaes-256-gcm", true, &why), -EINVAL);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(codecs, options_of_ours_and_of_s3backer_mean_a_chain),
         RUN(codecs, lists_of_s3backer_say_whether_they_encrypt),
+        RUN(codecs, s3backers_encryption_is_for_its_format_and_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
