@@ -303,6 +303,38 @@ class Tampering(disk.Story):
                     reasons[number] = "."
                 self.check_damage(volume, reasons)
 
+    def test_random_bits_beside_the_body(self):
+        """Any bit of what says how a block is encoded, and of s3backer's tag: harmless, or found; never other data."""
+        for kind in KINDS:
+            with self.subTest(kind):
+                volume = self.volume(kind)
+                before = {}
+                for number in range(1, BLOCKS):
+                    path = self.object_of(volume, number)
+                    name = ENCODING if kind in FORMAT_2 else self.random.choice([ENCODING, TAG])
+                    value = bytearray(os.getxattr(path, name))
+                    value[self.random.randrange(len(value))] ^= 1 << self.random.randrange(8)
+                    os.setxattr(path, name, bytes(value))
+                    before[number] = bytes(value)
+                stored = self.stored(volume)
+                volume.mount("--maxRetryPause=500", "--directIO", "--readAhead=0")
+                with ThreadPoolExecutor(BLOCKS) as pool:
+                    errors = list(pool.map(lambda number: disk.error_of(disk.read_at, volume.file, number * BLOCK, 10), range(BLOCKS)))
+                log = volume.log_text()
+                for number, error in enumerate(errors):
+                    if error is None:
+                        self.assertEqual(disk.read_at(volume.file, number * BLOCK, BLOCK) == self.part(number), True, before.get(number))
+                        continue
+                    self.assertEqual(error, "EIO", before[number])
+                    self.assertEqual(len([line for line in log.splitlines() if f"{number:08x}" in line]), 1, before[number])
+                if kind in FORMAT_2:
+                    self.assertEqual(set(errors), {None}, "the list in the body counts")
+                else:
+                    # Upper case for lower is harmless, and what separates two tokens.
+                    self.assertGreater(errors.count("EIO"), BLOCKS // 2)
+                volume.umount()
+                self.assertEqual(self.stored(volume), stored)
+
     def move(self, source, target):
         """An object in another's place, with all that is beside it."""
         os.unlink(target)
@@ -398,12 +430,12 @@ class Tampering(disk.Story):
 
     # --- what refuses the mount
 
-    def check_refused(self, volume, words, *options, given=None):
+    def check_refused(self, volume, words, *options, given=None, modes=([], ["--readOnly"])):
         """One sentence, and nothing has changed.  Read-only or not."""
         if given is not None:
             volume.options = given
         before = volume.store.snapshot()
-        for mode in ([], ["--readOnly"]):
+        for mode in modes:
             status, text = volume.refused(*options, *mode)
             self.assertGreater(status, 0, text)
             self.assertNotEqual(status, 99, text)
@@ -444,6 +476,11 @@ class Tampering(disk.Story):
                 else:
                     self.check_refused(volume, "block 00000000 is damaged")
         volume = self.volume("aes")
+        size = "user.bucketdisk.a.s3backer-blocksize"
+        for value, words in ((BLOCK * 2, f"{BLOCK} bytes"), (BLOCK // 2, f"{BLOCK // 2} bytes"), (BLOCK + 1, "power of two")):
+            attribute(size, b"%d" % value)(self.object_of(volume, 0), self)
+            self.check_refused(volume, words)
+        attribute(size, b"%d" % BLOCK)(self.object_of(volume, 0), self)
         plain(b"p" * BLOCK)(self.object_of(volume, 0), self)
         self.check_refused(volume, "password is given, but the volume is not encrypted")
 
@@ -541,6 +578,74 @@ class Tampering(disk.Story):
                 finally:
                     path.write_bytes(old)
         self.check_still_there(volume)
+
+    def test_random_bits_of_the_description(self):
+        """Found, unless it says the same as before.  What a slot is called opens nothing, and is not protected."""
+        def meaning(text):
+            try:
+                parsed = json.loads(text)
+                return {**parsed, "volume": parsed["volume"].lower(), "mac": parsed["mac"].lower(),
+                        "slots": [{**slot, "label": "", "slot": slot["slot"] not in range(32)} for slot in parsed["slots"]]}
+            except (ValueError, KeyError, AttributeError, TypeError):
+                return None
+
+        volume = self.volume("xchacha")
+        path = volume.store.path / DESCRIPTION
+        old = path.read_bytes()
+        for _ in range(disk.pick(60, 3000)):
+            new = bytearray(old)
+            at, bit = self.random.randrange(len(old)), self.random.randrange(8)
+            new[at] ^= 1 << bit
+            if meaning(bytes(new)) == meaning(old):
+                continue
+            path.write_bytes(new)
+            with self.subTest(at=at, bit=bit, near=bytes(new[max(0, at - 20):at + 20])):
+                self.check_refused(volume, "the volume's description|key slot|key wrap", modes=self.random.sample([[], ["--readOnly"]], 1))
+        path.write_bytes(old)
+        self.check_still_there(volume)
+
+    def test_key_slots_that_were_exchanged(self):
+        """A slot opens what it was made for, wherever it stands; one that is gone, or of another volume, opens nothing."""
+        second = PASSWORD + " two"
+
+        def slots_of(volume):
+            disk.run(disk.BINARY, "key", "add", f"--backend={volume.store.backend}", *QUICK_KEY, f"--password={PASSWORD}",
+                     f"--new-password={second}", "--label=second", volume.store.location, env=disk.environment(self))
+            return json.loads((volume.store.path / DESCRIPTION).read_text())["slots"]
+
+        def at(number, slot, blob=None):
+            return {**slot, "slot": number, "blob": (blob or slot)["blob"]}
+
+        there, here = self.volume("xaes"), self.volume("xaes")
+        (theirs, theirs_second), (first, other) = slots_of(there), slots_of(here)
+        none, by_whom = "opens none of the volume's [0-9] key slots", "changed by somebody without its key"
+        halves = re.sub(" key=.*", "", first["blob"]) + re.search(" key=.*", other["blob"])[0]
+        # What the slots are then, and why the first and the second password are refused; None: they are not.
+        rows = [("in another order", [other, first], None, None),
+                ("numbers exchanged", [at(1, first), at(0, other)], None, None),
+                ("contents exchanged", [at(0, first, other), at(1, other, first)], None, None),
+                ("one in both", [first, at(1, first)], None, none),
+                ("one is gone", [other], none, None),
+                ("halves of both", [{**first, "blob": halves}, other], none, None),
+                ("of another volume, in its place", [theirs, other], by_whom, None),
+                ("of another volume, before it", [theirs, at(1, other), at(2, first)], by_whom, None),
+                ("of another volume, behind it", [first, other, at(2, theirs)], None, None),
+                ("all of another volume", [theirs, theirs_second], by_whom, by_whom)]
+        path = here.store.path / DESCRIPTION
+        for label, slots, *reasons in rows:
+            with self.subTest(label):
+                old = path.read_bytes()
+                path.write_text(json.dumps({**json.loads(old), "slots": slots}))
+                for password, reason in zip((PASSWORD, second), reasons):
+                    here.options = [f"--password={password}"]
+                    if reason is not None:
+                        self.check_refused(here, reason)
+                    else:
+                        here.mount("--readOnly")
+                        self.assertEqual(disk.read_at(here.file, 0, len(self.plain)) == self.plain, True)
+                        here.umount()
+                path.write_bytes(old)
+        self.check_still_there(here)
 
     def test_description_of_another_volume_with_the_same_password(self):
         """Its key is another: no block of this one is authentic."""
