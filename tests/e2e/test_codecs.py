@@ -274,6 +274,22 @@ class Codecs(disk.Story):
 
     # --- what else there is to say
 
+    def test_key_lengths_of_before(self):
+        """The first block does not tell with what --keyLength another cipher was used once; its blocks do."""
+        self.begin(SEALED)
+        *_, old, _ = ways("encrypt-AES-256-CBC")
+        first, *_ = ways("encrypt-AES-128-CBC")
+        for way, more, blocks in ((old, ["--keyLength=64"], range(1, 9)), (first, [], [0, 1]), (old, [], [2, 20])):
+            self.volume.mount(*way.options, *more)
+            for block in blocks:
+                self.write(way, block, "text")
+            self.check_disk(way)
+            self.write_part(way, blocks[-1] - 1)
+            self.volume.umount()
+        self.volume.mount()
+        self.check_disk("in the end")
+        self.volume.umount()
+
     def test_chains_that_no_volume_has(self):
         """Nothing is made."""
         for options, reason in ((["--codec=zstd,aes", "--format=2"], NOT_FORMAT_2), (["--codec=aes,xaes-256-gcm"], NOT_FORMAT_2),
