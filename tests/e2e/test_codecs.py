@@ -70,7 +70,7 @@ OPEN = Kind(
 SEALED = Kind(
     # A list that s3backer could not read is never written: see the last one.
     [*ways("encrypt-AES-128-CBC", "aes"), *ways("encrypt-AES-256-CBC"), *ways("encrypt-DES-EDE3-CBC", "Encrypt-des-ede3-cbc"),
-     *ways("encrypt-ARIA-256-CBC"), Way("deflate,encrypt-CAMELLIA-256-CBC", "", "encrypt-CAMELLIA-256-CBC")],
+     *ways("encrypt-ARIA-256-CBC", compressors=["zstd"]), Way("deflate,encrypt-CAMELLIA-256-CBC", "", "encrypt-CAMELLIA-256-CBC")],
     [*NONSENSE, (["--codec=deflate"], WOULD_BE_PLAIN), (["--codec=zstd"], WOULD_BE_PLAIN), (["--codec=identity"], WOULD_BE_PLAIN),
      (["--codec="], WOULD_BE_PLAIN), (["--compress"], WOULD_BE_PLAIN), (["--codec=zstd,xaes-256-gcm"], NOT_FORMAT_1),
      (["--codec=xchacha20-poly1305"], NOT_FORMAT_1), (["--codec=aes,zstd"], ORDER),
