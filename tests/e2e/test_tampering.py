@@ -592,7 +592,7 @@ class Tampering(disk.Story):
         volume = self.volume("xchacha")
         path = volume.store.path / DESCRIPTION
         old = path.read_bytes()
-        for _ in range(disk.pick(60, 3000)):
+        for _ in range(disk.pick(30, 3000)):
             new = bytearray(old)
             at, bit = self.random.randrange(len(old)), self.random.randrange(8)
             new[at] ^= 1 << bit
