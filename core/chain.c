@@ -286,11 +286,27 @@ decoding_unwrap(struct chain *chain, uint64_t block, const char *encoding_text,
     return 0;
 }
 
-static int
-not_authenticated(const char *advice, struct error *why)
+static bool
+is_encrypted(const struct chain *chain, const struct encoding *encoding)
 {
-    return error_set(why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
-                     advice);
+    const struct plugin *owner;
+    bool is = false;
+
+    for (unsigned i = 0; i < encoding->count; i++) {
+        const struct bd_codec *codec =
+            plugins_codec(chain->config.plugins, encoding->tokens[i], &owner);
+
+        is = is || (codec != NULL && codec->traits & BD_CODEC_ENCRYPTS);
+    }
+    return is;
+}
+
+static int
+not_authenticated(const struct chain *chain, const struct decoding *decoding, struct error *why)
+{
+    return error_set(
+        why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
+        is_encrypted(chain, &decoding->encoding) ? "" : "; --accept-plain reads such blocks");
 }
 
 static int
@@ -302,7 +318,7 @@ decoding_layers(struct chain *chain, struct decoding *decoding, struct error *wh
     /* Whoever writes to the store must not choose which codecs are opened, with what key. */
     if (count > 0 && !chain->config.accepts_plain
         && !is_accepted(chain, decoding->encoding.tokens[count - 1]))
-        return not_authenticated("", why);
+        return not_authenticated(chain, decoding, why);
     for (unsigned i = 0; i < decoding->encoding.count && rc == 0; i++) {
         rc = layer_get(chain, decoding->encoding.tokens[i], &decoding->layers[i], why);
         /* Other layers' data may be bound to its usual spelling. */
@@ -318,7 +334,6 @@ decoding_check(struct chain *chain, const struct decoding *decoding, struct erro
 {
     const unsigned count = decoding->encoding.count;
     bool is_sealed = count > 0 && is_vouching(chain, decoding->layers[count - 1]);
-    bool is_encrypted = false;
 
     if (is_sealed)
         return 0;
@@ -328,10 +343,8 @@ decoding_check(struct chain *chain, const struct decoding *decoding, struct erro
                          "either");
     if (!chain->config.must_authenticate)
         return 0;
-    for (unsigned i = 0; i < count; i++)
-        is_encrypted = is_encrypted || is_encrypting(decoding->layers[i]);
-    if (!chain->config.accepts_plain || is_encrypted)
-        return not_authenticated(is_encrypted ? "" : "; --accept-plain reads such blocks", why);
+    if (!chain->config.accepts_plain || is_encrypted(chain, &decoding->encoding))
+        return not_authenticated(chain, decoding, why);
     counter_add(chain->plain_blocks, 1);
     if (!atomic_exchange(&chain->is_plain_told, true))
         log_line(BD_WARNING, "there are blocks that are not encrypted; they are read, as "
@@ -508,6 +521,21 @@ chain_written(const struct chain *chain)
     return chain->written;
 }
 
+/* Before it is opened, since there may be no key for it. */
+static int
+check_binds(const struct chain *chain, const char *token, struct error *why)
+{
+    const struct plugin *owner;
+    const struct bd_codec *codec = plugins_codec(chain->config.plugins, token, &owner);
+
+    if (!chain->config.is_format_2 || codec == NULL || !(codec->traits & BD_CODEC_ENCRYPTS)
+        || codec->traits & BD_CODEC_BINDS)
+        return 0;
+    return error_set(why, -EINVAL,
+                     "\"%s\" cannot authenticate what format 2 demands; take another --codec%s",
+                     token, chain->config.accepts == NULL ? ", or leave --format=2 out" : "");
+}
+
 /* Compressing layers come before encrypting ones: what is encrypted does not compress, and nothing is
  * decompressed before it has been authenticated. */
 static int
@@ -520,11 +548,6 @@ check_layer(const struct chain *chain, unsigned at, struct error *why)
         return error_set(why, -EINVAL, "--codec: \"%s\" can be read, but not written", token);
     if (at > 0 && is_encrypting(chain->write_layers[at - 1]) && !(traits & BD_CODEC_ENCRYPTS))
         return error_set(why, -EINVAL, "--codec: \"%s\" must come before what encrypts", token);
-    if (chain->config.is_format_2 && traits & BD_CODEC_ENCRYPTS && !(traits & BD_CODEC_BINDS))
-        return error_set(why, -EINVAL,
-                         "\"%s\" cannot authenticate what format 2 demands; leave --format=2 out, "
-                         "or take another --codec",
-                         token);
     return 0;
 }
 
@@ -609,7 +632,9 @@ choose_write(struct chain *chain, struct error *why)
     int rc = encoding_parse(chain->config.write_list, &chain->write, why);
 
     for (unsigned i = 0; i < chain->write.count && rc == 0; i++) {
-        rc = layer_get(chain, chain->write.tokens[i], &chain->write_layers[i], why);
+        rc = check_binds(chain, chain->write.tokens[i], why);
+        if (rc == 0)
+            rc = layer_get(chain, chain->write.tokens[i], &chain->write_layers[i], why);
         if (rc == 0)
             strcpy(chain->write.tokens[i], chain->write_layers[i]->written);
     }

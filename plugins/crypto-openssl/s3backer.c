@@ -10,9 +10,10 @@
  *
  * The cipher takes as many bytes of key and ivkey as it needs, K; the tag and ivkey depend on all L of key.  L is an
  * option of s3backer's that nothing stored tells (K unless the user said otherwise, 32 or 64 in its oldest versions),
- * but tags do: the first block that is decoded is tried with every L.  That is cheap, since a shorter PBKDF2 key is the
- * beginning of a longer one.  An instance has one L: the one given, or that of the first block that authenticates, or
- * K if a block is encoded before. */
+ * but tags do: a block is tried with every L.  That is cheap, since a shorter PBKDF2 key is the beginning of a longer
+ * one.  An instance encodes with one L: the one given, or that of the first block that authenticates, or K if a block
+ * is encoded before.  It decodes with the one given, or any: a cipher that was not used for long may have been written
+ * with another one then, and the first block of the disk, of another cipher, did not tell. */
 #include "s3backer.h"
 
 #include "cipher.h"
@@ -48,18 +49,21 @@ struct s3backer {
     unsigned length_given;              /* the option: 0 for none */
     struct s3backer_secret {
         unsigned char key[S3BACKER_KEY_BYTES_MAX];
-        unsigned char ivkey[EVP_MAX_KEY_LENGTH]; /* K bytes, once `length` is set */
+        unsigned char ivkeys[S3BACKER_KEY_BYTES_MAX + 1]
+                            [EVP_MAX_KEY_LENGTH]; /* K bytes for each L */
     } * secret;
 
-    pthread_mutex_t lock;     /* held while `length` is set and ivkey made */
-    atomic_uint length;       /* L; 0 until it is known and ivkey is there */
+    pthread_mutex_t lock; /* held while an ivkey is made */
+    atomic_bool has_ivkey[S3BACKER_KEY_BYTES_MAX + 1];
+    atomic_uint
+        length; /* L of what is encoded, and likely of what is decoded; 0 until it is known */
     atomic_bool is_confirmed; /* a block has authenticated: the password is right */
 };
 
 struct s3backer_worker {
     EVP_CIPHER_CTX *encrypt, *decrypt; /* have the key */
-    EVP_CIPHER_CTX *iv;                /* has ivkey if has_ivkey */
-    int has_ivkey;
+    EVP_CIPHER_CTX *iv;                /* has the ivkey of iv_length */
+    unsigned iv_length;                /* 0: none */
     EVP_MAC_CTX *hmac;
 };
 
@@ -87,24 +91,30 @@ derive(const struct s3backer *self, const void *password, size_t password_bytes,
     return is_done;
 }
 
-/* From now on L is `length`, unless it is something already.  Returns what it is; 0 if OpenSSL fails. */
+/* False if OpenSSL fails. */
+static bool
+make_ivkey(struct s3backer *self, unsigned length)
+{
+    const unsigned char *key = self->secret->key;
+
+    if (atomic_load(&self->has_ivkey[length]))
+        return true;
+    pthread_mutex_lock(&self->lock);
+    if (!atomic_load(&self->has_ivkey[length])
+        && derive(self, key, length, key, length, self->secret->ivkeys[length],
+                  self->cipher.key_bytes))
+        atomic_store(&self->has_ivkey[length], true);
+    pthread_mutex_unlock(&self->lock);
+    return atomic_load(&self->has_ivkey[length]);
+}
+
+/* From now on blocks are encoded with `length`, unless it is something already.  Returns what it is. */
 static unsigned
 settle_length(struct s3backer *self, unsigned length)
 {
-    const unsigned char *key = self->secret->key;
-    unsigned settled = atomic_load(&self->length);
+    unsigned none = 0;
 
-    if (settled != 0)
-        return settled;
-    pthread_mutex_lock(&self->lock);
-    settled = atomic_load(&self->length);
-    if (settled == 0
-        && derive(self, key, length, key, length, self->secret->ivkey, self->cipher.key_bytes)) {
-        settled = length;
-        atomic_store(&self->length, settled);
-    }
-    pthread_mutex_unlock(&self->lock);
-    return settled;
+    return atomic_compare_exchange_strong(&self->length, &none, length) ? length : none;
 }
 
 /* ---- lifecycle */
@@ -302,18 +312,20 @@ make_number(const struct s3backer *self, struct bd_coding *coding, struct number
     return 1;
 }
 
-/* Needs a settled length. */
 static int
-make_iv(const struct s3backer *self, struct s3backer_worker *worker, const struct number *number,
-        unsigned char iv[CIPHER_BLOCK_BYTES_MAX])
+make_iv(struct s3backer *self, struct s3backer_worker *worker, unsigned length,
+        const struct number *number, unsigned char iv[CIPHER_BLOCK_BYTES_MAX])
 {
-    const unsigned char *ivkey = self->secret->ivkey;
+    const unsigned char *ivkey = self->secret->ivkeys[length];
     const unsigned block = self->cipher.block_bytes;
     int len = 0;
 
-    if (EVP_EncryptInit_ex2(worker->iv, NULL, worker->has_ivkey ? NULL : ivkey, ivkey, NULL) != 1)
+    if (!make_ivkey(self, length)
+        || EVP_EncryptInit_ex2(worker->iv, NULL, worker->iv_length == length ? NULL : ivkey, ivkey,
+                               NULL)
+               != 1)
         return 0;
-    worker->has_ivkey = 1;
+    worker->iv_length = length;
     return EVP_EncryptUpdate(worker->iv, iv, &len, (const unsigned char *)number->text, (int)block)
                == 1
            && len == (int)block;
@@ -357,7 +369,7 @@ s3backer_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_
         return BD_INVALID;
     }
     length = settle_length(self, length_wanted);
-    if (length == 0 || !make_iv(self, mine, &number, iv)
+    if (!make_iv(self, mine, length, &number, iv)
         || EVP_EncryptInit_ex2(mine->encrypt, NULL, NULL, iv, NULL) != 1
         || (in.len > 0 && EVP_EncryptUpdate(mine->encrypt, body, &first, in.data, (int)in.len) != 1)
         || EVP_EncryptFinal_ex(mine->encrypt, body + first, &last) != 1)
@@ -428,27 +440,44 @@ length_at(const struct s3backer *self, unsigned i)
     return i <= S3BACKER_KEY_BYTES_MAX ? i : 0;
 }
 
+/* False: OpenSSL failed. */
+static bool
+check_tag(const struct s3backer *self, struct s3backer_worker *worker, unsigned length,
+          const struct number *number, struct bd_bytes body, const unsigned char *tag,
+          bool *is_authentic)
+{
+    unsigned char expected[TAG_BYTES];
+
+    if (!make_tag(self, worker, length, number, body, expected))
+        return false;
+    *is_authentic = CRYPTO_memcmp(expected, tag, TAG_BYTES) == 0;
+    return true;
+}
+
 /* The key length with which the tag is that of the body; 0: none.  False: OpenSSL failed. */
 static bool
 authentic_length(const struct s3backer *self, struct s3backer_worker *worker,
                  const struct number *number, struct bd_bytes body, const unsigned char *tag,
                  unsigned *found)
 {
-    unsigned known = self->length_given;
-    unsigned char expected[TAG_BYTES];
+    const unsigned given = self->length_given;
+    const unsigned known = given != 0 ? given : atomic_load(&self->length);
+
+    bool is_authentic = false;
 
     *found = 0;
-    if (known == 0)
-        known = atomic_load(&self->length);
-    for (unsigned i = 0, length; (length = known != 0 ? known : length_at(self, i)) != 0; i++) {
-        if (!make_tag(self, worker, length, number, body, expected))
+    if (known != 0) {
+        if (!check_tag(self, worker, known, number, body, tag, &is_authentic))
             return false;
-        if (CRYPTO_memcmp(expected, tag, TAG_BYTES) == 0) {
+        if (is_authentic)
+            *found = known;
+    }
+    for (unsigned i = 0, length; given == 0 && *found == 0 && (length = length_at(self, i)) != 0;
+         i++) {
+        if (!check_tag(self, worker, length, number, body, tag, &is_authentic))
+            return false;
+        if (is_authentic)
             *found = length;
-            break;
-        }
-        if (known != 0)
-            break;
     }
     return true;
 }
@@ -461,7 +490,7 @@ is_length_told(const struct s3backer *self, struct bd_coding *coding, unsigned l
     const unsigned char *key = self->secret->key;
     unsigned other = 0;
 
-    if (self->length_given != 0 || atomic_load(&self->length) != 0)
+    if (self->length_given != 0 || atomic_load(&self->length) == length)
         return true;
     if (length > self->cipher.key_bytes && key[length - 1] == 0)
         other = length - 1;
@@ -485,11 +514,9 @@ is_length_told(const struct s3backer *self, struct bd_coding *coding, unsigned l
 static enum bd_status
 say_not_authentic(const struct s3backer *self, struct bd_coding *coding)
 {
-    const unsigned length = atomic_load(&self->length);
-
     if (atomic_load(&self->is_confirmed))
         self->host->coding_error(coding, "not authenticated: damaged, or not of this block");
-    else if (self->length_given == 0 && length == 0)
+    else if (self->length_given == 0)
         self->host->coding_error(coding,
                                  "not authenticated: wrong password, or copied from another "
                                  "bucket or prefix, or damaged");
@@ -498,14 +525,14 @@ say_not_authentic(const struct s3backer *self, struct bd_coding *coding)
                                  "not authenticated: wrong password, or a key length other than %u "
                                  "(--openssl-key-length), or copied from another bucket or prefix, "
                                  "or damaged",
-                                 length != 0 ? length : self->length_given);
+                                 self->length_given);
     return BD_CORRUPT;
 }
 
 /* Decrypt what is authentic. */
 static enum bd_status
-decrypt(const struct s3backer *self, struct s3backer_worker *worker, struct bd_coding *coding,
-        const struct number *number, struct bd_bytes in, struct bd_buf *out)
+decrypt(struct s3backer *self, struct s3backer_worker *worker, struct bd_coding *coding,
+        unsigned length, const struct number *number, struct bd_bytes in, struct bd_buf *out)
 {
     unsigned char iv[CIPHER_BLOCK_BYTES_MAX], rest[CIPHER_BLOCK_BYTES_MAX];
     int first = 0, last = 0, is_padded;
@@ -515,7 +542,7 @@ decrypt(const struct s3backer *self, struct s3backer_worker *worker, struct bd_c
         self->host->coding_error(coding, "%zu bytes, at most %zu expected", in.len, out->cap);
         return BD_CORRUPT;
     }
-    if (!make_iv(self, worker, number, iv)
+    if (!make_iv(self, worker, length, number, iv)
         || EVP_DecryptInit_ex2(worker->decrypt, NULL, NULL, iv, NULL) != 1
         || EVP_DecryptUpdate(worker->decrypt, out->data, &first, in.data, (int)in.len) != 1) {
         self->host->coding_error(coding, "OpenSSL failed to decrypt");
@@ -545,7 +572,7 @@ s3backer_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_
     struct s3backer_worker *mine = worker;
     unsigned char tag[TAG_BYTES];
     const char *problem;
-    unsigned length, settled;
+    unsigned length;
     struct number number;
 
     if (!make_number(self, coding, &number))
@@ -571,15 +598,6 @@ s3backer_decode(void *handle, void *worker, struct bd_coding *coding, struct bd_
     atomic_store(&self->is_confirmed, true);
     if (!is_length_told(self, coding, length))
         return BD_UNSUPPORTED;
-    settled = settle_length(self, length);
-    if (settled == 0) {
-        self->host->coding_error(coding, "OpenSSL failed to make a key");
-        return BD_FATAL;
-    }
-    if (settled != length) { /* two blocks at once were the first */
-        self->host->coding_error(coding, "its key has %u bytes, and that of other blocks %u",
-                                 length, settled);
-        return BD_CORRUPT;
-    }
-    return decrypt(self, mine, coding, &number, in, out);
+    settle_length(self, length);
+    return decrypt(self, mine, coding, length, &number, in, out);
 }

@@ -29,7 +29,7 @@ CODECS = {
     "aria": (["--encrypt=ARIA-256-CBC"], "deflate, encrypt-ARIA-256-CBC"),
 }
 SHORT = {"theirs": ("plain", "compress", "compress-9", "encrypt", "aes-256", "3des", "key-64"),
-         "ours": ("compress", "encrypt", "aes-256", "key-64")}
+         "ours": ("plain", "compress", "encrypt", "aes-256", "3des", "key-64")}
 
 
 def rows(whose):

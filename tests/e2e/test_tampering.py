@@ -114,6 +114,20 @@ def header_list(tokens):
     return change
 
 
+def inner_list(inner):
+    """Other codecs before the one that encrypts, in both lists; b"codec": deflate for zstd, and zstd for deflate."""
+    def change(path, story):
+        compressor, cipher = header_tokens(path).split(b",")
+        first = {b"zstd": b"deflate", b"deflate": b"zstd"}[compressor] if inner == b"codec" else inner
+        header_list(b",".join(filter(None, [first, cipher])))(path, story)
+    return change
+
+
+def header_tokens(path):
+    body = path.read_bytes()
+    return body[16:16 + body[5]]
+
+
 def zstd(data):
     return subprocess.run(["zstd", "-qc", "-19"], input=data, capture_output=True, check=True).stdout
 
@@ -173,14 +187,18 @@ FORMAT_2_ROWS = [
     ("nothing is left", cut_to(0), "header"),
     ("a byte follows", longer(b"x"), NOT_AUTHENTIC),
     ("huge", cut_to(1 << 24), "bytes"),
-    ("another compressor in both lists", header_list(b"zstdd,xaes-256-gcm"), "zstdd"),
+    ("another compressor in both lists", inner_list(b"lz4"), "lz4"),
+    ("another compressor that is known", inner_list(b"codec"), NOT_AUTHENTIC),
+    ("no compressor in either list", inner_list(b""), NOT_AUTHENTIC),
+    ("compression twice", inner_list(b"zstd,zstd"), NOT_AUTHENTIC),
+    ("another cipher in both lists", header_list(b"zstd,xaes-512"), "not authenticated"),
     ("a list without encryption", header_list(b"zstd"), "not authenticated"),
     ("an empty list", header_list(b""), "not authenticated"),
     ("a plain block", plain(b"p" * BLOCK), "does not begin with a header"),
     ("a plain block with a header", plain(b"p" * BLOCK, b""), "not authenticated"),
     ("a bomb with a header", plain(BOMB, b"deflate", b"deflate"), "not authenticated"),
     ("s3backer's encryption", plain(b"p" * (BLOCK + 16), b"encrypt-AES-128-CBC", b"encrypt-AES-128-CBC"),
-     "encrypt-AES-128-CBC.*s3backer's encryption, which no block of format 2"),
+     "not authenticated"),
     ("decompress first", header_list(b"xaes-256-gcm,zstd"), "not authenticated"),
 ]
 
@@ -307,6 +325,38 @@ class Tampering(disk.Story):
                     reasons[number] = "."
                 self.check_damage(volume, reasons)
 
+    def test_random_bits_beside_the_body(self):
+        """Any bit of what says how a block is encoded, and of s3backer's tag: harmless, or found; never other data."""
+        for kind in KINDS:
+            with self.subTest(kind):
+                volume = self.volume(kind)
+                before = {}
+                for number in range(1, BLOCKS):
+                    path = self.object_of(volume, number)
+                    name = ENCODING if kind in FORMAT_2 else self.random.choice([ENCODING, TAG])
+                    value = bytearray(os.getxattr(path, name))
+                    value[self.random.randrange(len(value))] ^= 1 << self.random.randrange(8)
+                    os.setxattr(path, name, bytes(value))
+                    before[number] = bytes(value)
+                stored = self.stored(volume)
+                volume.mount("--maxRetryPause=500", "--directIO", "--readAhead=0")
+                with ThreadPoolExecutor(BLOCKS) as pool:
+                    errors = list(pool.map(lambda number: disk.error_of(disk.read_at, volume.file, number * BLOCK, 10), range(BLOCKS)))
+                log = volume.log_text()
+                for number, error in enumerate(errors):
+                    if error is None:
+                        self.assertEqual(disk.read_at(volume.file, number * BLOCK, BLOCK) == self.part(number), True, before.get(number))
+                        continue
+                    self.assertEqual(error, "EIO", before[number])
+                    self.assertEqual(len([line for line in log.splitlines() if f"{number:08x}" in line]), 1, before[number])
+                if kind in FORMAT_2:
+                    self.assertEqual(set(errors), {None}, "the list in the body counts")
+                else:
+                    # Upper case for lower is harmless, and what separates two tokens.
+                    self.assertGreater(errors.count("EIO"), BLOCKS // 2)
+                volume.umount()
+                self.assertEqual(self.stored(volume), stored)
+
     def move(self, source, target):
         """An object in another's place, with all that is beside it."""
         os.unlink(target)
@@ -395,7 +445,7 @@ class Tampering(disk.Story):
             volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), f"--password={PASSWORD}", *QUICK_KEY)
             status, text = volume.refused(*options)
             self.assertGreater(status, 0)
-            self.assertRegex(text, "s3backer's encryption, which no block of format 2 can have")
+            self.assertRegex(text, "cannot authenticate what format 2 demands")
             self.assertEqual(volume.store.objects(), [])
         volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), "--format=2").mount()
         volume.prefix = ""
@@ -404,7 +454,7 @@ class Tampering(disk.Story):
         volume.umount()
         for number, token in ((1, b"aes"), (2, b"deflate,encrypt-AES-128-CBC")):
             plain(header(0, 1 << 40, token) + bytes(BLOCK + 16), said=token)(self.object_of(volume, number), self)
-        self.check_damage(volume, dict.fromkeys((1, 2), "s3backer's encryption, which no block of format 2"))
+        self.check_damage(volume, dict.fromkeys((1, 2), "needs a password"))
 
     def test_bombs_where_nothing_encrypts(self):
         volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK)).mount()
@@ -419,12 +469,12 @@ class Tampering(disk.Story):
 
     # --- what refuses the mount
 
-    def check_refused(self, volume, words, *options, given=None):
+    def check_refused(self, volume, words, *options, given=None, modes=([], ["--readOnly"])):
         """One sentence, and nothing has changed.  Read-only or not."""
         if given is not None:
             volume.options = given
         before = volume.store.snapshot()
-        for mode in ([], ["--readOnly"]):
+        for mode in modes:
             status, text = volume.refused(*options, *mode)
             self.assertGreater(status, 0, text)
             self.assertNotEqual(status, 99, text)
@@ -487,6 +537,11 @@ class Tampering(disk.Story):
         disk.write_at(volume.file, 0, self.part(0))
         volume.umount()
         self.assertEqual(os.getxattr(self.object_of(volume, 0), ENCODING), b"deflate, encrypt-AES-128-CBC")
+        size = "user.bucketdisk.a.s3backer-blocksize"
+        for value, words in ((BLOCK * 2, f"{BLOCK} bytes"), (BLOCK // 2, f"{BLOCK // 2} bytes"), (BLOCK + 1, "power of two")):
+            attribute(size, b"%d" % value)(self.object_of(volume, 0), self)
+            self.check_refused(volume, words)
+        attribute(size, b"%d" % BLOCK)(self.object_of(volume, 0), self)
         plain(b"p" * BLOCK)(self.object_of(volume, 0), self)
         self.check_refused(volume, "password is given, but the volume is not encrypted")
         # Said to be encrypted, it is: then that block alone is not what it should be.
@@ -584,6 +639,74 @@ class Tampering(disk.Story):
                 finally:
                     path.write_bytes(old)
         self.check_still_there(volume)
+
+    def test_random_bits_of_the_description(self):
+        """Found, unless it says the same as before.  What a slot is called opens nothing, and is not protected."""
+        def meaning(text):
+            try:
+                parsed = json.loads(text)
+                return {**parsed, "volume": parsed["volume"].lower(), "mac": parsed["mac"].lower(),
+                        "slots": [{**slot, "label": "", "slot": slot["slot"] not in range(32)} for slot in parsed["slots"]]}
+            except (ValueError, KeyError, AttributeError, TypeError):
+                return None
+
+        volume = self.volume("xchacha")
+        path = volume.store.path / DESCRIPTION
+        old = path.read_bytes()
+        for _ in range(disk.pick(30, 3000)):
+            new = bytearray(old)
+            at, bit = self.random.randrange(len(old)), self.random.randrange(8)
+            new[at] ^= 1 << bit
+            if meaning(bytes(new)) == meaning(old):
+                continue
+            path.write_bytes(new)
+            with self.subTest(at=at, bit=bit, near=bytes(new[max(0, at - 20):at + 20])):
+                self.check_refused(volume, "the volume's description|key slot|key wrap", modes=self.random.sample([[], ["--readOnly"]], 1))
+        path.write_bytes(old)
+        self.check_still_there(volume)
+
+    def test_key_slots_that_were_exchanged(self):
+        """A slot opens what it was made for, wherever it stands; one that is gone, or of another volume, opens nothing."""
+        second = PASSWORD + " two"
+
+        def slots_of(volume):
+            disk.run(disk.BINARY, "key", "add", f"--backend={volume.store.backend}", *QUICK_KEY, f"--password={PASSWORD}",
+                     f"--new-password={second}", "--label=second", volume.store.location, env=disk.environment(self))
+            return json.loads((volume.store.path / DESCRIPTION).read_text())["slots"]
+
+        def at(number, slot, blob=None):
+            return {**slot, "slot": number, "blob": (blob or slot)["blob"]}
+
+        there, here = self.volume("xaes"), self.volume("xaes")
+        (theirs, theirs_second), (first, other) = slots_of(there), slots_of(here)
+        none, by_whom = "opens none of the volume's [0-9] key slots", "changed by somebody without its key"
+        halves = re.sub(" key=.*", "", first["blob"]) + re.search(" key=.*", other["blob"])[0]
+        # What the slots are then, and why the first and the second password are refused; None: they are not.
+        rows = [("in another order", [other, first], None, None),
+                ("numbers exchanged", [at(1, first), at(0, other)], None, None),
+                ("contents exchanged", [at(0, first, other), at(1, other, first)], None, None),
+                ("one in both", [first, at(1, first)], None, none),
+                ("one is gone", [other], none, None),
+                ("halves of both", [{**first, "blob": halves}, other], none, None),
+                ("of another volume, in its place", [theirs, other], by_whom, None),
+                ("of another volume, before it", [theirs, at(1, other), at(2, first)], by_whom, None),
+                ("of another volume, behind it", [first, other, at(2, theirs)], None, None),
+                ("all of another volume", [theirs, theirs_second], by_whom, by_whom)]
+        path = here.store.path / DESCRIPTION
+        for label, slots, *reasons in rows:
+            with self.subTest(label):
+                old = path.read_bytes()
+                path.write_text(json.dumps({**json.loads(old), "slots": slots}))
+                for password, reason in zip((PASSWORD, second), reasons):
+                    here.options = [f"--password={password}"]
+                    if reason is not None:
+                        self.check_refused(here, reason)
+                    else:
+                        here.mount("--readOnly")
+                        self.assertEqual(disk.read_at(here.file, 0, len(self.plain)) == self.plain, True)
+                        here.umount()
+                path.write_bytes(old)
+        self.check_still_there(here)
 
     def test_description_of_another_volume_with_the_same_password(self):
         """Its key is another: no block of this one is authentic."""
