@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -50,6 +51,22 @@ ask(struct backend_io *io, bool *was_unknown)
         }
         ask_pause(io, &pause_ns);
     }
+}
+
+void
+ask_wait_settled(uint64_t at_ns)
+{
+    uint64_t now = clock_now_ns();
+    struct timespec rest;
+
+    if (at_ns <= now)
+        return;
+    log_line(BD_INFO, "waiting %llu s until the store cannot carry out a lost write any more",
+             (unsigned long long)((at_ns - now) / NS_PER_S + 1));
+    rest =
+        (struct timespec){ (time_t)((at_ns - now) / NS_PER_S), (long)((at_ns - now) % NS_PER_S) };
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
+        ;
 }
 
 void

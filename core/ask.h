@@ -16,6 +16,9 @@
  * not answered.  Never on a pool worker. */
 enum bd_status ask(struct backend_io *io, bool *was_unknown);
 
+/* Sleep until then, and say so: somebody else may write when what had no answer cannot be carried out any more. */
+void ask_wait_settled(uint64_t at_ns);
+
 /* Sleep before `io` is asked again, at least as long as the store says, but never more than 10 s; a signal ends
  * it.  *pause_ns doubles. */
 void ask_pause(const struct backend_io *io, uint64_t *pause_ns);

@@ -2,6 +2,7 @@
 /* bucketdisk LOCATION MOUNTPOINT: from options to a served file, and orderly back. */
 #include "cmd.h"
 
+#include "ask.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -441,16 +442,11 @@ start_survey(struct mount *mount)
 static void
 wait_settled(struct mount *mount)
 {
-    uint64_t at = consistency_settled_at_ns(mount->stack.consistency), now = clock_now_ns();
-    struct timespec rest;
+    const struct stack *stack = &mount->stack;
 
-    if (at <= now)
-        return;
-    log_line(BD_INFO, "waiting %llu s until the store cannot carry out a lost write any more",
-             (unsigned long long)((at - now) / NS_PER_S + 1));
-    rest = (struct timespec){ (time_t)((at - now) / NS_PER_S), (long)((at - now) % NS_PER_S) };
-    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
-        ;
+    if (stack->consistency != NULL)
+        ask_wait_settled(consistency_settled_at_ns(stack->consistency));
+    ask_wait_settled(stack_settled_at_ns(stack));
 }
 
 /* What the cache holds is nowhere else, so there is no giving up. */
@@ -503,8 +499,7 @@ release(struct mount *mount)
     /* A start that failed half way: what was made so far. */
     stopper_end(mount->stopper);
     if (mount->has_token) {
-        if (mount->stack.consistency != NULL)
-            wait_settled(mount);
+        wait_settled(mount);
         token_drop(mount->stack.backend, &mount->stack.layout, &mount->token, &ignored);
     }
     frontend_free(mount->frontend);

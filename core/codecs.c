@@ -19,12 +19,14 @@
 #define FORMAT_2_OPEN "zstd"
 #define FORMAT_2_SEALED "zstd,xaes-256-gcm"
 
-static const char *const s3backers[] = { "deflate", "zstd", "aes" };
+#define CIPHER_USUAL "aes" /* CIPHER, by a shorter name of ours */
+static const char *const s3backers[] = { "deflate", "zstd" };
 
 static bool
 is_encrypting(const char *token)
 {
-    return strncasecmp(token, CODECS_ENCRYPTS, sizeof CODECS_ENCRYPTS - 1) == 0;
+    return strncasecmp(token, CODECS_ENCRYPTS, sizeof CODECS_ENCRYPTS - 1) == 0
+           || strcasecmp(token, CIPHER_USUAL) == 0;
 }
 
 bool
@@ -63,7 +65,6 @@ codecs_plugin(const char *token)
     } ours[] = {
         { "deflate", "codec-deflate" },
         { "zstd", "codec-zstd" },
-        { "aes", "crypto-openssl" },
         { "xaes-256-gcm", "crypto-openssl" },
         { "xchacha20-poly1305", "crypto-sodium" },
     };

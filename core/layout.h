@@ -42,6 +42,7 @@ bool layout_parse(const struct layout *layout, const char *name, uint64_t *block
 /* The attributes of block 0: s3backer's way to keep the sizes of a volume. */
 #define ATTR_BLOCK_BYTES "s3backer-blocksize"
 #define ATTR_DISK_BYTES "s3backer-filesize"
+#define ATTR_HMAC "s3backer-hmac" /* beside each block that s3backer encrypts */
 int layout_add_sizes(const struct layout *layout, struct attrs *attrs);
 
 #endif

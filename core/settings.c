@@ -99,7 +99,7 @@ const struct bd_option settings_rows[] = {
       .min = 1, .max = 256, .help = "most listings at once; 1 for local stores" },
 
     { .name = "cache-size", .type = BD_OPT_SIZE, FIELD(cache_size),
-      .help = "memory of the block cache; default an eighth of the machine's, at least 64M, at most 1G" },
+      .help = "memory of the block cache; default an eighth of the machine's, 64M to 1G, at most 262144 blocks" },
     { .name = "block-cache-size", .type = BD_OPT_UINT, FIELD(block_cache_size), .max = UINT32_MAX,
       .metavar = "BLOCKS", .help = "the same in blocks, at least 2; 0 in either for no cache" },
     { .name = "block-cache-threads", .type = BD_OPT_UINT, FIELD(block_cache_threads), .max = 4096,

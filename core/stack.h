@@ -63,6 +63,8 @@ int stack_build(struct stack *stack, struct error *why);
 /* Under the token, before the first write.  -EBUSY: it is not the token of what was found since.  Format 2: make the
  * volume if it is new, and begin an epoch of it. */
 int stack_claim(struct stack *stack, const struct token *token, struct error *why);
+/* Until then (clock.h) the token is kept: a put of the volume's description may still be carried out.  0: it is settled. */
+uint64_t stack_settled_at_ns(const struct stack *stack);
 void stack_close(struct stack *stack);
 
 #endif

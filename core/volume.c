@@ -29,6 +29,8 @@ struct found {
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
     bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
+    const char *read_default;
+    bool is_first_enough;         /* of a listing */
     struct volume_sample *sample; /* that block */
     object_name any_block;
     uint64_t first_listed; /* its number */
@@ -38,14 +40,17 @@ static void
 note_sample(const struct backend_io *io, uint64_t block, struct found *found)
 {
     struct volume_sample *sample = found->sample;
+    const char *said = io->encoding != NULL ? io->encoding : found->read_default;
     struct encoding encoding;
+    size_t bytes;
 
-    found->is_encoded = encoding_parse(io->encoding, &encoding, NULL) != 0 || encoding.count > 0;
+    sample->has_hmac = backend_io_attr(io, ATTR_HMAC, &bytes) != NULL;
+    found->is_encoded =
+        sample->has_hmac || encoding_parse(said, &encoding, NULL) != 0 || encoding.count > 0;
     sample->is_there = true;
     sample->block = block;
     sample->object_bytes = io->io.object_bytes;
-    snprintf(sample->encoding, sizeof sample->encoding, "%s",
-             io->encoding != NULL ? io->encoding : "");
+    snprintf(sample->encoding, sizeof sample->encoding, "%s", said != NULL ? said : "");
     sample->is_encrypted = codecs_encrypt(sample->encoding);
 }
 
@@ -103,7 +108,7 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
         if (block + 1 > listing->found->block_count_min)
             listing->found->block_count_min = block + 1;
     }
-    return true;
+    return listing->found->block_count_min == 0 || !listing->found->is_first_enough;
 }
 
 /* Which blocks are there, when block 0 cannot tell?  The highest number bounds the size from below. */
@@ -128,7 +133,8 @@ list_blocks(struct backend *backend, const struct layout *layout, struct found *
         io->entry_arg = &listing;
         if (ask(io, NULL) != BD_OK)
             rc = ask_failed(io, "list the volume's objects", why);
-    } while (rc == 0 && io->io.more != 0 && strcmp(after, listing.last) != 0);
+    } while (rc == 0 && io->io.more != 0 && strcmp(after, listing.last) != 0
+             && (found->block_count_min == 0 || !found->is_first_enough));
     backend_io_free(io);
     return rc;
 }
@@ -182,6 +188,23 @@ volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout *lay
     return 0;
 }
 
+/* The user's word counts for the sizes; how the volume is encoded, and whether a password opens it, is not a matter of
+ * words. */
+static int
+look_for_a_sample(struct backend *backend, const struct layout *layout, struct found *found,
+                  struct error *why)
+{
+    struct found other = *found;
+    int rc;
+
+    other.is_first_enough = true;
+    rc = list_blocks(backend, layout, &other, why);
+    if (rc == 0 && other.block_count_min > 0)
+        rc = look_at_a_block(backend, &other, why);
+    found->is_encoded = other.is_encoded;
+    return rc;
+}
+
 /* The user's word against the store's. */
 static int
 settle_one(const char *option, uint64_t wish, bool is_forced, uint64_t *value, struct error *why)
@@ -219,7 +242,7 @@ int
 volume_detect(struct backend *backend, const struct volume_wish *wish, struct layout *layout,
               enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why)
 {
-    struct found found = { .sample = sample }, stored;
+    struct found found = { .sample = sample, .read_default = wish->read_default }, stored;
     int rc = 0;
 
     *layout = (struct layout){ .prefix = wish->prefix,
@@ -230,8 +253,12 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (rc != 0)
         return rc;
     stored = found;
-    if (!wish->auto_detect)
+    if (!wish->auto_detect) {
         found.disk_bytes = found.block_bytes = 0;
+        rc = found.has_block_0 ? 0 : look_for_a_sample(backend, layout, &found, why);
+        if (rc != 0)
+            return rc;
+    }
     if (wish->auto_detect && found.disk_bytes == 0) {
         uint64_t block_bytes = found.block_bytes;
 

@@ -20,11 +20,12 @@ struct volume_sample;
 struct volume_wish {
     const char *prefix;
     bool is_hashed;
-    uint64_t disk_bytes;  /* as the user said; 0: not said */
-    uint64_t block_bytes; /* likewise */
-    bool auto_detect;     /* look for what is stored */
-    bool is_forced;       /* the user's word goes over what is stored */
-    bool is_read_only;    /* nothing may be made */
+    uint64_t disk_bytes;      /* as the user said; 0: not said */
+    uint64_t block_bytes;     /* likewise */
+    bool auto_detect;         /* the sizes are what is stored */
+    const char *read_default; /* how blocks are encoded that do not say it; NULL: they are plain */
+    bool is_forced;           /* the user's word goes over what is stored */
+    bool is_read_only;        /* nothing may be made */
     /* Asked for the block size of a volume that does not say it, and whose blocks are encoded; as volume_try.
      * NULL: then the user must say it. */
     int (*measure)(void *arg, const struct volume_sample *sample, uint64_t *block_bytes,
@@ -39,13 +40,15 @@ enum volume_block_0 {
     BLOCK_0_RIGHT,
 };
 
-/* A stored block, to see how the volume is encoded: block 0, or the first that is listed. */
+/* A stored block, to see how the volume is encoded: block 0, or the first that is listed.  It is looked for whatever
+ * auto_detect says. */
 struct volume_sample {
     bool is_there;
     uint64_t block;
     uint64_t object_bytes;
-    char encoding[BD_ENCODING_BYTES_MAX + 1];
+    char encoding[BD_ENCODING_BYTES_MAX + 1]; /* what it says, or the wish's default */
     bool is_encrypted;
+    bool has_hmac; /* s3backer's, of a block that is encrypted */
 };
 
 /* Find out the sizes.  What holds before the token is taken may not hold under it: call it again then.

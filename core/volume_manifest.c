@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "attrs.h"
+#include "base/clock.h"
 #include "token.h"
 
 #include <errno.h>
@@ -134,6 +135,7 @@ volume_manifest_write(struct backend *backend, const struct layout *layout,
     bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
     const char *if_match = stored->is_there && stored->tag[0] != '\0' ? stored->tag : NULL;
     const char *if_none_match = stored->is_there ? NULL : "*";
+    struct error reason = { "" };
     char *text = manifest_print(&stored->manifest);
     object_name name;
     struct putting putting = { .name = name, .text = text, .media_type = "application/json" };
@@ -152,13 +154,15 @@ volume_manifest_write(struct backend *backend, const struct layout *layout,
     }
     layout_control_name(layout, MANIFEST_OBJECT, name);
     if (has_conditions && (if_match != NULL || if_none_match != NULL))
-        status = put(backend, &putting, if_match, if_none_match, why);
+        status = put(backend, &putting, if_match, if_none_match, &reason);
     if (status == BD_UNSUPPORTED)
-        status = put(backend, &putting, NULL, NULL, why);
+        status = put(backend, &putting, NULL, NULL, &reason);
+    if (putting.was_unknown)
+        stored->unknown_at_ns = clock_now_ns();
     if (status == BD_CONDITION) {
         rc = settle(backend, layout, &putting, stored, why);
     } else if (status != BD_OK) {
-        rc = status_errno(status);
+        rc = error_set(why, status_errno(status), "%s", reason.text);
     } else {
         stored->is_there = true;
         memcpy(stored->tag, putting.tag, sizeof putting.tag);
@@ -228,6 +232,7 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
         .name = name, .text = FENCE_BODY, .media_type = "text/plain", .attrs = &attrs
     };
     enum bd_status status = BD_UNSUPPORTED;
+    struct error reason = { "" };
     bool is_ours;
     int rc;
 
@@ -241,12 +246,14 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
         return error_set(why, -ENOMEM, "out of memory");
     }
     if (has_conditions)
-        status = put(backend, &putting, NULL, "*", why);
+        status = put(backend, &putting, NULL, "*", &reason);
     if (status == BD_UNSUPPORTED)
-        status = put(backend, &putting, NULL, NULL, why);
+        status = put(backend, &putting, NULL, NULL, &reason);
     attrs_clear(&attrs);
+    if (status == BD_OK)
+        return 0;
     if (status != BD_CONDITION)
-        return status == BD_OK ? 0 : status_errno(status);
+        return error_set(why, status_errno(status), "%s", reason.text);
     rc = fence_check(backend, name, &is_ours, why);
     if (rc == 0 && !is_ours)
         rc = error_set(why, -EBUSY, "somebody else's mount token was in the way; try again");

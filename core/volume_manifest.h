@@ -15,6 +15,7 @@ struct stored_manifest {
     bool is_there;
     struct manifest manifest; /* end it with manifest_clear, whatever is_there says */
     char tag[BD_TAG_BYTES_MAX + 1];
+    uint64_t unknown_at_ns; /* a put got no answer by then, and may still be carried out; 0: none */
 };
 
 /* Replaces *stored.  Of the layout it needs the prefix alone.  -EBADMSG: damaged. */
@@ -22,7 +23,8 @@ int volume_manifest_read(struct backend *backend, const struct layout *layout,
                          struct stored_manifest *stored, struct error *why);
 
 /* Put the manifest over the one that was read, or where none was, in one step that a crash cannot halve; conditions
- * see to it that nobody else's change is lost, where the store honours them.  -EBUSY: somebody changed it meanwhile. */
+ * see to it that nobody else's change is lost, where the store honours them.  -EBUSY: somebody changed it meanwhile.
+ * Sets stored->unknown_at_ns, also when it fails: whoever holds the token keeps it until that is settled. */
 int volume_manifest_write(struct backend *backend, const struct layout *layout,
                           struct stored_manifest *stored, struct error *why);
 

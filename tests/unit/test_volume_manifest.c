@@ -2,6 +2,7 @@
 /* core/volume_manifest.c over backend-memory: the description of a volume in the store, and the fence for s3backer. */
 #include "backends.h"
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "token.h"
 #include "volume_manifest.h"
@@ -171,9 +172,9 @@ write_it(struct test_store *store, struct stored_manifest *stored, struct error 
 static void
 write_well(struct test_store *store, struct stored_manifest *stored)
 {
-    struct error why;
+    struct error why = { "" };
 
-    if (write_it(store, stored, &why) != 0)
+    if (write_it(store, stored, &why) != 0 || why.text[0] != '\0')
         fail_msg("%s", why.text);
 }
 
@@ -323,21 +324,24 @@ TEST(volume_manifest, a_write_whose_answer_was_lost_is_found_to_be_ours)
     struct test_store store;
 
     variant_fresh(&store);
-    for (unsigned epoch = 1; epoch <= 3; epoch++) {
+    write_well(&store, &stored);
+    assert_int_equal(stored.unknown_at_ns, 0);
+    for (unsigned epoch = 2; epoch <= 4; epoch++) {
         variant.lost_puts = 1;
         stored.manifest.epoch = epoch;
         write_well(&store, &stored);
         expect_epoch(&store, epoch);
+        assert_true(stored.unknown_at_ns != 0 && stored.unknown_at_ns <= clock_now_ns());
     }
     /* lost, and then somebody else's */
     read_it(&store, &other);
     variant.unknown_puts = 1;
-    other.manifest.epoch = 4;
+    other.manifest.epoch = 5;
     write_well(&store, &other);
-    stored.manifest.epoch = 5;
+    stored.manifest.epoch = 6;
     variant.unknown_puts = 1;
     assert_int_equal(write_it(&store, &stored, &why), -EBUSY);
-    expect_epoch(&store, 4);
+    expect_epoch(&store, 5);
     store_close(&store);
 }
 
