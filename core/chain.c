@@ -586,11 +586,11 @@ check_demands(struct chain *chain, struct error *why)
     if (chain->config.accepts != NULL)
         return error_set(why, -EINVAL,
                          "the volume is encrypted with %s, which \"%s\" does not end with; leave "
-                         "--codec out",
+                         "--codec and --compress out",
                          chain->config.accepts->tokens[0], chain->written);
     return error_set(why, -EINVAL,
                      "the volume is encrypted, and \"%s\" would write blocks that are not; leave "
-                     "--codec out, or let it end with what encrypts",
+                     "--codec and --compress out, or let it end with what encrypts",
                      chain->written);
 }
 
@@ -598,6 +598,7 @@ check_demands(struct chain *chain, struct error *why)
 static int
 shorten(struct chain *chain, struct error *why)
 {
+    static atomic_bool is_told; /* chains are opened more than once at a start */
     const unsigned bytes_max = chain->config.list_bytes_max;
     unsigned kept = 0;
 
@@ -609,7 +610,7 @@ shorten(struct chain *chain, struct error *why)
         chain->write_layers[kept] = chain->write_layers[i];
         strcpy(chain->write.tokens[kept++], chain->write_layers[i]->written);
     }
-    if (kept < chain->write.count)
+    if (kept < chain->write.count && !atomic_exchange(&is_told, true))
         log_line(
             BD_INFO,
             "blocks are not compressed: s3backer could not read \"%s\", which has more than %u "

@@ -195,3 +195,19 @@ passphrase_ask(const char *prompt, struct passphrase *out, struct error *why)
     pthread_sigmask(SIG_SETMASK, &before, NULL); /* a signal that came is served now */
     return rc;
 }
+
+int
+passphrase_ask_new(const char *prompt, struct passphrase *out, struct error *why)
+{
+    struct passphrase again = { NULL, 0 };
+    int rc = passphrase_ask(prompt, out, why);
+
+    if (rc == 0)
+        rc = passphrase_ask("Again: ", &again, why);
+    if (rc == 0 && (out->bytes != again.bytes || memcmp(out->data, again.data, again.bytes) != 0))
+        rc = error_set(why, -EINVAL, "these are two different passwords; nothing was changed");
+    passphrase_clear(&again);
+    if (rc != 0)
+        passphrase_clear(out);
+    return rc;
+}

@@ -32,6 +32,9 @@ int passphrase_given(const struct passphrase_options *options, struct passphrase
  * Gives *out, which is ended by passphrase_clear. */
 int passphrase_ask(const char *prompt, struct passphrase *out, struct error *why);
 
+/* The same for a new one, which is asked for twice.  -EINVAL: these are two. */
+int passphrase_ask_new(const char *prompt, struct passphrase *out, struct error *why);
+
 /* Wipes. */
 void passphrase_clear(struct passphrase *passphrase);
 /* Both borrow. */

@@ -36,10 +36,27 @@ password_salt(const struct stack *stack, char **out)
                : 0;
 }
 
-/* `encrypted`: what the volume is encrypted with; NULL: it is not.  In format 2 the passphrase is kept until there is a
+/* At a terminal. */
+static int
+ask_passphrase(const char *encrypted, const char *wanted, struct passphrase *out, struct error *why)
+{
+    int rc = encrypted != NULL ? passphrase_ask("Password of the volume: ", out, why)
+                               : passphrase_ask_new("Password for the volume: ", out, why);
+
+    if (rc != -ENOTTY)
+        return rc;
+    if (encrypted != NULL)
+        return error_set(why, -EINVAL,
+                         "the volume is encrypted (%s); give --password-file or --key-file",
+                         encrypted);
+    return error_set(why, -EINVAL, "%s needs a password; give --password-file or --key-file",
+                     wanted);
+}
+
+/* `encrypted`: what the volume is encrypted with; NULL: it is not; `wanted`: the option that shall encrypt it.  In format 2 the passphrase is kept until there is a
  * volume's key behind it in the store; in format 1 to the end, since each cipher that is met derives its own key. */
 static int
-take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
+take_passphrase(struct stack *stack, const char *encrypted, const char *wanted, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     const struct passphrase_options given = { settings->password, settings->password_file,
@@ -51,17 +68,8 @@ take_passphrase(struct stack *stack, const char *encrypted, struct error *why)
     if (stack->keyring.passphrase.data != NULL || stack->keyring.volume_key != NULL)
         return 0;
     rc = passphrase_given(&given, &passphrase, why);
-    if (rc == 0 && passphrase.data == NULL
-        && (encrypted != NULL || options_given(stack->options, "encrypt"))) {
-        rc = passphrase_ask("Password of the volume: ", &passphrase, why);
-        if (rc == -ENOTTY && encrypted != NULL)
-            rc = error_set(why, -EINVAL,
-                           "the volume is encrypted (%s); give --password-file or --key-file",
-                           encrypted);
-        else if (rc == -ENOTTY)
-            rc = error_set(why, -EINVAL,
-                           "--encrypt needs a password; give --password-file or --key-file");
-    }
+    if (rc == 0 && passphrase.data == NULL && (encrypted != NULL || wanted != NULL))
+        rc = ask_passphrase(encrypted, wanted, &passphrase, why);
     if (rc == 0 && passphrase.data != NULL) {
         rc = password_salt(stack, &salt);
         if (rc == 0)
@@ -157,7 +165,7 @@ static int
 measure(void *arg, const struct volume_sample *sample, uint64_t *block_bytes, struct error *why)
 {
     struct stack *stack = arg;
-    int rc = take_passphrase(stack, sample->is_encrypted ? sample->encoding : NULL, why);
+    int rc = take_passphrase(stack, sample->is_encrypted ? sample->encoding : NULL, NULL, why);
 
     stack->layout.block_bytes = LAYOUT_BLOCK_BYTES_MAX; /* until it is known */
     if (rc == 0)
@@ -239,7 +247,7 @@ detect_format_2(struct stack *stack, const struct volume_wish *wish, struct erro
 
     if (stack->settings.format == 1)
         return error_set(why, -EINVAL, "the volume is of format 2; leave --format=1 out");
-    rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, why);
+    rc = take_passphrase(stack, is_encrypted ? manifest->codec : NULL, NULL, why);
     if (rc == 0 && !is_encrypted
         && (stack->keyring.passphrase.data != NULL || stack->keyring.volume_key != NULL))
         return error_set(why, -EINVAL,
@@ -371,6 +379,18 @@ try_password(struct stack *stack, const struct volume_sample *sample, struct err
     return rc != 0 ? error_set(why, rc, "%s", reason.text) : 0;
 }
 
+/* The option that says that blocks shall be encrypted; NULL: none does. */
+static const char *
+encryption_wanted(const struct stack *stack)
+{
+    struct encoding encoding;
+
+    if (options_given(stack->options, "encrypt"))
+        return "--encrypt";
+    encoding_parse(stack->settings.codec, &encoding, NULL);
+    return is_encrypting(stack, &encoding, false) ? "--codec" : NULL;
+}
+
 static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
@@ -396,7 +416,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     else if (codecs_encrypt(read_default))
         encrypted = read_default;
     if (rc == 0)
-        rc = take_passphrase(stack, encrypted, why);
+        rc = take_passphrase(stack, encrypted, encryption_wanted(stack), why);
     if (rc == 0)
         rc = choose_codecs(stack, !sample.is_there && format == 2, encrypted, list, why);
     if (rc != 0)

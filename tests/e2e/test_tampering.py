@@ -745,7 +745,7 @@ class Tampering(disk.Story):
                         self.object_of(volume, number).unlink(missing_ok=True)
                     self.check_refused(volume, f"encrypts, but the volume says that it is not.*{DESCRIPTION}", KINDS[kind][0])
                     self.check_refused(volume, "not encrypted", KINDS[kind][0], given=[f"--password={PASSWORD}"])
-                    self.check_refused(volume, "--encrypt needs a password", "--encrypt", given=[])
+                    self.check_refused(volume, "encrypts, but the volume says that it is not encrypted", "--encrypt", given=[])
 
     def test_description_where_none_was(self):
         """One of format 2 in a volume of s3backer's format that is encrypted."""

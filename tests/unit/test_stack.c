@@ -527,7 +527,7 @@ TEST(stack, a_volume_has_the_format_that_it_was_made_with)
     expect_refused(&stack, -EINVAL, "does not encrypt");
     host_close(&stack);
     HOST(&stack, &store, NEW, "--codec=wax");
-    expect_refused(&stack, -EINVAL, "no key");
+    expect_refused(&stack, -EINVAL, "needs a password");
     host_close(&stack);
     /* A block without a description is of format 1. */
     put_with(&store, "v/00000000", 512, NULL,
