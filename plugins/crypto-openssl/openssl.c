@@ -11,8 +11,8 @@ static const struct bd_option openssl_rows[] = {
       .def = "0",
       .max = S3BACKER_KEY_BYTES_MAX,
       .metavar = "BYTES",
-      .help =
-          "length of the keys of encrypt-CIPHER; 0: as the blocks have it, or else the cipher" },
+      .help = "length of the keys of encrypt-CIPHER in bytes; 0: found by trying, of a new volume "
+              "the cipher's own" },
 };
 
 static const struct bd_codec openssl_codecs[] = {
