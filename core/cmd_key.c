@@ -153,7 +153,7 @@ static int
 new_passphrase(const struct key_settings *settings, struct passphrase *out, struct error *why)
 {
     const struct passphrase_options given = { settings->new_password, settings->new_password_file,
-                                              settings->new_key_file };
+                                              settings->new_key_file, "new-" };
     struct passphrase again = { NULL, 0 };
     int rc = passphrase_given(&given, out, why);
 
