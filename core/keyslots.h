@@ -19,7 +19,12 @@ int keyslots_open(const struct manifest *manifest, const struct plugins *plugins
 int keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
                      struct keyring *keyring, struct error *why);
 
-/* Wrap the volume key of `keyring` by a passphrase into slot `slot`, which is free. */
+/* Wrap the volume key of `keyring` by a passphrase; gives *out, which was free and stays so on failure.  Of the manifest
+ * it needs the name of the key wrap alone. */
+int keyslots_wrap(const struct manifest *manifest, const struct plugins *plugins,
+                  const struct keyring *keyring, struct bd_bytes passphrase, const char *label,
+                  struct key_slot *out, struct error *why);
+/* The same, into slot `slot`, which is free. */
 int keyslots_add(struct manifest *manifest, const struct plugins *plugins,
                  const struct keyring *keyring, unsigned slot, struct bd_bytes passphrase,
                  const char *label, struct error *why);

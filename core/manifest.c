@@ -366,6 +366,17 @@ key_slot_clear(struct key_slot *slot)
 }
 
 bool
+manifest_has_slots_of(const struct manifest *manifest, const struct manifest *other)
+{
+    json_t *slots = slots_print(manifest), *others = slots_print(other);
+    bool is_same = json_equal(slots, others) == 1;
+
+    json_decref(slots);
+    json_decref(others);
+    return is_same;
+}
+
+bool
 manifest_is_encrypted(const struct manifest *manifest)
 {
     return manifest->accepts.count > 0;

@@ -61,6 +61,8 @@ char *manifest_print(const struct manifest *manifest);
 void manifest_clear(struct manifest *manifest);
 bool key_slot_is_free(const struct key_slot *slot);
 void key_slot_clear(struct key_slot *slot);
+/* Are the slots of both alike, damaged ones, too? */
+bool manifest_has_slots_of(const struct manifest *manifest, const struct manifest *other);
 /* May a slot be called so?  -EINVAL, and why. */
 int manifest_check_label(const char *label, struct error *why);
 

@@ -37,10 +37,12 @@ class Keys(disk.Story):
     def stored_blocks(self):
         return {name: digest for name, digest in self.volume.store.snapshot().items() if name not in (DESCRIPTION, LOCK, FENCE)}
 
+    def key_command(self, verb, *options, chaos=False):
+        backend = ("chaos," if chaos else "") + self.volume.store.backend
+        return [disk.BINARY, "key", verb, f"--backend={backend}", *QUICK_KEY, *options, self.volume.store.location]
+
     def key(self, verb, *options, check=True):
-        command = [disk.BINARY, "key", verb, f"--backend={self.volume.store.backend}", *QUICK_KEY, *options,
-                   self.volume.store.location]
-        return disk.run(*command, check=check, env=disk.environment(self))
+        return disk.run(*self.key_command(verb, *options), check=check, env=disk.environment(self))
 
     def refused(self, words, verb, *options):
         """One sentence, a status, and the store as it was."""
@@ -100,7 +102,7 @@ class Keys(disk.Story):
         # The second one becomes the third, under its label.
         done = self.key("change", f"--password={SECOND}", f"--new-password={THIRD}")
         self.assertEqual(sorted(self.slots().values()), ["", "a file of mine", "second"])
-        self.assertNotIn(1, self.slots())
+        self.assertEqual(self.slots()[1], "second")
         self.opens(FIRST, THIRD)
         self.opens_not(SECOND, count=3)
         # One goes by its number, one by itself.
@@ -184,7 +186,7 @@ class Keys(disk.Story):
         self.opens(FIRST, "number 31")
         self.key("remove", "--password=number 17")
         self.key("change", "--password=number 31", "--new-password=number 32")
-        self.assertEqual(self.slots()[17], "n31")
+        self.assertNotIn(17, self.slots())
         self.opens("number 32", "number 1")
 
     # --- damaged slots
@@ -222,10 +224,10 @@ class Keys(disk.Story):
         # The last one that opens the volume is the last one.
         self.key("remove", f"--password={THIRD}")
         done = self.key("remove", f"--password={FIRST}", check=False)
-        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 3 is the last one.*--force")
+        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 1 is the last one.*--force")
         self.assertGreater(done.returncode, 0)
         self.key("remove", f"--password={FIRST}", "--slot=0")
-        self.assertEqual(self.slots(), {3: "second"})
+        self.assertEqual(self.slots(), {1: "second"})
         self.assertNotIn(bad, self.stored_slots())
         self.assertNotIn("damaged", self.key("add", f"--password={FIRST}", f"--new-password={THIRD}").stderr)
         self.opens(FIRST, THIRD)
@@ -452,13 +454,17 @@ class Keys(disk.Story):
 
     # --- at a terminal
 
-    def at_terminal(self, *options):
-        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
-        the pid of what asks)."""
+    def terminal(self):
+        """(Our end, theirs, its settings)"""
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, theirs)
-        usual = termios.tcgetattr(theirs)
+        return ours, theirs, termios.tcgetattr(theirs)
+
+    def at_terminal(self, *options):
+        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
+        the pid of what asks)."""
+        ours, theirs, usual = self.terminal()
         self.volume.mountpoint = self.directory("disk")
         self.volume.log = self.path("daemon")
         self.volume.log.touch()
@@ -517,6 +523,114 @@ class Keys(disk.Story):
             self.volume.mount_in_background(f"--password={FIRST}")
             self.assertEqual(disk.read_at(self.volume.file, 5, 100), self.data[5:105])
             self.volume.umount()
+
+    def key_at_terminal(self, question, *words):
+        """Start a key command there, up to its question: (process, the terminal, its settings before)"""
+        ours, theirs, usual = self.terminal()
+        process = self.start("setsid", "--ctty", *self.key_command(*words), stdin=theirs, stdout=theirs, stderr=theirs,
+                             env=disk.environment(self))
+        self.said_at_terminal(ours, question)
+        return process, ours, theirs, usual
+
+    def test_key_commands_ask_before_they_keep_others_off(self):
+        """Whoever goes away from the question, or is tired of the key derivation, leaves nothing behind."""
+        self.make()
+        before = self.volume.store.snapshot()
+        given = f"--password={FIRST}"
+        for verb, question, options in (("add", "Password of the volume: ", []), ("add", "New password: ", [given]),
+                                        ("change", "New password: ", [given]), ("remove", "Password of the volume: ", [])):
+            for how in ("^C", signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+                with self.subTest(verb=verb, question=question, how=how):
+                    process, ours, theirs, usual = self.key_at_terminal(question, verb, *options)
+                    self.assertEqual(self.volume.store.snapshot(), before, "asked too late")
+                    if how == "^C":
+                        os.write(ours, b"\x03")
+                    else:
+                        os.kill(process.pid, how)
+                    self.assertEqual(-self.reap(process), signal.SIGINT if how == "^C" else how)
+                    if how != signal.SIGKILL:
+                        self.assertEqual(termios.tcgetattr(theirs), usual)
+                    self.assertEqual(self.volume.store.snapshot(), before)
+        for verb in ("add", "change"):
+            with self.subTest(verb=verb, how="in the key derivation"):
+                process = self.start(*self.key_command(verb, "--argon2id-memory=256M", "--argon2id-passes=64", "--argon2id-passes-max=64", given,
+                                                       f"--new-password={SECOND}"), env=disk.environment(self))
+                time.sleep(1)
+                self.assertIsNone(process.poll())
+                self.assertEqual(self.volume.store.snapshot(), before)
+                process.terminate()
+                self.assertEqual(-self.reap(process), signal.SIGTERM)
+                self.assertEqual(self.volume.store.snapshot(), before)
+        self.opens(FIRST)
+
+    def test_signals_wait_while_others_are_kept_off(self):
+        """The change is made or not, and the mount token is gone; then the signal is served."""
+        for number, (slow, is_made) in enumerate((("only=get", False), ("only=put", True))):
+            for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                with self.subTest(slow=slow, how=how):
+                    self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                    self.make()
+                    command = self.key_command("add", f"--password={FIRST}", f"--new-password={SECOND}", f"--chaos-{slow}",
+                                               f"--chaos-match={DESCRIPTION}", "--chaos-latency=1s", chaos=True)
+                    process = self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                         env=disk.environment(self))
+                    disk.wait_until("the mount token", lambda: LOCK in self.volume.store.objects(), 20, 0.001)
+                    time.sleep(0.3)         # for what makes sure of the token
+                    self.assertIn(LOCK, self.volume.store.objects())
+                    process.send_signal(how)
+                    said, complaint = process.communicate(timeout=60)
+                    self.assertEqual(-self.reap(process), how)
+                    self.assertNotIn(LOCK, self.volume.store.objects())
+                    self.assertEqual("slot 1 opens" in said, is_made, said)
+                    self.assertEqual("nothing was changed" in complaint, not is_made, complaint)
+                    self.assertEqual(self.slots(), {0: "", 1: ""} if is_made else {0: ""})
+                    self.opens(FIRST, *[SECOND] * is_made)
+        # Who has it ignored means it.
+        process = self.start("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *self.key_command(
+            "add", f"--password={FIRST}", f"--new-password={THIRD}", "--chaos-only=get", f"--chaos-match={DESCRIPTION}",
+            "--chaos-latency=1s", chaos=True), stdout=subprocess.DEVNULL, env=disk.environment(self))
+        disk.wait_until("the mount token", lambda: LOCK in self.volume.store.objects(), 20, 0.001)
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(self.reap(process), 0)
+        self.opens(FIRST, SECOND, THIRD)
+
+    def test_what_changed_during_the_question(self):
+        """Nobody on this machine can; another machine is played by the description that it would have written."""
+        self.make()
+        description = self.volume.store.path / DESCRIPTION
+        older = description.read_bytes()
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        later = description.read_bytes()
+        self.key("add", f"--password={FIRST}", f"--new-password={THIRD}")
+        one_more = description.read_bytes()
+        another = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY).mount("--codec=xaes-256-gcm", f"--password={FIRST}")
+        another.umount()
+        given = [f"--password={FIRST}"]
+        for what, verb, now, said in (("a mount", "add", later, "slot 1 opens"), ("a mount", "change", later, "slot 0 has"),
+                                      ("keys", "add", one_more, "somebody else has just changed"),
+                                      ("keys", "change", one_more, "somebody else has just changed"),
+                                      ("volume", "add", (another.store.path / DESCRIPTION).read_bytes(), "somebody else has just"),
+                                      ("removed", "add", None, "no volume of format 2")):
+            with self.subTest(what=what, verb=verb):
+                description.write_bytes(older)
+                process, ours, *_ = self.key_at_terminal("New password: ", verb, *given)
+                if now is None:
+                    description.unlink()
+                else:
+                    description.write_bytes(now)
+                os.write(ours, SECOND.encode() + b"\n")
+                self.said_at_terminal(ours, "Again: ")
+                os.write(ours, SECOND.encode() + b"\n")
+                self.said_at_terminal(ours, said)
+                self.assertEqual(self.reap(process) == 0, now == later)
+                self.assertNotIn(LOCK, self.volume.store.objects())
+                if now == later:
+                    epochs = [json.loads(text)["epoch"] for text in (now, description.read_bytes())]
+                    self.assertGreaterEqual(epochs[1], epochs[0])
+                    self.opens(SECOND)
+                else:
+                    self.assertEqual(description.read_bytes() if now else None, now)
 
 
 if __name__ == "__main__":
