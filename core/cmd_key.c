@@ -28,6 +28,7 @@
 struct key_settings {
     const char *new_password, *new_password_file, *new_key_file, *label;
     uint32_t slot;
+    bool last_slot;
 };
 
 static const struct bd_option key_rows[] = {
@@ -53,6 +54,10 @@ static const struct bd_option key_rows[] = {
       BD_FIELD(struct key_settings, slot),
       .max = MANIFEST_SLOTS - 1,
       .help = "which slot to remove; else the one that the password opens" },
+    { .name = "last-slot",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct key_settings, last_slot),
+      .help = "remove also the last slot: then nobody can read the volume any more" },
 };
 
 /* One command at work. */
@@ -180,7 +185,7 @@ change_slot(struct key_command *command, struct error *why)
     passphrase_clear(&command->passphrase);
     locallock_id(command->lock, lock_id, sizeof lock_id);
     interrupts_hold(&command->held, NULL);
-    rc = token_take(stack->backend, &stack->layout, lock_id, stack->settings.force, &token, why);
+    rc = token_take(stack->backend, &stack->layout, lock_id, false, &token, why);
     if (rc != 0)
         return rc;
     rc = put_slot(command, why);
@@ -302,11 +307,13 @@ key_remove(struct key_command *command, struct error *why)
         options_given(command->stack.options, "slot") ? command->settings.slot : command->opened;
     if (key_slot_is_free(&manifest->slots[command->slot]))
         return error_set(why, -ENOENT, "key slot %u is not in use", command->slot);
-    if (manifest->slots[command->slot].blob != NULL && keyslots_count(manifest) == 1
-        && !command->stack.settings.force)
+    /* Where another slot goes, the one that was opened stays. */
+    if (command->slot == command->opened && !command->settings.last_slot
+        && !keyslots_has_another(manifest, &command->stack.plugins,
+                                 passphrase_bytes(&command->passphrase), command->slot))
         return error_set(why, -EPERM,
-                         "key slot %u is the last one; without it nobody can ever read the volume "
-                         "again. --force removes it all the same",
+                         "key slot %u is the last one that opens the volume; without it nobody can "
+                         "ever read the volume again. --last-slot removes it all the same",
                          command->slot);
     rc = change_slot(command, why);
     if (rc == 0)
@@ -337,9 +344,11 @@ help(void)
         "--password, --password-file, --key-file: what opens the volume; asked for at a terminal.\n"
         "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
         "--label=TEXT: a word to know the slot by.\n"
-        "--slot=N: the slot to remove; else the one that the password opens.  The last one goes\n"
-        "only with --force: then nobody can read the volume any more.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix.\n");
+        "--slot=N: the slot to remove; else the one that the password opens.\n"
+        "--last-slot: remove also the last slot: then nobody can read the volume any more.\n\n"
+        "All other options are those of the mount: --backend and its options, --prefix.  None "
+        "goes\n"
+        "over another machine's mount token; see --reset-mounted-flag.\n");
 }
 
 static int
@@ -347,6 +356,10 @@ run(struct key_command *command, const char *verb, const char *location, struct 
 {
     int rc;
 
+    if (command->stack.settings.force)
+        return error_set(why, -EINVAL,
+                         "keys are not changed by force over a mount token; if nobody uses the "
+                         "volume, clear it with --reset-mounted-flag");
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i].word, verb) != 0)
             continue;

@@ -220,12 +220,43 @@ keyslots_free(const struct manifest *manifest)
     return slot;
 }
 
+static bool
+is_whole(const struct key_slot *slot)
+{
+    return slot->blob != NULL && slot->damage[0] == '\0';
+}
+
 unsigned
 keyslots_count(const struct manifest *manifest)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
-        count += manifest->slots[i].blob != NULL;
+        count += is_whole(&manifest->slots[i]);
     return count;
+}
+
+bool
+keyslots_has_another(const struct manifest *manifest, const struct plugins *plugins,
+                     struct bd_bytes passphrase, unsigned slot)
+{
+    uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
+    struct wrapper wrapper = { NULL };
+    struct error said = { "" };
+    bool has_another = false;
+
+    if (key != NULL && wrapper_open(&wrapper, manifest, plugins, &said) == 0) {
+        for (unsigned i = 0; i < MANIFEST_SLOTS && !has_another; i++) {
+            struct bd_buf buf = { .data = key, .cap = VOLUME_KEY_BYTES };
+            enum bd_status status;
+
+            if (i == slot || !is_whole(&manifest->slots[i]))
+                continue;
+            status = unwrap(&wrapper, &manifest->slots[i], passphrase, &buf, &said);
+            has_another = status == BD_OK || status == BD_DENIED;
+        }
+    }
+    wrapper_close(&wrapper);
+    secret_free(key);
+    return has_another;
 }

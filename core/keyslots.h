@@ -8,6 +8,8 @@
 #include "manifest.h"
 #include "plugin.h"
 
+#include <stdbool.h>
+
 /* Find the slot that this passphrase opens, and put the volume key into `keyring`; *slot tells which.
  * -EKEYREJECTED: none does.  -ENOTSUP: no plugin has the key wrap.  -EINVAL: a slot is damaged or costs too much, and
  * no other one opens.  Logs damaged ones when another opens. */
@@ -32,7 +34,11 @@ void keyslots_remove(struct manifest *manifest, unsigned slot);
 
 /* The lowest free one; MANIFEST_SLOTS when all are used. */
 unsigned keyslots_free(const struct manifest *manifest);
-/* Those that a passphrase may open. */
+/* Those that a passphrase may open: damaged ones do not count. */
 unsigned keyslots_count(const struct manifest *manifest);
+/* Does any of them but `slot` look as if some passphrase opened it?  That of a slot that is damaged in a way that only
+ * the right passphrase can tell does, too.  As slow as one try of a passphrase. */
+bool keyslots_has_another(const struct manifest *manifest, const struct plugins *plugins,
+                          struct bd_bytes passphrase, unsigned slot);
 
 #endif
