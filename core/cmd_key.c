@@ -53,7 +53,7 @@ static const struct bd_option key_rows[] = {
       .type = BD_OPT_UINT,
       BD_FIELD(struct key_settings, slot),
       .max = MANIFEST_SLOTS - 1,
-      .help = "which slot to remove; else the one that the password opens" },
+      .help = "which slot to fill, else a free one; or to change or remove, else the opened one" },
     { .name = "last-slot",
       .type = BD_OPT_BOOL,
       BD_FIELD(struct key_settings, last_slot),
@@ -233,6 +233,40 @@ wrap_new(struct key_command *command, const char *label, struct error *why)
     return rc;
 }
 
+/* ---- slots */
+
+static bool
+is_slot_given(const struct key_command *command)
+{
+    return options_given(command->stack.options, "slot");
+}
+
+static int
+pick_free(struct key_command *command, struct error *why)
+{
+    const struct manifest *manifest = manifest_of(command);
+
+    command->slot = is_slot_given(command) ? command->settings.slot : keyslots_free(manifest);
+    if (command->slot == MANIFEST_SLOTS)
+        return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
+                         MANIFEST_SLOTS);
+    if (!key_slot_is_free(&manifest->slots[command->slot]))
+        return error_set(why, -EEXIST,
+                         "key slot %u is in use; \"key change\" gives it a new password",
+                         command->slot);
+    return 0;
+}
+
+/* Whoever can open the volume may change and remove any of them. */
+static int
+pick_used(struct key_command *command, struct error *why)
+{
+    command->slot = is_slot_given(command) ? command->settings.slot : command->opened;
+    if (key_slot_is_free(&manifest_of(command)->slots[command->slot]))
+        return error_set(why, -ENOENT, "key slot %u is not in use", command->slot);
+    return 0;
+}
+
 /* ---- the four commands */
 
 static int
@@ -261,13 +295,10 @@ key_add(struct key_command *command, struct error *why)
 {
     int rc = open_volume(command, why);
 
-    if (rc != 0)
-        return rc;
-    command->slot = keyslots_free(manifest_of(command));
-    if (command->slot == MANIFEST_SLOTS)
-        return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
-                         MANIFEST_SLOTS);
-    rc = wrap_new(command, command->settings.label, why);
+    if (rc == 0)
+        rc = pick_free(command, why);
+    if (rc == 0)
+        rc = wrap_new(command, command->settings.label, why);
     if (rc == 0)
         rc = change_slot(command, why);
     if (rc == 0)
@@ -282,9 +313,10 @@ key_change(struct key_command *command, struct error *why)
     const char *label = command->settings.label;
     int rc = open_volume(command, why);
 
+    if (rc == 0)
+        rc = pick_used(command, why);
     if (rc != 0)
         return rc;
-    command->slot = command->opened;
     if (label[0] == '\0')
         label = manifest_of(command)->slots[command->slot].label;
     rc = wrap_new(command, label, why);
@@ -336,15 +368,16 @@ help(void)
 {
     printf(
         "usage: bucketdisk key list   [options] LOCATION\n"
-        "       bucketdisk key add    [options] LOCATION\n"
-        "       bucketdisk key change [options] LOCATION\n"
+        "       bucketdisk key add    [--slot=N] [options] LOCATION\n"
+        "       bucketdisk key change [--slot=N] [options] LOCATION\n"
         "       bucketdisk key remove [--slot=N] [options] LOCATION\n\n"
         "Passwords that open an encrypted volume of format 2.  Each has a slot with the volume's\n"
         "key, so no block is written when they change.  The volume must not be mounted.\n\n"
         "--password, --password-file, --key-file: what opens the volume; asked for at a terminal.\n"
         "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
         "--label=TEXT: a word to know the slot by.\n"
-        "--slot=N: the slot to remove; else the one that the password opens.\n"
+        "--slot=N: the slot to fill, else a free one; to change or remove, else the one that the\n"
+        "password opens.\n"
         "--last-slot: remove also the last slot: then nobody can read the volume any more.\n\n"
         "All other options are those of the mount: --backend and its options, --prefix.  None "
         "goes\n"

@@ -217,6 +217,44 @@ class Keys(disk.Story):
         self.key("change", "--password=number 31", "--new-password=number 32")
         self.assertNotIn(17, self.slots())
         self.opens("number 32", "number 1")
+        # One is changed where none is free.
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertEqual(len(self.slots()), 32)
+        self.key("change", "--password=number 30", f"--new-password={THIRD}")
+        self.assertEqual(self.slots()[30], "n30")
+        self.key("change", f"--password={THIRD}", "--new-password=number 5, later", "--slot=5")
+        self.assertEqual(len(self.slots()), 32)
+        self.opens(SECOND, THIRD, "number 5, later", "number 32")
+        self.opens_not("number 5", "number 30", count=32)
+
+    def test_the_slot_that_is_named(self):
+        self.make()
+        given = f"--password={FIRST}"
+        done = self.key("add", given, f"--new-password={SECOND}", "--label=far", "--slot=31")
+        self.assertIn("slot 31", done.stdout)
+        self.assertEqual(self.slots(), {0: "", 31: "far"})
+        self.refused("slot 31 is in use.*key change", "add", given, f"--new-password={THIRD}", "--slot=31")
+        self.refused("slot 0 is in use", "add", given, f"--new-password={THIRD}", "--slot=0")
+        self.refused("slot 7 is not in use", "change", given, f"--new-password={THIRD}", "--slot=7")
+        self.refused("slot", "add", given, f"--new-password={THIRD}", "--slot=32")
+        self.opens(FIRST, SECOND)
+        # Any password does.
+        done = self.key("change", given, f"--new-password={THIRD}", "--slot=31")
+        self.assertIn("slot 31", done.stdout)
+        self.assertEqual(self.slots(), {0: "", 31: "far"})
+        self.opens(FIRST, THIRD)
+        self.opens_not(SECOND, count=2)
+        self.key("change", f"--password={THIRD}", f"--new-password={SECOND}", "--slot=0", "--label=near")
+        self.assertEqual(self.slots(), {0: "near", 31: "far"})
+        self.opens(SECOND, THIRD)
+        self.opens_not(FIRST, count=2)
+        # Not its own, but it has to be one.
+        self.refused(OPENS_NONE.format(2), "change", given, f"--new-password={FIRST}", "--slot=0")
+        # What was damaged is whole again, where it was.
+        self.change_slots(lambda slots: slots[0].update(blob=None))
+        self.key("change", f"--password={THIRD}", f"--new-password={FIRST}", "--slot=0")
+        self.assertEqual(self.slots(), {0: "near", 31: "far"})
+        self.opens(FIRST, THIRD)
 
     # --- damaged slots
 
