@@ -169,7 +169,10 @@ put_slot(struct key_command *command, struct error *why)
     keyslots_remove(manifest, command->slot);
     manifest->slots[command->slot] = command->content;
     command->content = (struct key_slot){ NULL };
-    return volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
+    rc = manifest_renew(manifest, &stack->keyring, why);
+    if (rc == 0)
+        rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
+    return rc;
 }
 
 /* Let the slot hold what was made for it.  Signals are held from here on. */

@@ -429,6 +429,14 @@ manifest_seal(struct manifest *manifest, const struct keyring *keyring, struct e
 }
 
 int
+manifest_renew(struct manifest *manifest, const struct keyring *keyring, struct error *why)
+{
+    if (manifest->epoch + 1 < MANIFEST_EPOCH_MAX)
+        manifest->epoch++;
+    return manifest_seal(manifest, keyring, why);
+}
+
+int
 manifest_verify(const struct manifest *manifest, const struct keyring *keyring, struct error *why)
 {
     uint8_t mac[VOLUME_KEY_BYTES], difference = 0;
