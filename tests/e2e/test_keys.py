@@ -263,6 +263,26 @@ class Keys(disk.Story):
         self.opens(FIRST)
         self.opens_not(SECOND, count=1)
 
+    def test_a_copy_of_the_description(self):
+        """It brings back a volume that lost its own, and opens with the passwords of its time."""
+        self.make()
+        path = self.volume.store.path / DESCRIPTION
+        copy = path.read_bytes()
+        self.key("change", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.volume.mount(f"--password={SECOND}")
+        self.volume.umount()
+        path.unlink()
+        status, _ = self.volume.refused(f"--password={SECOND}")
+        self.assertGreater(status, 0)
+        path.write_bytes(copy)
+        self.opens(FIRST)
+        self.opens_not(SECOND, count=1)
+        self.volume.mount(f"--password={FIRST}")
+        disk.write_at(self.volume.file, 0, self.data[:100])
+        self.volume.umount()
+        self.blocks = self.stored_blocks()
+        self.opens(FIRST)
+
     def test_the_slot_that_is_named(self):
         self.make()
         given = f"--password={FIRST}"
