@@ -2,9 +2,14 @@
 /* bucketdisk key list|add|change|remove LOCATION: the passphrases of a volume of format 2.
  *
  * A change replaces the volume's description in one put, under the mount token: nobody else mounts or changes it
- * meanwhile.  No block is read or written. */
+ * meanwhile.  No block is read or written.
+ *
+ * All that takes long, questions and key derivations, comes before the token is taken.  What was read by then is read
+ * again under it, and must be the same as far as the change depends on it.  From the token's take to its drop nothing
+ * interrupts the command: whoever is left with a token of another machine has to clear it by hand. */
 #include "cmd.h"
 
+#include "base/interrupts.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/util.h"
@@ -15,6 +20,7 @@
 #include "token.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +28,7 @@
 struct key_settings {
     const char *new_password, *new_password_file, *new_key_file, *label;
     uint32_t slot;
+    bool last_slot;
 };
 
 static const struct bd_option key_rows[] = {
@@ -46,7 +53,11 @@ static const struct bd_option key_rows[] = {
       .type = BD_OPT_UINT,
       BD_FIELD(struct key_settings, slot),
       .max = MANIFEST_SLOTS - 1,
-      .help = "which slot to remove; else the one that the password opens" },
+      .help = "which slot to fill, else a free one; or to change or remove, else the opened one" },
+    { .name = "last-slot",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct key_settings, last_slot),
+      .help = "remove also the last slot: then nobody can read the volume any more" },
 };
 
 /* One command at work. */
@@ -54,9 +65,11 @@ struct key_command {
     struct stack stack;
     struct key_settings settings;
     struct locallock *lock;
-    struct token token;
-    bool has_token;
-    unsigned opened; /* the slot that the given password opened */
+    struct passphrase passphrase; /* the one that opens the volume */
+    unsigned opened;              /* the slot that it opened */
+    unsigned slot;                /* the one to change */
+    struct key_slot content;      /* what it shall hold; nothing: it shall be free */
+    sigset_t held, before;        /* signals; `before` is set again at the end */
 };
 
 /* ---- the volume */
@@ -86,65 +99,101 @@ read_description(struct key_command *command, struct error *why)
     return 0;
 }
 
-/* Nobody else changes the description from here on, and the volume key is known. */
+/* Nobody on this machine changes the description from here on, and the volume key is known. */
 static int
-begin_change(struct key_command *command, struct error *why)
+open_volume(struct key_command *command, struct error *why)
 {
     struct stack *stack = &command->stack;
     const struct settings *settings = &stack->settings;
     const struct passphrase_options given = { settings->password, settings->password_file,
                                               settings->key_file };
-    struct passphrase passphrase = { NULL, 0 };
-    char *identity = NULL, *volume = NULL, lock_id[64];
+    char *identity = NULL, *volume = NULL;
     int rc = stack_names(stack, &identity, &volume, why);
 
     if (rc == 0)
+        rc = locallock_take(identity, volume, why, &command->lock);
+    if (rc == 0)
         rc = read_description(command, why);
     if (rc == 0)
-        rc = passphrase_given(&given, &passphrase, why);
-    if (rc == 0 && passphrase.data == NULL) {
-        rc = passphrase_ask("Password of the volume: ", &passphrase, why);
+        rc = passphrase_given(&given, &command->passphrase, why);
+    if (rc == 0 && command->passphrase.data == NULL) {
+        rc = passphrase_ask("Password of the volume: ", &command->passphrase, why);
         if (rc == -ENOTTY)
             rc = error_set(why, -EINVAL,
                            "a password that opens the volume is needed; give "
                            "--password-file or --key-file");
     }
     if (rc == 0)
-        rc = locallock_take(identity, volume, why, &command->lock);
-    if (rc == 0) {
-        locallock_id(command->lock, lock_id, sizeof lock_id);
-        rc = token_take(stack->backend, &stack->layout, lock_id, stack->settings.force,
-                        &command->token, why);
-        command->has_token = rc == 0;
-    }
-    if (rc == 0)
-        rc = read_description(command, why);
-    if (rc == 0)
-        rc = keyslots_open(manifest_of(command), &stack->plugins, passphrase_bytes(&passphrase),
-                           &stack->keyring, &command->opened, why);
+        rc = keyslots_open(manifest_of(command), &stack->plugins,
+                           passphrase_bytes(&command->passphrase), &stack->keyring,
+                           &command->opened, why);
     if (rc == 0)
         rc = manifest_verify(manifest_of(command), &stack->keyring, why);
-    passphrase_clear(&passphrase);
     free(identity);
     free(volume);
     return rc;
 }
 
+/* Read the description again.  A mount that came and went meanwhile is no harm. */
 static int
-end_change(struct key_command *command, int rc, struct error *why)
+read_again(struct key_command *command, struct error *why)
+{
+    struct stack *stack = &command->stack;
+    struct stored_manifest before = stack->description;
+    int rc;
+
+    stack->description = (struct stored_manifest){ .is_there = false };
+    rc = read_description(command, why);
+    if (rc == 0 && !manifest_has_slots_of(manifest_of(command), &before.manifest))
+        rc = error_set(why, -EBUSY,
+                       "somebody else has just changed the volume's keys; nothing was changed");
+    /* The key of another volume that is here now would be another. */
+    if (rc == 0)
+        rc = manifest_verify(manifest_of(command), &stack->keyring, why);
+    manifest_clear(&before.manifest);
+    return rc;
+}
+
+/* With the token taken. */
+static int
+put_slot(struct key_command *command, struct error *why)
+{
+    struct stack *stack = &command->stack;
+    struct manifest *manifest = manifest_of(command);
+    int rc = read_again(command, why);
+
+    if (rc == 0 && interrupts_came(&command->held))
+        rc = error_set(why, -EINTR, "interrupted; nothing was changed");
+    if (rc != 0)
+        return rc;
+    keyslots_remove(manifest, command->slot);
+    manifest->slots[command->slot] = command->content;
+    command->content = (struct key_slot){ NULL };
+    rc = manifest_renew(manifest, &stack->keyring, why);
+    if (rc == 0)
+        rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
+    return rc;
+}
+
+/* Let the slot hold what was made for it.  Signals are held from here on. */
+static int
+change_slot(struct key_command *command, struct error *why)
 {
     struct stack *stack = &command->stack;
     struct error ignored;
+    struct token token;
+    char lock_id[64];
+    int rc, drop_rc;
 
-    if (rc == 0)
-        rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
-    if (command->has_token) {
-        int drop_rc =
-            token_drop(stack->backend, &stack->layout, &command->token, rc == 0 ? why : &ignored);
-
-        rc = rc != 0 ? rc : drop_rc;
-    }
-    return rc;
+    passphrase_clear(&command->passphrase);
+    locallock_id(command->lock, lock_id, sizeof lock_id);
+    interrupts_hold(&command->held, NULL);
+    rc = token_take(stack->backend, &stack->layout, lock_id, false, &token, why);
+    if (rc != 0)
+        return rc;
+    rc = put_slot(command, why);
+    drop_rc = token_drop(stack->backend, &stack->layout, &token, rc == 0 ? why : &ignored);
+    return rc != 0 ? rc : drop_rc;
 }
 
 /* ---- passphrases */
@@ -153,7 +202,7 @@ static int
 new_passphrase(const struct key_settings *settings, struct passphrase *out, struct error *why)
 {
     const struct passphrase_options given = { settings->new_password, settings->new_password_file,
-                                              settings->new_key_file };
+                                              settings->new_key_file, "new-" };
     struct passphrase again = { NULL, 0 };
     int rc = passphrase_given(&given, out, why);
 
@@ -171,25 +220,54 @@ new_passphrase(const struct key_settings *settings, struct passphrase *out, stru
     return rc;
 }
 
+/* What the slot shall hold. */
 static int
-add_slot(struct key_command *command, unsigned *slot, struct error *why)
+wrap_new(struct key_command *command, const char *label, struct error *why)
 {
-    struct manifest *manifest = manifest_of(command);
     struct passphrase passphrase = { NULL, 0 };
-    int rc;
+    int rc = manifest_check_label(label, why);
 
-    *slot = keyslots_free(manifest);
-    if (*slot == MANIFEST_SLOTS)
-        return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
-                         MANIFEST_SLOTS);
-    rc = manifest_check_label(command->settings.label, why);
     if (rc == 0)
         rc = new_passphrase(&command->settings, &passphrase, why);
     if (rc == 0)
-        rc = keyslots_add(manifest, &command->stack.plugins, &command->stack.keyring, *slot,
-                          passphrase_bytes(&passphrase), command->settings.label, why);
+        rc = keyslots_wrap(manifest_of(command), &command->stack.plugins, &command->stack.keyring,
+                           passphrase_bytes(&passphrase), label, &command->content, why);
     passphrase_clear(&passphrase);
     return rc;
+}
+
+/* ---- slots */
+
+static bool
+is_slot_given(const struct key_command *command)
+{
+    return options_given(command->stack.options, "slot");
+}
+
+static int
+pick_free(struct key_command *command, struct error *why)
+{
+    const struct manifest *manifest = manifest_of(command);
+
+    command->slot = is_slot_given(command) ? command->settings.slot : keyslots_free(manifest);
+    if (command->slot == MANIFEST_SLOTS)
+        return error_set(why, -ENOSPC, "all %u key slots are in use; remove one first",
+                         MANIFEST_SLOTS);
+    if (!key_slot_is_free(&manifest->slots[command->slot]))
+        return error_set(why, -EEXIST,
+                         "key slot %u is in use; \"key change\" gives it a new password",
+                         command->slot);
+    return 0;
+}
+
+/* Whoever can open the volume may change and remove any of them. */
+static int
+pick_used(struct key_command *command, struct error *why)
+{
+    command->slot = is_slot_given(command) ? command->settings.slot : command->opened;
+    if (key_slot_is_free(&manifest_of(command)->slots[command->slot]))
+        return error_set(why, -ENOENT, "key slot %u is not in use", command->slot);
+    return 0;
 }
 
 /* ---- the four commands */
@@ -218,64 +296,63 @@ key_list(struct key_command *command, struct error *why)
 static int
 key_add(struct key_command *command, struct error *why)
 {
-    unsigned slot;
-    int rc = begin_change(command, why);
+    int rc = open_volume(command, why);
 
     if (rc == 0)
-        rc = add_slot(command, &slot, why);
-    rc = end_change(command, rc, why);
+        rc = pick_free(command, why);
     if (rc == 0)
-        printf("Key slot %u opens the volume, too.\n", slot);
+        rc = wrap_new(command, command->settings.label, why);
+    if (rc == 0)
+        rc = change_slot(command, why);
+    if (rc == 0)
+        printf("Key slot %u opens the volume, too.\n", command->slot);
     return rc;
 }
 
-/* The new slot comes and the old one goes in one put. */
+/* The new password comes and the old one goes in one put. */
 static int
 key_change(struct key_command *command, struct error *why)
 {
-    struct key_slot *opened;
-    unsigned slot;
-    int rc = begin_change(command, why);
+    const char *label = command->settings.label;
+    int rc = open_volume(command, why);
 
-    if (rc == 0) {
-        opened = &manifest_of(command)->slots[command->opened];
-        if (command->settings.label[0] == '\0')
-            command->settings.label = opened->label;
-        rc = add_slot(command, &slot, why);
-    }
     if (rc == 0)
-        keyslots_remove(manifest_of(command), command->opened);
-    rc = end_change(command, rc, why);
+        rc = pick_used(command, why);
+    if (rc != 0)
+        return rc;
+    if (label[0] == '\0')
+        label = manifest_of(command)->slots[command->slot].label;
+    rc = wrap_new(command, label, why);
     if (rc == 0)
-        printf("Key slot %u takes the place of slot %u.\n", slot, command->opened);
+        rc = change_slot(command, why);
+    if (rc == 0)
+        printf("Key slot %u has the new password.\n", command->slot);
     return rc;
 }
 
 static int
 key_remove(struct key_command *command, struct error *why)
 {
-    struct manifest *manifest = manifest_of(command);
-    bool is_forced = command->stack.settings.force;
-    unsigned slot = 0;
-    int rc = begin_change(command, why);
+    const struct manifest *manifest = manifest_of(command);
+    int rc = open_volume(command, why);
 
-    if (rc == 0) {
-        slot = options_given(command->stack.options, "slot") ? command->settings.slot
-                                                             : command->opened;
-        if (key_slot_is_free(&manifest->slots[slot]))
-            rc = error_set(why, -ENOENT, "key slot %u is not in use", slot);
-        else if (manifest->slots[slot].blob != NULL && keyslots_count(manifest) == 1 && !is_forced)
-            rc =
-                error_set(why, -EPERM,
-                          "key slot %u is the last one; without it nobody can ever read the volume "
-                          "again. --force removes it all the same",
-                          slot);
-        else
-            keyslots_remove(manifest, slot);
-    }
-    rc = end_change(command, rc, why);
+    if (rc != 0)
+        return rc;
+    command->slot =
+        options_given(command->stack.options, "slot") ? command->settings.slot : command->opened;
+    if (key_slot_is_free(&manifest->slots[command->slot]))
+        return error_set(why, -ENOENT, "key slot %u is not in use", command->slot);
+    /* Where another slot goes, the one that was opened stays. */
+    if (command->slot == command->opened && !command->settings.last_slot
+        && !keyslots_has_another(manifest, &command->stack.plugins,
+                                 passphrase_bytes(&command->passphrase), command->slot))
+        return error_set(why, -EPERM,
+                         "key slot %u is the last one that opens the volume; without it nobody can "
+                         "ever read the volume again. --last-slot removes it all the same",
+                         command->slot);
+    rc = change_slot(command, why);
     if (rc == 0)
-        printf("Key slot %u is gone.\n", slot);
+        printf("Key slot %u is gone.\n", command->slot);
     return rc;
 }
 
@@ -294,17 +371,20 @@ help(void)
 {
     printf(
         "usage: bucketdisk key list   [options] LOCATION\n"
-        "       bucketdisk key add    [options] LOCATION\n"
-        "       bucketdisk key change [options] LOCATION\n"
+        "       bucketdisk key add    [--slot=N] [options] LOCATION\n"
+        "       bucketdisk key change [--slot=N] [options] LOCATION\n"
         "       bucketdisk key remove [--slot=N] [options] LOCATION\n\n"
         "Passwords that open an encrypted volume of format 2.  Each has a slot with the volume's\n"
         "key, so no block is written when they change.  The volume must not be mounted.\n\n"
         "--password, --password-file, --key-file: what opens the volume; asked for at a terminal.\n"
         "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
         "--label=TEXT: a word to know the slot by.\n"
-        "--slot=N: the slot to remove; else the one that the password opens.  The last one goes\n"
-        "only with --force: then nobody can read the volume any more.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix.\n");
+        "--slot=N: the slot to fill, else a free one; to change or remove, else the one that the\n"
+        "password opens.\n"
+        "--last-slot: remove also the last slot: then nobody can read the volume any more.\n\n"
+        "All other options are those of the mount: --backend and its options, --prefix.  None "
+        "goes\n"
+        "over another machine's mount token; see --reset-mounted-flag.\n");
 }
 
 static int
@@ -312,6 +392,10 @@ run(struct key_command *command, const char *verb, const char *location, struct 
 {
     int rc;
 
+    if (command->stack.settings.force)
+        return error_set(why, -EINVAL,
+                         "keys are not changed by force over a mount token; if nobody uses the "
+                         "volume, clear it with --reset-mounted-flag");
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i].word, verb) != 0)
             continue;
@@ -325,7 +409,7 @@ run(struct key_command *command, const char *verb, const char *location, struct 
 int
 cmd_key(int argc, char **argv)
 {
-    struct key_command command = { .has_token = false };
+    struct key_command command = { .lock = NULL };
     const struct stack_rows rows = { key_rows, ARRAY_LEN(key_rows), &command.settings };
     char **words = calloc((size_t)argc + 1, sizeof *words);
     struct error why = { "" };
@@ -334,6 +418,7 @@ cmd_key(int argc, char **argv)
 
     if (words == NULL)
         return EXIT_FAILED;
+    pthread_sigmask(SIG_BLOCK, NULL, &command.before);
     rc = stack_parse(&command.stack, &rows, argc, argv, words, &word_count, &why);
     if (rc == 0 && command.stack.settings.help) {
         help();
@@ -347,8 +432,12 @@ cmd_key(int argc, char **argv)
     }
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
+    fflush(stdout);
+    passphrase_clear(&command.passphrase);
+    key_slot_clear(&command.content);
     stack_close(&command.stack);
     locallock_release(command.lock);
     free(words);
+    pthread_sigmask(SIG_SETMASK, &command.before, NULL); /* a signal that came is served now */
     return rc == 0 ? EXIT_DONE : EXIT_FAILED;
 }

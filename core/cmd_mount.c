@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "base/clock.h"
+#include "base/interrupts.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "fuse.h"
@@ -77,20 +78,6 @@ protect_process(struct mount *mount)
         close(fd);
 }
 
-/* What interrupts the command, unless whoever started it has these ignored. */
-static void
-interrupts(sigset_t *set)
-{
-    static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
-    struct sigaction action;
-
-    sigemptyset(set);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(set, numbers[i]);
-    }
-}
-
 /* The child has its own session, so no terminal interrupts it.  It may be asking for a password there, and leaves the
  * terminal as it was before we go, and a shell has it back. */
 static void
@@ -131,8 +118,7 @@ daemonize(struct mount *mount)
 
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return -errno;
-    interrupts(&held);
-    sigprocmask(SIG_BLOCK, &held, &before);
+    interrupts_hold(&held, &before);
     fflush(NULL);
     child = fork();
     if (child == -1)

@@ -160,19 +160,17 @@ keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
 }
 
 int
-keyslots_add(struct manifest *manifest, const struct plugins *plugins,
-             const struct keyring *keyring, unsigned slot, struct bd_bytes passphrase,
-             const char *label, struct error *why)
+keyslots_wrap(const struct manifest *manifest, const struct plugins *plugins,
+              const struct keyring *keyring, struct bd_bytes passphrase, const char *label,
+              struct key_slot *out, struct error *why)
 {
-    struct key_slot *to = &manifest->slots[slot];
     struct wrapper wrapper = { NULL };
     struct bd_buf blob = { .cap = MANIFEST_BLOB_BYTES_MAX };
     enum bd_status status;
     struct error said;
     int rc = wrapper_open(&wrapper, manifest, plugins, why);
 
-    assert(slot < MANIFEST_SLOTS && key_slot_is_free(to)
-           && strlen(label) <= MANIFEST_LABEL_BYTES_MAX);
+    assert(key_slot_is_free(out) && strlen(label) <= MANIFEST_LABEL_BYTES_MAX);
     if (rc != 0)
         return rc;
     blob.data = calloc(1, blob.cap + 1);
@@ -191,9 +189,19 @@ keyslots_add(struct manifest *manifest, const struct plugins *plugins,
         return error_set(why, -EIO, "the key cannot be wrapped: %s",
                          said.text[0] != '\0' ? said.text : "the key wrap failed");
     }
-    to->blob = blob.data; /* its end was zeroed */
-    strcpy(to->label, label);
+    out->blob = blob.data; /* its end was zeroed */
+    strcpy(out->label, label);
     return 0;
+}
+
+int
+keyslots_add(struct manifest *manifest, const struct plugins *plugins,
+             const struct keyring *keyring, unsigned slot, struct bd_bytes passphrase,
+             const char *label, struct error *why)
+{
+    assert(slot < MANIFEST_SLOTS);
+    return keyslots_wrap(manifest, plugins, keyring, passphrase, label, &manifest->slots[slot],
+                         why);
 }
 
 void
@@ -212,12 +220,43 @@ keyslots_free(const struct manifest *manifest)
     return slot;
 }
 
+static bool
+is_whole(const struct key_slot *slot)
+{
+    return slot->blob != NULL && slot->damage[0] == '\0';
+}
+
 unsigned
 keyslots_count(const struct manifest *manifest)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++)
-        count += manifest->slots[i].blob != NULL;
+        count += is_whole(&manifest->slots[i]);
     return count;
+}
+
+bool
+keyslots_has_another(const struct manifest *manifest, const struct plugins *plugins,
+                     struct bd_bytes passphrase, unsigned slot)
+{
+    uint8_t *key = secret_alloc(VOLUME_KEY_BYTES);
+    struct wrapper wrapper = { NULL };
+    struct error said = { "" };
+    bool has_another = false;
+
+    if (key != NULL && wrapper_open(&wrapper, manifest, plugins, &said) == 0) {
+        for (unsigned i = 0; i < MANIFEST_SLOTS && !has_another; i++) {
+            struct bd_buf buf = { .data = key, .cap = VOLUME_KEY_BYTES };
+            enum bd_status status;
+
+            if (i == slot || !is_whole(&manifest->slots[i]))
+                continue;
+            status = unwrap(&wrapper, &manifest->slots[i], passphrase, &buf, &said);
+            has_another = status == BD_OK || status == BD_DENIED;
+        }
+    }
+    wrapper_close(&wrapper);
+    secret_free(key);
+    return has_another;
 }

@@ -366,6 +366,17 @@ key_slot_clear(struct key_slot *slot)
 }
 
 bool
+manifest_has_slots_of(const struct manifest *manifest, const struct manifest *other)
+{
+    json_t *slots = slots_print(manifest), *others = slots_print(other);
+    bool is_same = json_equal(slots, others) == 1;
+
+    json_decref(slots);
+    json_decref(others);
+    return is_same;
+}
+
+bool
 manifest_is_encrypted(const struct manifest *manifest)
 {
     return manifest->accepts.count > 0;
@@ -415,6 +426,14 @@ int
 manifest_seal(struct manifest *manifest, const struct keyring *keyring, struct error *why)
 {
     return manifest_is_encrypted(manifest) ? mac_of(manifest, keyring, manifest->mac, why) : 0;
+}
+
+int
+manifest_renew(struct manifest *manifest, const struct keyring *keyring, struct error *why)
+{
+    if (manifest->epoch + 1 < MANIFEST_EPOCH_MAX)
+        manifest->epoch++;
+    return manifest_seal(manifest, keyring, why);
 }
 
 int

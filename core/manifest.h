@@ -44,7 +44,7 @@ struct manifest {
     uint64_t disk_bytes;
     uint32_t block_bytes;
     bool is_hashed;
-    uint32_t epoch;                    /* of the latest mount that may have written */
+    uint32_t epoch; /* of the latest mount that may have written, or change of keys */
     char codec[ENCODING_JOINED_BYTES]; /* what is written when --codec says nothing */
     struct encoding
         accepts; /* outermost tokens that blocks may have; none: the volume is not encrypted */
@@ -61,6 +61,8 @@ char *manifest_print(const struct manifest *manifest);
 void manifest_clear(struct manifest *manifest);
 bool key_slot_is_free(const struct key_slot *slot);
 void key_slot_clear(struct key_slot *slot);
+/* Are the slots of both alike, damaged ones, too? */
+bool manifest_has_slots_of(const struct manifest *manifest, const struct manifest *other);
 /* May a slot be called so?  -EINVAL, and why. */
 int manifest_check_label(const char *label, struct error *why);
 
@@ -68,6 +70,9 @@ bool manifest_is_encrypted(const struct manifest *manifest);
 
 /* The MAC over everything but the slots, by the volume key of `keyring`.  -EIO: the key wrap fails. */
 int manifest_seal(struct manifest *manifest, const struct keyring *keyring, struct error *why);
+/* Seal it anew after a change of its slots, with an epoch of its own: no text, and so no tag of it, comes twice, and a
+ * put that the store carries out late finds another tag than it expects.  (The last epoch is left for a mount.) */
+int manifest_renew(struct manifest *manifest, const struct keyring *keyring, struct error *why);
 /* -EKEYREJECTED: something that is covered was changed by somebody without the key. */
 int manifest_verify(const struct manifest *manifest, const struct keyring *keyring,
                     struct error *why);

@@ -100,20 +100,22 @@ passphrase_given(const struct passphrase_options *options, struct passphrase *ou
     bool has_password = is_given(options->password), has_file = is_given(options->password_file);
     bool has_key_file = is_given(options->key_file);
     const char *path = has_key_file ? options->key_file : options->password_file;
+    const char *kind = options->kind != NULL ? options->kind : "";
     int fd, rc;
 
     *out = (struct passphrase){ NULL, 0 };
     if (has_password + has_file + has_key_file > 1)
         return error_set(why, -EINVAL,
-                         "--password, --password-file and --key-file say the same thing; leave all "
-                         "but one out");
+                         "--%spassword, --%spassword-file and --%skey-file say the same thing; "
+                         "leave all but one out",
+                         kind, kind, kind);
     if (has_password)
         return copy_password(options->password, out, why);
     if (!has_file && !has_key_file)
         return 0;
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd == -1)
-        return error_set(why, -errno, "--%s: cannot read %s: %s",
+        return error_set(why, -errno, "--%s%s: cannot read %s: %s", kind,
                          has_key_file ? "key-file" : "password-file", path, strerror(errno));
     rc = read_password(fd, has_file, path, out, why);
     close(fd);

@@ -21,6 +21,7 @@ struct passphrase_options {
     const char
         *password_file;   /* its first line without its LF; a CR belongs to it, as for s3backer */
     const char *key_file; /* all its bytes, whatever they are */
+    const char *kind;     /* what their names begin with, "new-"; NULL: with nothing */
 };
 
 /* Gives *out, which is ended by passphrase_clear; without data if no option is given. */

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import disk
+import faulty
 
 BLOCK = 65536
 BLOCKS = 16
@@ -37,10 +38,13 @@ class Keys(disk.Story):
     def stored_blocks(self):
         return {name: digest for name, digest in self.volume.store.snapshot().items() if name not in (DESCRIPTION, LOCK, FENCE)}
 
+    def key_command(self, verb, *options, chaos=False):
+        backend = ("chaos," if chaos else "") + self.volume.store.backend
+        return [disk.BINARY, "key", verb, f"--backend={backend}", *self.volume.store.options, *QUICK_KEY, *options,
+                self.volume.store.location]
+
     def key(self, verb, *options, check=True):
-        command = [disk.BINARY, "key", verb, f"--backend={self.volume.store.backend}", *QUICK_KEY, *options,
-                   self.volume.store.location]
-        return disk.run(*command, check=check, env=disk.environment(self))
+        return disk.run(*self.key_command(verb, *options), check=check, env=disk.environment(self))
 
     def refused(self, words, verb, *options):
         """One sentence, a status, and the store as it was."""
@@ -100,7 +104,7 @@ class Keys(disk.Story):
         # The second one becomes the third, under its label.
         done = self.key("change", f"--password={SECOND}", f"--new-password={THIRD}")
         self.assertEqual(sorted(self.slots().values()), ["", "a file of mine", "second"])
-        self.assertNotIn(1, self.slots())
+        self.assertEqual(self.slots()[1], "second")
         self.opens(FIRST, THIRD)
         self.opens_not(SECOND, count=3)
         # One goes by its number, one by itself.
@@ -114,7 +118,7 @@ class Keys(disk.Story):
         # All the time it was the same volume with the same key.
         after = json.loads((self.volume.store.path / DESCRIPTION).read_text())
         for name, value in json.loads(before).items():
-            if name not in ("slots",):
+            if name not in ("slots", "epoch", "mac"):
                 self.assertEqual(after[name], value, name)
         # And it can be written.
         self.volume.mount(f"--password={THIRD}")
@@ -126,14 +130,43 @@ class Keys(disk.Story):
 
     def test_the_last_one(self):
         self.make()
-        self.refused("last one.*--force", "remove", f"--password={FIRST}")
-        self.refused("last one.*--force", "remove", f"--password={FIRST}", "--slot=0")
+        self.refused("last one.*--last-slot", "remove", f"--password={FIRST}")
+        self.refused("last one.*--last-slot", "remove", f"--password={FIRST}", "--slot=0")
         self.opens(FIRST)
-        self.key("remove", f"--password={FIRST}", "--force")
+        self.key("remove", f"--password={FIRST}", "--last-slot")
         self.assertEqual(self.slots(), {})
         self.opens_not(FIRST, count=0)
         self.refused(OPENS_NONE.format(0), "add", f"--password={FIRST}", f"--new-password={SECOND}")
         self.assertEqual(self.stored_blocks(), self.blocks)
+
+    def test_damaged_ones_are_not_another_one(self):
+        """Whichever way they are damaged; each may go, and with it nothing that opens the volume."""
+        for bad in ({"blob": "$argon2id$of a later program"}, {"blob": ""}, {"blob": None}, {"label": None}):
+            with self.subTest(bad=bad):
+                self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                self.make()
+                self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--label=second")
+                self.change_slots(lambda slots, bad=bad: slots[1].update(bad))
+                done = self.key("remove", f"--password={FIRST}", check=False)
+                self.assertGreater(done.returncode, 0)
+                self.assertRegex(done.stderr, "slot 0 is the last one.*--last-slot")
+                self.opens(FIRST)
+                self.key("remove", f"--password={FIRST}", "--slot=1")
+                self.assertEqual(self.slots(), {0: ""})
+                self.opens(FIRST)
+
+    def test_nothing_is_changed_by_force(self):
+        """Over the mount token of another machine, or at all."""
+        self.make()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}")
+        for is_there in (False, True):
+            if is_there:
+                (self.volume.store.path / LOCK).write_text("another\n")
+            for verb in ("list", "add", "change", "remove"):
+                self.refused("by force.*--reset-mounted-flag", verb, f"--password={FIRST}", f"--new-password={THIRD}", "--force")
+        self.refused("in use.*--reset-mounted-flag", "remove", f"--password={FIRST}", "--last-slot")
+        self.assertEqual(self.reset().returncode, 0)
+        self.opens(FIRST, SECOND)
 
     def test_what_is_refused(self):
         self.make()
@@ -144,14 +177,16 @@ class Keys(disk.Story):
         for words, verb, *options in (
                 (OPENS_NONE.format(1), "add", f"--password={SECOND}", f"--new-password={THIRD}"),
                 (OPENS_NONE.format(1), "change", f"--password={SECOND}", f"--new-password={THIRD}"),
-                (OPENS_NONE.format(1), "remove", f"--password={SECOND}", "--slot=0", "--force"),
+                (OPENS_NONE.format(1), "remove", f"--password={SECOND}", "--slot=0", "--last-slot"),
                 ("opens the volume is needed.*--password-file", "add", f"--new-password={THIRD}"),
                 ("new password is needed.*--new-password-file", "add", given),
                 ("new password is needed.*--new-password-file", "change", given),
                 ("empty", "add", given, f"--new-password-file={empty}"),
                 ("longer than", "add", given, f"--new-password-file={long_file}"),
-                ("cannot read", "add", given, f"--new-password-file={empty}-not-there"),
-                ("leave all but one out", "add", given, f"--new-password-file={long_file}", "--new-password=x"),
+                ("--new-password-file: cannot read", "add", given, f"--new-password-file={empty}-not-there"),
+                ("--new-key-file: cannot read", "change", given, f"--new-key-file={empty}-not-there"),
+                (" --key-file: cannot read", "change", f"--key-file={empty}-not-there", "--new-password=x"),
+                ("--new-password, .*leave all but one out", "add", given, f"--new-password-file={long_file}", "--new-password=x"),
                 ("label.*longer than", "add", given, "--new-password=x", "--label=" + "x" * 64),
                 ("slot 7 is not in use", "remove", given, "--slot=7"),
                 ("slot", "remove", given, "--slot=32"),
@@ -182,8 +217,100 @@ class Keys(disk.Story):
         self.opens(FIRST, "number 31")
         self.key("remove", "--password=number 17")
         self.key("change", "--password=number 31", "--new-password=number 32")
-        self.assertEqual(self.slots()[17], "n31")
+        self.assertNotIn(17, self.slots())
         self.opens("number 32", "number 1")
+        # One is changed where none is free.
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertEqual(len(self.slots()), 32)
+        self.key("change", "--password=number 30", f"--new-password={THIRD}")
+        self.assertEqual(self.slots()[30], "n30")
+        self.key("change", f"--password={THIRD}", "--new-password=number 5, later", "--slot=5")
+        self.assertEqual(len(self.slots()), 32)
+        self.opens(SECOND, THIRD, "number 5, later", "number 32")
+        self.opens_not("number 5", "number 30", count=32)
+
+    def test_no_description_comes_twice(self):
+        """Else a put that the store carries out late would find the tag that it expects, and a removed password open again."""
+        self.make()
+        texts = [(self.volume.store.path / DESCRIPTION).read_text()]
+        for verb, password, *more in (("add", FIRST, f"--new-password={SECOND}"), ("remove", SECOND),
+                                      ("add", FIRST, f"--new-password={SECOND}"), ("change", FIRST, f"--new-password={THIRD}"),
+                                      ("remove", SECOND), ("change", THIRD, f"--new-password={FIRST}")):
+            self.key(verb, f"--password={password}", *more)
+            texts.append((self.volume.store.path / DESCRIPTION).read_text())
+        epochs = [json.loads(text)["epoch"] for text in texts]
+        self.assertEqual(epochs, list(range(epochs[0], epochs[0] + len(texts))))
+        self.assertEqual(len({json.loads(text)["mac"] for text in texts}), len(texts))
+        self.key("list")
+        self.refused("not in use", "remove", f"--password={FIRST}", "--slot=9")
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertEqual(json.loads((self.volume.store.path / DESCRIPTION).read_text())["epoch"], epochs[-1] + 1)
+        self.opens(FIRST)
+
+    def test_a_late_put_brings_no_password_back(self):
+        server = faulty.FaultyServer(self)
+        self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY, store=faulty.FaultyStore(server))
+        self.make()
+        server.fault("late", method="PUT", key=DESCRIPTION, count=1, seconds=8)
+        start = time.monotonic()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.key("remove", f"--password={SECOND}")
+        self.assertLess(time.monotonic(), start + 8, "too slow to tell")
+        before = self.volume.store.snapshot()
+        time.sleep(start + 12 - time.monotonic())
+        self.assertEqual(self.volume.store.snapshot(), before)
+        self.opens(FIRST)
+        self.opens_not(SECOND, count=1)
+
+    def test_a_copy_of_the_description(self):
+        """It brings back a volume that lost its own, and opens with the passwords of its time."""
+        self.make()
+        path = self.volume.store.path / DESCRIPTION
+        copy = path.read_bytes()
+        self.key("change", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.volume.mount(f"--password={SECOND}")
+        self.volume.umount()
+        path.unlink()
+        status, _ = self.volume.refused(f"--password={SECOND}")
+        self.assertGreater(status, 0)
+        path.write_bytes(copy)
+        self.opens(FIRST)
+        self.opens_not(SECOND, count=1)
+        self.volume.mount(f"--password={FIRST}")
+        disk.write_at(self.volume.file, 0, self.data[:100])
+        self.volume.umount()
+        self.blocks = self.stored_blocks()
+        self.opens(FIRST)
+
+    def test_the_slot_that_is_named(self):
+        self.make()
+        given = f"--password={FIRST}"
+        done = self.key("add", given, f"--new-password={SECOND}", "--label=far", "--slot=31")
+        self.assertIn("slot 31", done.stdout)
+        self.assertEqual(self.slots(), {0: "", 31: "far"})
+        self.refused("slot 31 is in use.*key change", "add", given, f"--new-password={THIRD}", "--slot=31")
+        self.refused("slot 0 is in use", "add", given, f"--new-password={THIRD}", "--slot=0")
+        self.refused("slot 7 is not in use", "change", given, f"--new-password={THIRD}", "--slot=7")
+        self.refused("slot", "add", given, f"--new-password={THIRD}", "--slot=32")
+        self.opens(FIRST, SECOND)
+        # Any password does.
+        done = self.key("change", given, f"--new-password={THIRD}", "--slot=31")
+        self.assertIn("slot 31", done.stdout)
+        self.assertEqual(self.slots(), {0: "", 31: "far"})
+        self.opens(FIRST, THIRD)
+        self.opens_not(SECOND, count=2)
+        self.key("change", f"--password={THIRD}", f"--new-password={SECOND}", "--slot=0", "--label=near")
+        self.assertEqual(self.slots(), {0: "near", 31: "far"})
+        self.opens(SECOND, THIRD)
+        self.opens_not(FIRST, count=2)
+        # Not its own, but it has to be one.
+        self.refused(OPENS_NONE.format(2), "change", given, f"--new-password={FIRST}", "--slot=0")
+        # What was damaged is whole again, where it was.
+        self.change_slots(lambda slots: slots[0].update(blob=None))
+        self.key("change", f"--password={THIRD}", f"--new-password={FIRST}", "--slot=0")
+        self.assertEqual(self.slots(), {0: "near", 31: "far"})
+        self.opens(FIRST, THIRD)
 
     # --- damaged slots
 
@@ -220,10 +347,10 @@ class Keys(disk.Story):
         # The last one that opens the volume is the last one.
         self.key("remove", f"--password={THIRD}")
         done = self.key("remove", f"--password={FIRST}", check=False)
-        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 3 is the last one.*--force")
+        self.assertRegex(done.stderr, "(?s)slot 0 of the volume is damaged.*slot 1 is the last one.*--last-slot")
         self.assertGreater(done.returncode, 0)
         self.key("remove", f"--password={FIRST}", "--slot=0")
-        self.assertEqual(self.slots(), {3: "second"})
+        self.assertEqual(self.slots(), {1: "second"})
         self.assertNotIn(bad, self.stored_slots())
         self.assertNotIn("damaged", self.key("add", f"--password={FIRST}", f"--new-password={THIRD}").stderr)
         self.opens(FIRST, THIRD)
@@ -253,7 +380,7 @@ class Keys(disk.Story):
     def test_while_it_is_mounted(self):
         self.make()
         self.volume.mount(f"--password={FIRST}")
-        for verb, more in (("add", [f"--new-password={SECOND}"]), ("change", [f"--new-password={SECOND}"]), ("remove", ["--force"])):
+        for verb, more in (("add", [f"--new-password={SECOND}"]), ("change", [f"--new-password={SECOND}"]), ("remove", ["--last-slot"])):
             self.refused("in use|mounted", verb, f"--password={FIRST}", *more)
         self.assertEqual(self.slots(), {0: ""})
         disk.write_at(self.volume.file, 0, self.data[:BLOCK])
@@ -304,10 +431,8 @@ class Keys(disk.Story):
         self.make()
         fence = self.volume.store.snapshot()[FENCE]
         lock = self.volume.store.path / LOCK
-        for command in (lambda: self.key("add", f"--password={FIRST}", f"--new-password={SECOND}", "--force"),
-                        lambda: self.volume.mount(f"--password={FIRST}", "--force")):
-            lock.write_text("another\n")
-            command()
+        lock.write_text("another\n")
+        self.volume.mount(f"--password={FIRST}", "--force")
         before = self.volume.store.snapshot()
         for options in ([], ["--force"]):
             done = self.reset(*options)
@@ -319,7 +444,7 @@ class Keys(disk.Story):
         self.assertEqual(self.reset("--force").returncode, 0)
         self.assertNotIn(LOCK, self.volume.store.objects())
         self.assertEqual(self.volume.store.snapshot()[FENCE], fence)
-        self.opens(FIRST, SECOND)
+        self.opens(FIRST)
 
     def test_a_token_of_s3backer_in_place_of_ours(self):
         """It keeps the volume from being mounted, until the operator says that nobody uses it."""
@@ -450,13 +575,17 @@ class Keys(disk.Story):
 
     # --- at a terminal
 
-    def at_terminal(self, *options):
-        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
-        the pid of what asks)."""
+    def terminal(self):
+        """(Our end, theirs, its settings)"""
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, theirs)
-        usual = termios.tcgetattr(theirs)
+        return ours, theirs, termios.tcgetattr(theirs)
+
+    def at_terminal(self, *options):
+        """Start a mount as a user does who sits at a terminal, up to its question: (process, the terminal, its settings before,
+        the pid of what asks)."""
+        ours, theirs, usual = self.terminal()
         self.volume.mountpoint = self.directory("disk")
         self.volume.log = self.path("daemon")
         self.volume.log.touch()
@@ -515,6 +644,114 @@ class Keys(disk.Story):
             self.volume.mount_in_background(f"--password={FIRST}")
             self.assertEqual(disk.read_at(self.volume.file, 5, 100), self.data[5:105])
             self.volume.umount()
+
+    def key_at_terminal(self, question, *words):
+        """Start a key command there, up to its question: (process, the terminal, its settings before)"""
+        ours, theirs, usual = self.terminal()
+        process = self.start("setsid", "--ctty", *self.key_command(*words), stdin=theirs, stdout=theirs, stderr=theirs,
+                             env=disk.environment(self))
+        self.said_at_terminal(ours, question)
+        return process, ours, theirs, usual
+
+    def test_key_commands_ask_before_they_keep_others_off(self):
+        """Whoever goes away from the question, or is tired of the key derivation, leaves nothing behind."""
+        self.make()
+        before = self.volume.store.snapshot()
+        given = f"--password={FIRST}"
+        for verb, question, options in (("add", "Password of the volume: ", []), ("add", "New password: ", [given]),
+                                        ("change", "New password: ", [given]), ("remove", "Password of the volume: ", [])):
+            for how in ("^C", signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+                with self.subTest(verb=verb, question=question, how=how):
+                    process, ours, theirs, usual = self.key_at_terminal(question, verb, *options)
+                    self.assertEqual(self.volume.store.snapshot(), before, "asked too late")
+                    if how == "^C":
+                        os.write(ours, b"\x03")
+                    else:
+                        os.kill(process.pid, how)
+                    self.assertEqual(-self.reap(process), signal.SIGINT if how == "^C" else how)
+                    if how != signal.SIGKILL:
+                        self.assertEqual(termios.tcgetattr(theirs), usual)
+                    self.assertEqual(self.volume.store.snapshot(), before)
+        for verb in ("add", "change"):
+            with self.subTest(verb=verb, how="in the key derivation"):
+                process = self.start(*self.key_command(verb, "--argon2id-memory=256M", "--argon2id-passes=64", "--argon2id-passes-max=64", given,
+                                                       f"--new-password={SECOND}"), env=disk.environment(self))
+                time.sleep(1)
+                self.assertIsNone(process.poll())
+                self.assertEqual(self.volume.store.snapshot(), before)
+                process.terminate()
+                self.assertEqual(-self.reap(process), signal.SIGTERM)
+                self.assertEqual(self.volume.store.snapshot(), before)
+        self.opens(FIRST)
+
+    def test_signals_wait_while_others_are_kept_off(self):
+        """The change is made or not, and the mount token is gone; then the signal is served."""
+        for number, (slow, is_made) in enumerate((("only=get", False), ("only=put", True))):
+            for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                with self.subTest(slow=slow, how=how):
+                    self.volume = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY)
+                    self.make()
+                    command = self.key_command("add", f"--password={FIRST}", f"--new-password={SECOND}", f"--chaos-{slow}",
+                                               f"--chaos-match={DESCRIPTION}", "--chaos-latency=1s", chaos=True)
+                    process = self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                         env=disk.environment(self))
+                    disk.wait_until("the mount token", lambda: LOCK in self.volume.store.objects(), 20, 0.001)
+                    time.sleep(0.3)         # for what makes sure of the token
+                    self.assertIn(LOCK, self.volume.store.objects())
+                    process.send_signal(how)
+                    said, complaint = process.communicate(timeout=60)
+                    self.assertEqual(-self.reap(process), how)
+                    self.assertNotIn(LOCK, self.volume.store.objects())
+                    self.assertEqual("slot 1 opens" in said, is_made, said)
+                    self.assertEqual("nothing was changed" in complaint, not is_made, complaint)
+                    self.assertEqual(self.slots(), {0: "", 1: ""} if is_made else {0: ""})
+                    self.opens(FIRST, *[SECOND] * is_made)
+        # Who has it ignored means it.
+        process = self.start("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *self.key_command(
+            "add", f"--password={FIRST}", f"--new-password={THIRD}", "--chaos-only=get", f"--chaos-match={DESCRIPTION}",
+            "--chaos-latency=1s", chaos=True), stdout=subprocess.DEVNULL, env=disk.environment(self))
+        disk.wait_until("the mount token", lambda: LOCK in self.volume.store.objects(), 20, 0.001)
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(self.reap(process), 0)
+        self.opens(FIRST, SECOND, THIRD)
+
+    def test_what_changed_during_the_question(self):
+        """Nobody on this machine can; another machine is played by the description that it would have written."""
+        self.make()
+        description = self.volume.store.path / DESCRIPTION
+        older = description.read_bytes()
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        later = description.read_bytes()
+        self.key("add", f"--password={FIRST}", f"--new-password={THIRD}")
+        one_more = description.read_bytes()
+        another = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), *QUICK_KEY).mount("--codec=xaes-256-gcm", f"--password={FIRST}")
+        another.umount()
+        given = [f"--password={FIRST}"]
+        for what, verb, now, said in (("a mount", "add", later, "slot 1 opens"), ("a mount", "change", later, "slot 0 has"),
+                                      ("keys", "add", one_more, "somebody else has just changed"),
+                                      ("keys", "change", one_more, "somebody else has just changed"),
+                                      ("volume", "add", (another.store.path / DESCRIPTION).read_bytes(), "somebody else has just"),
+                                      ("removed", "add", None, "no volume of format 2")):
+            with self.subTest(what=what, verb=verb):
+                description.write_bytes(older)
+                process, ours, *_ = self.key_at_terminal("New password: ", verb, *given)
+                if now is None:
+                    description.unlink()
+                else:
+                    description.write_bytes(now)
+                os.write(ours, SECOND.encode() + b"\n")
+                self.said_at_terminal(ours, "Again: ")
+                os.write(ours, SECOND.encode() + b"\n")
+                self.said_at_terminal(ours, said)
+                self.assertEqual(self.reap(process) == 0, now == later)
+                self.assertNotIn(LOCK, self.volume.store.objects())
+                if now == later:
+                    epochs = [json.loads(text)["epoch"] for text in (now, description.read_bytes())]
+                    self.assertEqual(epochs[1], epochs[0] + 1)
+                    self.opens(SECOND)
+                else:
+                    self.assertEqual(description.read_bytes() if now else None, now)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,40 @@ TEST(keyslots, a_damaged_slot_hinders_no_good_one_and_is_named_when_none_opens)
     manifest_clear(&manifest);
 }
 
+static bool
+has_another(const struct manifest *manifest, const char *passphrase, unsigned slot)
+{
+    return keyslots_has_another(manifest, &fake_plugins, passphrase_text(passphrase), slot);
+}
+
+TEST(keyslots, one_that_is_damaged_is_not_another_one)
+{
+    struct manifest manifest = empty_manifest();
+    struct keyring keyring;
+
+    fake_keyring(&keyring, 1);
+    add(&manifest, &keyring, 3, "mine");
+    assert_false(has_another(&manifest, "mine", 3));
+    assert_true(has_another(&manifest, "mine", 4));
+    /* By what the key wrap says; by what was read. */
+    manifest.slots[1].blob = strdup("damaged");
+    add(&manifest, &keyring, 2, "theirs");
+    strcpy(manifest.slots[2].damage, "its number is there twice");
+    assert_int_equal(keyslots_count(&manifest), 2);
+    assert_false(has_another(&manifest, "mine", 3));
+    /* One of a password that nobody says, and one of the same. */
+    add(&manifest, &keyring, 5, "theirs");
+    assert_true(has_another(&manifest, "mine", 3));
+    keyslots_remove(&manifest, 5);
+    add(&manifest, &keyring, 5, "mine");
+    assert_true(has_another(&manifest, "mine", 3));
+    /* Whom nobody can ask says nothing. */
+    strcpy(manifest.wrap, "scrypt");
+    assert_false(has_another(&manifest, "mine", 3));
+    keyring_clear(&keyring);
+    manifest_clear(&manifest);
+}
+
 TEST(keyslots, a_slot_without_a_text_is_in_use_and_opens_nothing)
 {
     static const char text[] =
@@ -254,6 +288,7 @@ main(void)
         RUN(keyslots, each_passphrase_opens_its_own_slot),
         RUN(keyslots, a_slot_that_is_removed_opens_no_more_and_is_free_again),
         RUN(keyslots, a_damaged_slot_hinders_no_good_one_and_is_named_when_none_opens),
+        RUN(keyslots, one_that_is_damaged_is_not_another_one),
         RUN(keyslots, a_slot_without_a_text_is_in_use_and_opens_nothing),
         RUN(keyslots, a_key_of_another_size_is_none),
         RUN(keyslots, a_key_wrap_that_nobody_has_is_named),

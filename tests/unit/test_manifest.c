@@ -452,6 +452,34 @@ TEST(manifest, damaged_slots_keep_their_places)
     manifest_clear(&manifest);
 }
 
+TEST(manifest, slots_are_alike_or_not_and_the_rest_does_not_matter)
+{
+    static const char *const slots[] = {
+        "[]",
+        "[7]",
+        "[8]",
+        "[{\"slot\":1,\"blob\":\"b\",\"label\":\"l\"}]",
+        "[{\"slot\":2,\"blob\":\"b\",\"label\":\"l\"}]",
+        "[{\"slot\":1,\"blob\":\"c\",\"label\":\"l\"}]",
+        "[{\"slot\":1,\"blob\":\"b\",\"label\":\"m\"}]",
+        "[{\"slot\":1,\"blob\":\"b\",\"label\":\"l\"},7]",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(slots); j++) {
+            struct manifest one, other;
+            struct error why;
+
+            assert_int_equal(parse_with("slots", slots[i], &one, &why), 0);
+            assert_int_equal(parse_with("slots", slots[j], &other, &why), 0);
+            other.epoch++;
+            assert_int_equal(manifest_has_slots_of(&one, &other), i == j);
+            manifest_clear(&one);
+            manifest_clear(&other);
+        }
+    }
+}
+
 TEST(manifest, more_slots_than_there_can_be_are_refused)
 {
     char slots[256] = "[0";
@@ -593,6 +621,31 @@ TEST(manifest, the_mac_covers_each_member_but_the_slots)
     keyring_clear(&other);
 }
 
+TEST(manifest, each_change_of_the_slots_has_an_epoch_and_a_mac_of_its_own)
+{
+    static const uint32_t epochs[][2] = {
+        { 0, 1 },
+        { 6, 7 },
+        { MANIFEST_EPOCH_MAX - 2, MANIFEST_EPOCH_MAX - 1 },
+        { MANIFEST_EPOCH_MAX - 1, MANIFEST_EPOCH_MAX - 1 }, /* the last one is for a mount */
+        { MANIFEST_EPOCH_MAX, MANIFEST_EPOCH_MAX },
+    };
+    struct keyring keyring;
+
+    fake_keyring(&keyring, 1);
+    for (size_t i = 0; i < ARRAY_LEN(epochs); i++) {
+        struct manifest manifest = sealed(&keyring);
+        struct error why = { "" };
+
+        manifest.epoch = epochs[i][0];
+        assert_int_equal(manifest_renew(&manifest, &keyring, &why), 0);
+        assert_int_equal(manifest.epoch, epochs[i][1]);
+        assert_int_equal(manifest_verify(&manifest, &keyring, &why), 0);
+        manifest_clear(&manifest);
+    }
+    keyring_clear(&keyring);
+}
+
 TEST(manifest, without_a_key_there_is_no_mac_and_without_encryption_none_is_needed)
 {
     struct keyring keyring = { .salt = NULL };
@@ -622,8 +675,10 @@ main(void)
         RUN(manifest, what_is_no_json_object_is_refused_wherever_it_ends),
         RUN(manifest, a_damaged_slot_harms_no_other_and_stays_as_it_is),
         RUN(manifest, damaged_slots_keep_their_places),
+        RUN(manifest, slots_are_alike_or_not_and_the_rest_does_not_matter),
         RUN(manifest, more_slots_than_there_can_be_are_refused),
         RUN(manifest, the_mac_covers_each_member_but_the_slots),
+        RUN(manifest, each_change_of_the_slots_has_an_epoch_and_a_mac_of_its_own),
         RUN(manifest, without_a_key_there_is_no_mac_and_without_encryption_none_is_needed),
     };
 

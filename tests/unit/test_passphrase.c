@@ -242,6 +242,31 @@ TEST(passphrase, given_once_it_is_taken_and_given_twice_refused)
     }
 }
 
+TEST(passphrase, the_option_that_was_given_is_named)
+{
+    static const struct {
+        struct passphrase_options given;
+        const char *said;
+    } rows[] = {
+        { { "secret", "/dev/null", NULL, NULL }, "--password, --password-file and --key-file" },
+        { { "secret", "/dev/null", NULL, "new-" },
+          "--new-password, --new-password-file and --new-key-file" },
+        { { NULL, "/nonexistent", NULL, NULL }, "--password-file: " },
+        { { NULL, "/nonexistent", NULL, "new-" }, "--new-password-file: " },
+        { { NULL, NULL, "/nonexistent", NULL }, "--key-file: " },
+        { { NULL, NULL, "/nonexistent", "new-" }, "--new-key-file: " },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error why = { "" };
+        struct passphrase password;
+
+        assert_true(passphrase_given(&rows[i].given, &password, &why) < 0);
+        if (strncmp(why.text, rows[i].said, strlen(rows[i].said)) != 0)
+            fail_msg("\"%s\" instead of \"%s\"", why.text, rows[i].said);
+    }
+}
+
 /* ---- at a terminal */
 
 /* Standard input becomes this, until it is put back. */
@@ -369,6 +394,7 @@ main(void)
         RUN(passphrase, a_line_may_come_in_pieces),
         RUN(passphrase, a_file_that_cannot_be_read_is_named),
         RUN(passphrase, given_once_it_is_taken_and_given_twice_refused),
+        RUN(passphrase, the_option_that_was_given_is_named),
         RUN(passphrase, who_sits_at_no_terminal_is_not_asked),
         RUN(passphrase, what_is_typed_is_not_shown_and_the_terminal_is_as_before),
         RUN(passphrase, whoever_is_interrupted_leaves_the_terminal_as_it_was),

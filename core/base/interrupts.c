@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The signals that interrupt a command. */
+#include "interrupts.h"
+
+#include "util.h"
+
+#include <stddef.h>
+
+static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+
+void
+interrupts_hold(sigset_t *held, sigset_t *before)
+{
+    struct sigaction action;
+
+    sigemptyset(held);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(held, numbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, held, before);
+}
+
+bool
+interrupts_came(const sigset_t *held)
+{
+    bool has_come = false;
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        has_come |= sigismember(held, numbers[i]) == 1 && sigismember(&pending, numbers[i]) == 1;
+    return has_come;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The signals that interrupt a command. */
+#ifndef BASE_INTERRUPTS_H
+#define BASE_INTERRUPTS_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* Hold them back in this thread (all others hold back all signals), but for those that whoever started the program has
+ * ignored.  Gives those held, and the mask to set when they may come. */
+void interrupts_hold(sigset_t *held, sigset_t *before);
+/* Has one come since? */
+bool interrupts_came(const sigset_t *held);
+
+#endif
