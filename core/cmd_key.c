@@ -9,6 +9,7 @@
  * interrupts the command: whoever is left with a token of another machine has to clear it by hand. */
 #include "cmd.h"
 
+#include "ask.h"
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -192,6 +193,7 @@ change_slot(struct key_command *command, struct error *why)
     if (rc != 0)
         return rc;
     rc = put_slot(command, why);
+    ask_wait_settled(stack_settled_at_ns(stack));
     drop_rc = token_drop(stack->backend, &stack->layout, &token, rc == 0 ? why : &ignored);
     return rc != 0 ? rc : drop_rc;
 }
@@ -203,20 +205,14 @@ new_passphrase(const struct key_settings *settings, struct passphrase *out, stru
 {
     const struct passphrase_options given = { settings->new_password, settings->new_password_file,
                                               settings->new_key_file, "new-" };
-    struct passphrase again = { NULL, 0 };
     int rc = passphrase_given(&given, out, why);
 
     if (rc != 0 || out->data != NULL)
         return rc;
-    rc = passphrase_ask("New password: ", out, why);
+    rc = passphrase_ask_new("New password: ", out, why);
     if (rc == -ENOTTY)
         return error_set(why, -EINVAL,
                          "a new password is needed; give --new-password-file or --new-key-file");
-    if (rc == 0)
-        rc = passphrase_ask("Again: ", &again, why);
-    if (rc == 0 && (out->bytes != again.bytes || memcmp(out->data, again.data, again.bytes) != 0))
-        rc = error_set(why, -EINVAL, "these are two different passwords; nothing was changed");
-    passphrase_clear(&again);
     return rc;
 }
 

@@ -94,7 +94,7 @@ open_one(const struct manifest *manifest, const struct wrapper *wrapper, struct 
         if (status == BD_OK)
             return 0;
         if (status != BD_DENIED)
-            snprintf(damage[i], sizeof damage[i], "%s",
+            snprintf(damage[i], sizeof damage[i], "%.*s", (int)sizeof damage[i] - 1,
                      said.text[0] != '\0' ? said.text : "it is damaged");
     }
     return -EKEYREJECTED;
