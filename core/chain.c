@@ -9,6 +9,7 @@
 #include "chain.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "coding.h"
 #include "layer.h"
 
@@ -82,7 +83,8 @@ is_accepted(const struct chain *chain, const char *token)
 static bool
 is_vouching(const struct chain *chain, const struct layer *layer)
 {
-    return is_accepted(chain, layer->written) && layer->codec->traits & BD_CODEC_AUTHENTICATES
+    return is_accepted(chain, layer->written) && is_encrypting(layer)
+           && layer->codec->traits & BD_CODEC_AUTHENTICATES
            && (!chain->config.is_format_2 || layer->codec->traits & BD_CODEC_BINDS);
 }
 
@@ -136,6 +138,17 @@ frame_make(struct chain *chain, uint64_t block, const struct encoding *applied, 
     return 0;
 }
 
+/* Then what says nothing of itself is not plain: no layer may be left out, and none lost. */
+static bool
+has_read_default(const struct chain *chain)
+{
+    struct encoding encoding;
+
+    return !chain->config.is_format_2
+           && (encoding_parse(chain->config.read_default, &encoding, NULL) != 0
+               || encoding.count > 0);
+}
+
 /* One layer over what `out` holds, with `room` bytes free in front of its result; *applied grows, unless the codec
  * declines. */
 static int
@@ -152,7 +165,8 @@ encode_layer(struct chain *chain, unsigned at, uint64_t block, const struct fram
                                 .plain_bytes = out->body_bytes,
                                 .inner = inner,
                                 .associated = { frame->associated, frame->associated_bytes },
-                                .host_private = &state };
+                                .host_private = &state,
+                                .flags = has_read_default(chain) ? BD_CODING_ALWAYS : 0 };
     uint8_t *memory = malloc(room + next.cap + 1);
     enum bd_status status;
 
@@ -162,7 +176,8 @@ encode_layer(struct chain *chain, unsigned at, uint64_t block, const struct fram
     encoding_join(applied, applied->count, inner, sizeof inner);
     status = layer_run(layer, LAYER_ENCODE, &coding,
                        (struct bd_bytes){ out->body, out->body_bytes }, &next);
-    if (status == BD_DECLINED && layer->codec->traits & BD_CODEC_MAY_DECLINE) {
+    if (status == BD_DECLINED && layer->codec->traits & BD_CODEC_MAY_DECLINE
+        && !has_read_default(chain)) {
         free(memory);
         return 0;
     }
@@ -304,6 +319,13 @@ is_encrypted(const struct chain *chain, const struct encoding *encoding)
 static int
 not_authenticated(const struct chain *chain, const struct decoding *decoding, struct error *why)
 {
+    const struct encoding *encoding = &decoding->encoding;
+    const struct plugin *owner;
+
+    for (unsigned i = 0; i < encoding->count; i++) {
+        if (plugins_codec(chain->config.plugins, encoding->tokens[i], &owner) == NULL)
+            return layer_unknown(encoding->tokens[i], why);
+    }
     return error_set(
         why, -EBADMSG, "it is not authenticated, and the volume is encrypted%s",
         is_encrypted(chain, &decoding->encoding) ? "" : "; --accept-plain reads such blocks");
@@ -648,34 +670,58 @@ choose_write(struct chain *chain, struct error *why)
     return rc != 0 ? rc : check_demands(chain, why);
 }
 
+static int
+prove_one(struct chain *chain, uint8_t *block, uint8_t *again, struct error *why)
+{
+    const uint32_t bytes = chain->config.block_bytes;
+    struct encoded encoded;
+    struct bd_bytes body;
+    int rc = chain_encode(chain, 0, block, &encoded, why);
+
+    body = (struct bd_bytes){ encoded.body, encoded.body_bytes };
+    if (rc == 0 && (encoded.encoding[0] != '\0' || !has_read_default(chain))) {
+        rc = chain_decode(chain, 0, encoded.encoding, body, &encoded.attrs, again, why);
+        if (rc == 0 && memcmp(block, again, bytes) != 0)
+            rc = error_set(why, -EINVAL, "it comes back changed");
+    }
+    /* A store that keeps no Content-Encoding is what the default is for. */
+    if (rc == 0 && has_read_default(chain)) {
+        rc = chain_decode(chain, 0, NULL, body, &encoded.attrs, again, why);
+        if (rc != 0 || memcmp(block, again, bytes) != 0)
+            rc = error_set(why, -EINVAL,
+                           "without its Content-Encoding it is read as "
+                           "--defaultContentEncoding=%s says; let --codec be the same",
+                           chain->config.read_default);
+    }
+    encoded_free(&encoded);
+    return rc;
+}
+
 int
 chain_prove(struct chain *chain, struct error *why)
 {
     const uint32_t bytes = chain->config.block_bytes;
     uint8_t *block = malloc(bytes), *again = malloc(bytes);
-    struct encoded encoded = { NULL };
-    struct error reason = { "it comes back changed" };
-    int rc = -EINVAL;
+    struct error reason = { "" };
+    int rc = -ENOMEM;
 
     if (block == NULL || again == NULL) {
-        rc = error_set(why, -ENOMEM, "out of memory");
+        error_set(why, rc, "out of memory");
         goto free_blocks;
     }
     for (uint32_t i = 0; i < bytes; i++)
         block[i] = (uint8_t)(i >> 4);
-    if (chain_encode(chain, 0, block, &encoded, &reason) == 0
-        && chain_decode(chain, 0, encoded.encoding,
-                        (struct bd_bytes){ encoded.body, encoded.body_bytes }, &encoded.attrs,
-                        again, &reason)
-               == 0
-        && memcmp(block, again, bytes) == 0)
-        rc = 0;
-    else
-        error_set(why, rc,
-                  "blocks written as \"%s\" could not be read again (%s); nothing is written so",
-                  chain->written, reason.text);
+    rc = prove_one(chain, block, again, &reason);
+    if (rc == 0) {
+        random_fill(block, bytes); /* of which nothing compresses */
+        rc = prove_one(chain, block, again, &reason);
+    }
+    if (rc != 0)
+        rc = error_set(
+            why, -EINVAL,
+            "blocks written as \"%s\" could not be read again (%s); nothing is written so",
+            chain->written, reason.text);
 free_blocks:
-    encoded_free(&encoded);
     free(block);
     free(again);
     return rc;

@@ -10,6 +10,7 @@
 #include "cmd.h"
 
 #include "ask.h"
+#include "base/clock.h"
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -181,10 +182,10 @@ static int
 change_slot(struct key_command *command, struct error *why)
 {
     struct stack *stack = &command->stack;
-    struct error ignored;
+    struct error left = { "" };
     struct token token;
     char lock_id[64];
-    int rc, drop_rc;
+    int rc;
 
     passphrase_clear(&command->passphrase);
     locallock_id(command->lock, lock_id, sizeof lock_id);
@@ -192,10 +193,20 @@ change_slot(struct key_command *command, struct error *why)
     rc = token_take(stack->backend, &stack->layout, lock_id, false, &token, why);
     if (rc != 0)
         return rc;
+    /* What a dead owner has sent may still be carried out, over what we put. */
+    if (token.was_taken_over && !token.has_if_match)
+        ask_wait_settled(clock_now_ns() + stack->settings.settle_time_ms * NS_PER_MS);
     rc = put_slot(command, why);
+    if (rc != 0 && stack->description.unknown_at_ns != 0)
+        error_set(
+            why, rc,
+            "%s; it may have been changed all the same: keep both passwords until one of them "
+            "opens the volume",
+            strdupa(why->text));
     ask_wait_settled(stack_settled_at_ns(stack));
-    drop_rc = token_drop(stack->backend, &stack->layout, &token, rc == 0 ? why : &ignored);
-    return rc != 0 ? rc : drop_rc;
+    if (token_drop(stack->backend, &stack->layout, &token, &left) != 0)
+        log_line(BD_WARNING, "%s; --reset-mounted-flag clears it", left.text);
+    return rc;
 }
 
 /* ---- passphrases */
@@ -332,12 +343,10 @@ key_remove(struct key_command *command, struct error *why)
     const struct manifest *manifest = manifest_of(command);
     int rc = open_volume(command, why);
 
+    if (rc == 0)
+        rc = pick_used(command, why);
     if (rc != 0)
         return rc;
-    command->slot =
-        options_given(command->stack.options, "slot") ? command->settings.slot : command->opened;
-    if (key_slot_is_free(&manifest->slots[command->slot]))
-        return error_set(why, -ENOENT, "key slot %u is not in use", command->slot);
     /* Where another slot goes, the one that was opened stays. */
     if (command->slot == command->opened && !command->settings.last_slot
         && !keyslots_has_another(manifest, &command->stack.plugins,

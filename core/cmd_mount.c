@@ -121,8 +121,14 @@ daemonize(struct mount *mount)
     interrupts_hold(&held, &before);
     fflush(NULL);
     child = fork();
-    if (child == -1)
-        return -errno;
+    if (child == -1) {
+        int rc = -errno;
+
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+        return rc;
+    }
     if (child > 0) {
         close(pipe_fds[1]);
         wait_for_daemon(child, pipe_fds[0], &held);
@@ -380,6 +386,9 @@ start(struct mount *mount, struct error *why)
         if (rc != 0)
             return rc;
         mount->has_token = true;
+        /* What a dead owner has sent may still be carried out, over a description that we put. */
+        if (mount->token.was_taken_over && !mount->token.has_if_match && stack->layout.is_format_2)
+            ask_wait_settled(clock_now_ns() + stack->settings.settle_time_ms * NS_PER_MS);
         rc = stack_detect(stack, why);
         if (rc == 0)
             rc = stack_claim(stack, &mount->token, why);

@@ -108,7 +108,8 @@ tell_damage(damage_texts damage, int rc, struct error *why)
         if (damage[i][0] == '\0')
             continue;
         if (rc != 0)
-            return error_set(why, -EINVAL, "key slot %u: %s", i, damage[i]);
+            return error_set(why, rc, "%s; key slot %u cannot be tried: %s", strdupa(why->text), i,
+                             damage[i]);
         log_line(BD_WARNING, "key slot %u of the volume is damaged: %s", i, damage[i]);
     }
     return rc;

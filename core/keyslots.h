@@ -11,8 +11,8 @@
 #include <stdbool.h>
 
 /* Find the slot that this passphrase opens, and put the volume key into `keyring`; *slot tells which.
- * -EKEYREJECTED: none does.  -ENOTSUP: no plugin has the key wrap.  -EINVAL: a slot is damaged or costs too much, and
- * no other one opens.  Logs damaged ones when another opens. */
+ * -EKEYREJECTED: none does, and what hinders one of them: damage, or too high a cost.  -ENOTSUP: no plugin has the key
+ * wrap.  Logs damaged ones when another opens. */
 int keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
                   struct bd_bytes passphrase, struct keyring *keyring, unsigned *slot,
                   struct error *why);

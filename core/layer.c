@@ -25,8 +25,8 @@ spell(struct layer *layer, struct error *why)
     return 0;
 }
 
-static int
-no_plugin(const char *token, struct error *why)
+int
+layer_unknown(const char *token, struct error *why)
 {
     const char *plugin = codecs_plugin(token);
 
@@ -52,7 +52,7 @@ layer_open(const struct plugins *plugins, const char *token, const struct keyrin
     struct error said;
 
     if (codec == NULL)
-        return no_plugin(token, why);
+        return layer_unknown(token, why);
     if (plugin_check(owner, why) != 0)
         return -EINVAL;
     layer = calloc(1, sizeof *layer);

@@ -28,6 +28,9 @@ struct layer {
     struct layer *next; /* the owner's */
 };
 
+/* Nobody has this token: who would?  -ENOTSUP. */
+int layer_unknown(const char *token, struct error *why);
+
 /* -ENOTSUP: no plugin has the token.  -EINVAL: its plugin cannot serve it; says why. */
 int layer_open(const struct plugins *plugins, const char *token, const struct keyring *keyring,
                struct pool *pool, struct stats *stats, struct layer **out, struct error *why);

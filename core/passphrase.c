@@ -2,6 +2,7 @@
 /* Where a passphrase comes from.  Nothing here goes through stdio, whose buffers would keep it. */
 #include "passphrase.h"
 
+#include "base/interrupts.h"
 #include "base/secret.h"
 
 #include <assert.h>
@@ -146,15 +147,13 @@ passphrase_text(const char *text)
 static int
 hold_signals(sigset_t *before)
 {
-    sigset_t held;
+    sigset_t held, stop;
 
-    sigemptyset(&held);
-    sigaddset(&held, SIGHUP);
-    sigaddset(&held, SIGINT);
-    sigaddset(&held, SIGQUIT);
-    sigaddset(&held, SIGTERM);
+    interrupts_hold(&held, before);
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    pthread_sigmask(SIG_BLOCK, &stop, NULL);
     sigaddset(&held, SIGTSTP);
-    pthread_sigmask(SIG_BLOCK, &held, before);
     return signalfd(-1, &held, SFD_CLOEXEC);
 }
 

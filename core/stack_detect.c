@@ -110,6 +110,20 @@ if_given(const struct stack *stack, const char *name, const char *value)
     return options_given(stack->options, name) ? value : NULL;
 }
 
+/* What is written must be read as the default says, if a store keeps no Content-Encoding. */
+static const char *
+codec_wanted(const struct stack *stack)
+{
+    const struct settings *settings = &stack->settings;
+
+    if (options_given(stack->options, "codec"))
+        return settings->codec;
+    if (options_given(stack->options, "compress") || options_given(stack->options, "encrypt")
+        || stack->layout.is_format_2)
+        return NULL;
+    return if_given(stack, "default-content-encoding", settings->default_content_encoding);
+}
+
 /* What a new mount is written with. */
 static int
 choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
@@ -117,7 +131,7 @@ choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
 {
     const struct settings *settings = &stack->settings;
     const struct codecs_wish wish = {
-        .codec = if_given(stack, "codec", settings->codec),
+        .codec = codec_wanted(stack),
         .compress = if_given(stack, "compress", settings->compress),
         .encrypt = if_given(stack, "encrypt", settings->encrypt),
         .is_new_format_2 = is_new_format_2,
@@ -283,7 +297,7 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
     random_fill(manifest->id, VOLUME_ID_BYTES);
     strcpy(manifest->wrap, KEY_WRAP);
     manifest->key_id = stack->keyring.passphrase.data != NULL;
-    if (stack->keyring.passphrase.data != NULL && stack->keyring.volume_key == NULL)
+    if (stack->keyring.passphrase.data != NULL)
         rc = keyslots_new_key(manifest, &stack->plugins, &stack->keyring, why);
     manifest->disk_bytes = stack->layout.block_bytes * stack->layout.block_count;
     manifest->block_bytes = stack->layout.block_bytes;
@@ -354,6 +368,30 @@ opens(struct stack *stack, uint64_t block)
                   == 0;
 }
 
+/* A block that nothing encrypts is no try.  If others are encrypted, one of them is. */
+static int
+try_others(struct stack *stack, struct error *why)
+{
+    uint64_t blocks[VOLUME_SAMPLES_MAX];
+    unsigned count = 0, encrypted = 0;
+    struct volume_look look = { .is_there = false };
+    int rc = volume_samples(stack->backend, &stack->layout, blocks, &count, why);
+
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        rc = volume_look(stack->backend, &stack->layout, blocks[i], &look, why);
+        if (rc != 0 || !codecs_encrypt(look.encoding))
+            continue;
+        if (opens(stack, blocks[i]))
+            return 0;
+        encrypted++;
+    }
+    if (rc != 0 || encrypted == 0)
+        return rc;
+    return error_set(why, -EKEYREJECTED,
+                     "the password opens none of the %u encrypted blocks that were tried",
+                     encrypted);
+}
+
 /* The password is tried on one block, and if that fails on a few others: so one that is damaged is no wrong password. */
 static int
 try_password(struct stack *stack, const struct volume_sample *sample, struct error *why)
@@ -363,6 +401,8 @@ try_password(struct stack *stack, const struct volume_sample *sample, struct err
     struct error reason, ignored;
     int rc = volume_try(stack->backend, &stack->layout, stack->chain, sample, NULL, &reason);
 
+    if (rc == 0 && !sample->is_encrypted)
+        return try_others(stack, why);
     if (rc == -EKEYREJECTED)
         volume_samples(stack->backend, &stack->layout, blocks, &count, &ignored);
     for (unsigned i = 0; i < count; i++) {
@@ -416,7 +456,9 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     else if (codecs_encrypt(read_default))
         encrypted = read_default;
     if (rc == 0)
-        rc = take_passphrase(stack, encrypted, encryption_wanted(stack), why);
+        rc = take_passphrase(
+            stack, sample.is_there ? encrypted : NULL,
+            encrypted != NULL ? "--defaultContentEncoding" : encryption_wanted(stack), why);
     if (rc == 0)
         rc = choose_codecs(stack, !sample.is_there && format == 2, encrypted, list, why);
     if (rc != 0)

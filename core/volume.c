@@ -191,7 +191,7 @@ volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout *lay
 /* The user's word counts for the sizes; how the volume is encoded, and whether a password opens it, is not a matter of
  * words. */
 static int
-look_for_a_sample(struct backend *backend, const struct layout *layout, struct found *found,
+look_for_a_sample(struct backend *backend, const struct layout *layout, const struct found *found,
                   struct error *why)
 {
     struct found other = *found;
@@ -201,7 +201,6 @@ look_for_a_sample(struct backend *backend, const struct layout *layout, struct f
     rc = list_blocks(backend, layout, &other, why);
     if (rc == 0 && other.block_count_min > 0)
         rc = look_at_a_block(backend, &other, why);
-    found->is_encoded = other.is_encoded;
     return rc;
 }
 

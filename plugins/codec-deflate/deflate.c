@@ -132,7 +132,7 @@ codec_encode(void *handle, void *state, struct bd_coding *coding, struct bd_byte
         return BD_FATAL;
     }
     out->len = stream->total_out;
-    return out->len < in.len ? BD_OK : BD_DECLINED;
+    return out->len < in.len || coding->flags & BD_CODING_ALWAYS ? BD_OK : BD_DECLINED;
 }
 
 /* Why a stream did not end as it should.  A whole one has its checksum behind the data: if nothing is left to

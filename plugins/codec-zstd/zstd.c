@@ -117,7 +117,7 @@ codec_encode(void *handle, void *state, struct bd_coding *coding, struct bd_byte
         return BD_FATAL;
     }
     out->len = rc;
-    return out->len < in.len ? BD_OK : BD_DECLINED;
+    return out->len < in.len || coding->flags & BD_CODING_ALWAYS ? BD_OK : BD_DECLINED;
 }
 
 /* Is this one frame, and nothing else, that says nothing unbelievable of itself?  The library alone would also take

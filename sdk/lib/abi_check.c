@@ -132,7 +132,7 @@ AT(bd_buf, data, 0);
 AT(bd_buf, cap, 8);
 AT(bd_buf, len, 16);
 
-SIZE(bd_coding, 56);
+SIZE(bd_coding, 64);
 AT(bd_coding, size, 0);
 AT(bd_coding, block_bytes, 4);
 AT(bd_coding, block, 8);
@@ -140,6 +140,7 @@ AT(bd_coding, plain_bytes, 16);
 AT(bd_coding, inner, 24);
 AT(bd_coding, associated, 32);
 AT(bd_coding, host_private, 48);
+AT(bd_coding, flags, 56);
 
 SIZE(bd_codec, 120);
 AT(bd_codec, head, 0);

@@ -372,7 +372,7 @@ class Keys(disk.Story):
         self.assertRegex(self.volume.log_text(), 'warning: key slot 0 of the volume is damaged: "blob" is of a wrong kind')
         status, text = self.volume.refused(f"--password={FIRST}")
         self.assertGreater(status, 0)
-        self.assertRegex(text, 'key slot 0: "blob" is of a wrong kind')
+        self.assertRegex(text, 'key slot 0 cannot be tried: "blob" is of a wrong kind')
         # It stays as it is, whatever comes and goes beside it.
         done = self.key("add", f"--password={SECOND}", f"--new-password={THIRD}")
         self.assertIn("slot 2", done.stdout)

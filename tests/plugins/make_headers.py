@@ -17,7 +17,7 @@ OLDER = {
     "bd_plugin": ["keywraps", "keywrap_count", "keywrap_stride"],
     "bd_io": ["more", "retry_after_ms"],
     "bd_host": ["coding_attr_get"],
-    "bd_coding": ["host_private"],
+    "bd_coding": ["flags", "reserved"],
 }
 NEWER = ["bd_io", "bd_host", "bd_option", "bd_backend_info", "bd_lower", "bd_backend", "bd_coding",
          "bd_codec", "bd_keywrap", "bd_plugin"]

@@ -116,7 +116,8 @@ TEST(keyslots, a_damaged_slot_hinders_no_good_one_and_is_named_when_none_opens)
     add(&manifest, &keyring, 3, "good");
     expect_open(&manifest, "good", 3, &keyring);
     assert_int_equal(fake_crypto.unwraps, 3); /* and no more are tried then */
-    expect_closed(&manifest, "bad", -EINVAL, "key slot 1: crypto-fake: fake does not know this");
+    expect_closed(&manifest, "bad", -EKEYREJECTED,
+                  "key slot 1 cannot be tried: crypto-fake: fake does not know this");
     keyring_clear(&keyring);
     manifest_clear(&manifest);
 }
@@ -171,7 +172,8 @@ TEST(keyslots, a_slot_without_a_text_is_in_use_and_opens_nothing)
     fake_keyring(&keyring, 1);
     assert_int_equal(keyslots_free(&manifest), 1);
     assert_int_equal(keyslots_count(&manifest), 0);
-    expect_closed(&manifest, "word", -EINVAL, "key slot 0: it is of a wrong kind");
+    expect_closed(&manifest, "word", -EKEYREJECTED,
+                  "key slot 0 cannot be tried: it is of a wrong kind");
     add(&manifest, &keyring, 1, "word");
     assert_int_equal(keyslots_count(&manifest), 1);
     expect_open(&manifest, "word", 1, &keyring);
@@ -189,7 +191,7 @@ TEST(keyslots, a_key_of_another_size_is_none)
     fake_keyring(&keyring, 1);
     add(&manifest, &keyring, 0, "word");
     fake_crypto.unwrapped_bytes = VOLUME_KEY_BYTES - 1;
-    expect_closed(&manifest, "word", -EINVAL, "key slot 0: it is damaged");
+    expect_closed(&manifest, "word", -EKEYREJECTED, "key slot 0 cannot be tried: it is damaged");
     keyring_clear(&keyring);
     manifest_clear(&manifest);
 }

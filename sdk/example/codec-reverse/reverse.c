@@ -99,7 +99,7 @@ reverse_encode(void *handle, void *worker, struct bd_coding *coding, struct bd_b
     char digits[20];
 
     (void)worker; /* one thread's own state, for codecs that have a worker_new */
-    if (is_palindrome(in.data, in.len))
+    if (is_palindrome(in.data, in.len) && !(coding->flags & BD_CODING_ALWAYS))
         return BD_DECLINED;
     if (out->cap < reverse_bound(handle, in.len)) {
         reverse->host->coding_error(coding, "%zu bytes of room are too few", out->cap);

@@ -420,6 +420,11 @@ struct bd_buf {
     size_t len; /* set by the callee, never more than cap */
 };
 
+enum bd_coding_flags {
+    /* encode: do not decline, although the result is larger.  Whoever reads the block is not told how it is encoded. */
+    BD_CODING_ALWAYS = 1u << 0,
+};
+
 /* Which block a codec works on, and what is bound to it. */
 struct bd_coding {
     uint32_t size;
@@ -433,13 +438,15 @@ struct bd_coding {
      * format says. */
     struct bd_bytes associated;
     void *host_private;
+    uint32_t flags; /* enum bd_coding_flags */
+    uint32_t reserved;
 };
 
 /* A codec turns bytes into bytes, synchronously, on any thread, without I/O, and logs no data.
  *
  * `handle` is shared by all threads, and what of it changes after open the codec itself protects; `worker` (NULL if
  * worker_new is) is one thread's own.  encode writes at most bound(n) bytes; BD_DECLINED only with MAY_DECLINE, never with
- * ENCRYPTS.  decode gets in `out->cap` exactly the space that it may fill; needing more is BD_CORRUPT.
+ * ENCRYPTS or BD_CODING_ALWAYS.  decode gets in `out->cap` exactly the space that it may fill; needing more is BD_CORRUPT.
  * Sizes inside the data are never trusted.  `in` and `out` do not overlap. */
 struct bd_codec {
     struct bd_head head;
