@@ -10,6 +10,14 @@
 
 #include <cmocka.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 #define TEST(file, sentence) static void file##_##sentence(void **state __attribute__((unused)))
 #define RUN(file, sentence)                                                                        \
     {                                                                                              \
