@@ -61,10 +61,11 @@ list_all_tell(void *arg)
 {
     struct consistency *consistency = arg;
     struct survey_state *state = &consistency->survey_state;
-    uint64_t now = clock_now_ns(), percent = survey_percent(state->survey), found;
+    uint64_t percent = survey_percent(state->survey), now, found;
     bool is_told = false;
 
     pthread_mutex_lock(&consistency->lock);
+    now = clock_now_ns(); /* here, so that it is not before told_ns */
     if (percent > state->percent)
         state->percent = percent;
     if (state->done != NULL && now - state->told_ns >= TELL_NS) {
