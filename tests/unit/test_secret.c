@@ -7,10 +7,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define BYTES 10000u
+#define NOBODY 65534
 
 /* The flags that the kernel keeps of the mapping around this address. */
 static void
@@ -51,27 +55,54 @@ TEST(secret, memory_is_zeroed_and_left_out_of_dumps)
 
 TEST(secret, memory_is_locked_where_the_limit_allows_it)
 {
-    struct rlimit usual, none;
+    struct rlimit limit;
     unsigned char *secret;
     char flags[256];
 
-    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &usual), 0);
 #ifdef SANITIZED
     skip(); /* it answers mlock itself, and locks nothing */
 #endif
-    if (usual.rlim_cur < 64 << 10)
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    if (limit.rlim_cur < 64 << 10)
         skip();
     secret = secret_alloc(BYTES);
+    assert_non_null(secret);
     flags_of(secret, flags);
     assert_non_null(strstr(flags, " lo"));
     secret_free(secret);
-    none = usual;
-    none.rlim_cur = 0;
-    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+}
+
+/* In a child, which may lock nothing: the limit is none for root. */
+static int
+use_unlocked(void)
+{
+    const struct rlimit none = { 0, 0 };
+    unsigned char *secret;
+
+    if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && seteuid(NOBODY) != 0))
+        return 2;
+#ifndef SANITIZED
+    if (mlock(&none, sizeof none) == 0)
+        return 3;
+#endif
     secret = secret_alloc(BYTES);
-    assert_non_null(secret);
-    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &usual), 0);
+    if (secret == NULL)
+        return 1;
+    memset(secret, 'x', BYTES);
     secret_free(secret);
+    return 0;
+}
+
+TEST(secret, where_nothing_may_be_locked_there_is_memory_all_the_same)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child == 0)
+        _exit(use_unlocked());
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 TEST(secret, no_core_is_made_of_a_process_that_holds_them)
@@ -91,6 +122,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         RUN(secret, memory_is_zeroed_and_left_out_of_dumps),
         RUN(secret, memory_is_locked_where_the_limit_allows_it),
+        RUN(secret, where_nothing_may_be_locked_there_is_memory_all_the_same),
         RUN(secret, no_core_is_made_of_a_process_that_holds_them),
     };
 
