@@ -131,7 +131,7 @@ frame_make(struct chain *chain, uint64_t block, const struct encoding *applied, 
     if (rc != 0)
         return rc;
     for (unsigned i = next; i < chain->write.count; i++)
-        strcpy(all->tokens[all->count++], chain->write.tokens[i]);
+        encoding_add(all, chain->write.tokens[i]);
     if (envelope_write(&envelope, frame->header, &frame->header_bytes) != 0)
         return error_set(why, -EINVAL, "the list of encodings is too long");
     frame_associate(chain, block, frame);
@@ -191,7 +191,7 @@ encode_layer(struct chain *chain, unsigned at, uint64_t block, const struct fram
     out->room = room;
     out->body = next.data;
     out->body_bytes = next.len;
-    strcpy(applied->tokens[applied->count++], layer->written);
+    encoding_add(applied, layer->written);
     return 0;
 }
 
@@ -622,24 +622,24 @@ shorten(struct chain *chain, struct error *why)
 {
     static atomic_bool is_told; /* chains are opened more than once at a start */
     const unsigned bytes_max = chain->config.list_bytes_max;
-    unsigned kept = 0;
+    struct encoding kept = { 0 };
 
     if (bytes_max == 0 || strlen(chain->written) <= bytes_max)
         return 0;
     for (unsigned i = 0; i < chain->write.count; i++) {
         if (chain->write_layers[i]->codec->traits & BD_CODEC_COMPRESSES)
             continue;
-        chain->write_layers[kept] = chain->write_layers[i];
-        strcpy(chain->write.tokens[kept++], chain->write_layers[i]->written);
+        chain->write_layers[kept.count] = chain->write_layers[i];
+        encoding_add(&kept, chain->write_layers[i]->written);
     }
-    if (kept < chain->write.count && !atomic_exchange(&is_told, true))
+    if (kept.count < chain->write.count && !atomic_exchange(&is_told, true))
         log_line(
             BD_INFO,
             "blocks are not compressed: s3backer could not read \"%s\", which has more than %u "
             "characters",
             chain->written, bytes_max);
-    chain->write.count = kept;
-    encoding_join(&chain->write, kept, chain->written, sizeof chain->written);
+    chain->write = kept;
+    encoding_join(&kept, kept.count, chain->written, sizeof chain->written);
     return strlen(chain->written) <= bytes_max
                ? 0
                : error_set(why, -EINVAL,

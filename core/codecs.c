@@ -100,25 +100,24 @@ choose_compressor(const char *compress, struct encoding *list, char *level, stru
     }
     if (strlen(token) > BD_TOKEN_BYTES_MAX || strchr(token, ',') != NULL)
         return error_set(why, -EINVAL, "--compress=%s is neither a level nor one codec", compress);
-    strcpy(list->tokens[list->count++], token);
+    encoding_add(list, token);
     return 0;
 }
 
 static int
 choose_cipher(const char *cipher, struct encoding *list, struct error *why)
 {
-    char *token = list->tokens[list->count];
+    char token[BD_TOKEN_BYTES_MAX + 1] = CODECS_ENCRYPTS;
     size_t len = sizeof CODECS_ENCRYPTS - 1;
 
     if (cipher[0] == '\0')
         cipher = CIPHER;
     if (len + strlen(cipher) > BD_TOKEN_BYTES_MAX || strpbrk(cipher, ", \t") != NULL)
         return error_set(why, -EINVAL, "--encrypt=%s is not the name of one cipher", cipher);
-    strcpy(token, CODECS_ENCRYPTS);
     for (; *cipher != '\0'; cipher++)
         token[len++] = (char)toupper((unsigned char)*cipher);
     token[len] = '\0';
-    list->count++;
+    encoding_add(list, token);
     return 0;
 }
 
@@ -132,9 +131,9 @@ continue_stored(const char *stored, struct encoding *list, struct error *why)
     if (rc != 0)
         return rc;
     if (found.count == 1 && is_encrypting(found.tokens[0]))
-        strcpy(list->tokens[list->count++], COMPRESSOR);
+        encoding_add(list, COMPRESSOR);
     for (unsigned i = 0; i < found.count && list->count < ENCODING_LAYERS_MAX; i++)
-        strcpy(list->tokens[list->count++], found.tokens[i]);
+        encoding_add(list, found.tokens[i]);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 /* The Content-Encoding list. */
 #include "encoding.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,15 @@ encoding_parse(const char *text, struct encoding *out, struct error *why)
         else
             out->count++;
     }
+}
+
+void
+encoding_add(struct encoding *encoding, const char *token)
+{
+    size_t len = strlen(token);
+
+    assert(encoding->count < ENCODING_LAYERS_MAX && len <= BD_TOKEN_BYTES_MAX);
+    memcpy(encoding->tokens[encoding->count++], token, len + 1);
 }
 
 static int

@@ -22,6 +22,9 @@ struct encoding {
  * do not count.  NULL is an empty list.  -EBADMSG: too many, too long, or not printable. */
 int encoding_parse(const char *text, struct encoding *out, struct error *why);
 
+/* One more layer, the outermost.  The caller knows that there is room for it, and that it is no longer than a token. */
+void encoding_add(struct encoding *encoding, const char *token);
+
 /* As s3backer writes it, ", " between two.  -E2BIG when it does not fit. */
 int encoding_format(const struct encoding *encoding, char *out, size_t out_bytes);
 

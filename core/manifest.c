@@ -191,7 +191,7 @@ accepts_parse(const json_t *array, struct manifest *out, struct error *why)
         if (token == NULL || encoding_parse(token, &one, NULL) != 0 || one.count != 1
             || strcmp(one.tokens[0], token) != 0 || out->accepts.count == ENCODING_LAYERS_MAX)
             return error_set(why, -EBADMSG, "\"accepts\" is not a list of encodings");
-        strcpy(out->accepts.tokens[out->accepts.count++], token);
+        encoding_add(&out->accepts, token);
     }
     return 0;
 }

@@ -314,8 +314,8 @@ prepare_format_2(struct stack *stack, const char *list, struct error *why)
         return 0;
     /* From the first mount on it is what every later one finds. */
     encoding_parse(manifest->codec, &written, NULL);
-    manifest->accepts.count = 1;
-    strcpy(manifest->accepts.tokens[0], written.tokens[written.count - 1]);
+    manifest->accepts.count = 0;
+    encoding_add(&manifest->accepts, written.tokens[written.count - 1]);
     return open_chain(stack, list, true, why);
 }
 
