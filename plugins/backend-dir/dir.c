@@ -151,10 +151,15 @@ dir_open(const struct bd_host *host, const void *options, const struct bd_lower 
         goto free_dir;
     if (dir->locks.fd != -1)
         temps_remove(dir);
+    if (guards_init(&dir->guards, host) != 0) {
+        status = open_failed(host, opts->path, errno);
+        goto free_dir;
+    }
     status = bd_blocking_new(host, &object_ops, dir, dir->threads, &dir->blocking);
     if (status != BD_OK) {
         host->log(host, BD_ERROR, "cannot make %u threads: use fewer with --dir-threads",
                   dir->threads);
+        guards_free(&dir->guards);
         goto free_dir;
     }
     *handle = dir;
@@ -199,6 +204,7 @@ dir_close(void *handle)
     struct dir *dir = handle;
 
     bd_blocking_free(dir->blocking);
+    guards_free(&dir->guards);
     dir_free(dir);
 }
 

@@ -9,6 +9,7 @@
 #include <bucketdisk/sdk.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
@@ -80,9 +81,28 @@ void locks_init(struct locks *locks, const struct bd_host *host);
  * needs none: fd stays -1. */
 enum bd_status locks_open(struct locks *locks, int dir, const char *path);
 void locks_free(struct locks *locks);
-/* Waits for the name's lock.  After BD_OK, locks_release follows. */
+/* Waits for the name's lock, until the request's deadline.  After BD_OK, locks_release follows. */
 enum bd_status locks_take(struct locks *locks, struct bd_io *io, const char *name);
 void locks_release(struct locks *locks, const char *name);
+
+/* ---- guard.c: no name is changed after the request's deadline, however long the process is stopped */
+
+struct guards {
+    const struct bd_host *host;
+    int no_directory;        /* a descriptor */
+    pthread_key_t of_thread; /* a timer for each that has changed something */
+    atomic_bool is_told;     /* that there is none */
+};
+
+/* 0 or -1 with errno. */
+int guards_init(struct guards *guards, const struct bd_host *host);
+/* Its threads have ended. */
+void guards_free(struct guards *guards);
+/* Gives a descriptor of the directory, good until the request's deadline: the one system call that changes a name in it
+ * uses that.  BD_RETRY: it is too late.  After BD_OK, guard_end follows. */
+enum bd_status guard_begin(struct guards *guards, struct bd_io *io, int directory, int *guarded);
+/* The call has ended with this errno, 0 if well.  BD_RETRY: it was not made, for it was too late. */
+enum bd_status guard_end(struct guards *guards, struct bd_io *io, int guarded, int error);
 
 /* ---- parents.c: the directory that a name is in */
 
@@ -141,6 +161,7 @@ struct dir {
     char *path; /* for sentences */
     bool has_xattrs;
     struct locks locks;
+    struct guards guards;
     struct parents parents;
     struct listing listing;
 

@@ -146,6 +146,38 @@ conditions_check(struct dir *dir, struct bd_io *io, int parent, const char *leaf
     return status;
 }
 
+/* Whoever was stopped for long may meet his successor, so what changes a name is guarded.  Returns its errno; *status is
+ * BD_OK if it was made. */
+static int
+rename_in_time(struct dir *dir, struct bd_io *io, const char *temp, int parent, const char *leaf,
+               enum bd_status *status)
+{
+    int from, error = 0;
+
+    *status = guard_begin(&dir->guards, io, dir->fd, &from);
+    if (*status != BD_OK)
+        return 0;
+    if (renameat(from, temp, parent, leaf) != 0)
+        error = errno;
+    *status = guard_end(&dir->guards, io, from, error);
+    return error;
+}
+
+static int
+unlink_in_time(struct dir *dir, struct bd_io *io, int parent, const char *leaf,
+               enum bd_status *status)
+{
+    int from, error = 0;
+
+    *status = guard_begin(&dir->guards, io, parent, &from);
+    if (*status != BD_OK)
+        return 0;
+    if (unlinkat(from, leaf, 0) != 0)
+        error = errno;
+    *status = guard_end(&dir->guards, io, from, error);
+    return error;
+}
+
 /* Rename under the name's lock. */
 static enum bd_status
 temp_publish(struct dir *dir, struct bd_io *io, const char *temp, int temp_fd, int parent,
@@ -153,15 +185,16 @@ temp_publish(struct dir *dir, struct bd_io *io, const char *temp, int temp_fd, i
 {
     enum bd_status status = locks_take(&dir->locks, io, io->name);
     struct stat stat;
+    int error = 0;
 
     if (status != BD_OK)
         return status;
     status = conditions_check(dir, io, parent, leaf);
+    if (status == BD_OK)
+        error = rename_in_time(dir, io, temp, parent, leaf, &status);
     if (status != BD_OK)
         goto unlock;
-    if (renameat(dir->fd, temp, parent, leaf) != 0) {
-        int error = errno;
-
+    if (error != 0) {
         status = error == ENOENT ? dir_absent(dir, io)
                                  : dir_change_failed(dir->host, io, io->name, error);
         if (status == BD_ABSENT) {
@@ -232,6 +265,7 @@ object_unlink(struct dir *dir, struct bd_io *io, const char *name, int *parent)
 {
     enum bd_status status;
     const char *leaf;
+    int error = 0;
 
     *parent = -1;
     status = parent_open(dir, io, name, false, parent, &leaf);
@@ -246,9 +280,11 @@ object_unlink(struct dir *dir, struct bd_io *io, const char *name, int *parent)
         goto close_parent;
     if (io->op == BD_DELETE)
         status = conditions_check(dir, io, *parent, leaf);
-    if (status == BD_OK && unlinkat(*parent, leaf, 0) != 0) {
+    if (status == BD_OK)
+        error = unlink_in_time(dir, io, *parent, leaf, &status);
+    if (status == BD_OK && error != 0) {
         status =
-            errno == ENOENT ? dir_absent(dir, io) : dir_change_failed(dir->host, io, name, errno);
+            error == ENOENT ? dir_absent(dir, io) : dir_change_failed(dir->host, io, name, error);
         /* Absent already, maybe by an earlier try whose sync failed: sync all the same. */
         if (status == BD_ABSENT)
             status = BD_OK;

@@ -57,7 +57,9 @@ delete_each(struct bd_blocking *blocking, struct bd_io *io)
     io->op = BD_DELETE;
     for (uint32_t i = 0; i < io->name_count; i++) {
         io->name = io->names[i];
-        io->statuses[i] = blocking->ops->delete_object(blocking->self, io);
+        io->statuses[i] = io->deadline_ns > blocking->host->now_ns()
+                              ? blocking->ops->delete_object(blocking->self, io)
+                              : BD_RETRY;
     }
     io->op = BD_DELETE_MANY;
     io->name = name;

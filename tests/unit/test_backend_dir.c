@@ -301,6 +301,40 @@ TEST(dir, a_read_only_filesystem_is_read_and_denies_writes)
     scratch_remove(scratch);
 }
 
+/* As a process that is stopped between taking and giving back. */
+TEST(dir, a_lock_that_another_process_keeps_is_waited_for_until_the_deadline)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct test_store store;
+    struct backend_io *io;
+    uint64_t began;
+    int fd;
+
+    fresh(&store);
+    assert_int_equal(put_text(&store, "object", "old"), BD_OK);
+    fd = open(in_scratch(".bucketdisk-lock"), O_RDWR | O_CLOEXEC);
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        io = request(&store, i == 0 ? BD_PUT : BD_DELETE, "object");
+        began = clock_now_ns();
+        io->io.deadline_ns = began + 200 * NS_PER_MS;
+        io->io.body = i == 0 ? "new" : NULL;
+        io->io.body_bytes = i == 0 ? 3 : 0;
+        backend_submit_wait(io);
+        assert_int_equal(io->status, BD_RETRY);
+        assert_non_null(strstr(io->why.text, ".bucketdisk-lock"));
+        assert_non_null(strstr(io->why.text, "stopped"));
+        assert_in_range(clock_now_ns() - began, 200 * NS_PER_MS, 10 * NS_PER_S);
+        backend_io_free(io);
+    }
+    expect_text(&store, "object", "old");
+    close(fd);
+    assert_int_equal(put_text(&store, "object", "new"), BD_OK);
+    expect_text(&store, "object", "new");
+    done(&store);
+}
+
 TEST(dir, the_identity_is_the_same_by_any_path)
 {
     struct test_store store, other;
@@ -378,6 +412,7 @@ main(void)
         RUN(dir, a_full_disk_is_full_and_leaves_the_old_object),
         RUN(dir, without_extended_attributes_plain_objects_work_and_others_are_refused),
         RUN(dir, a_read_only_filesystem_is_read_and_denies_writes),
+        RUN(dir, a_lock_that_another_process_keeps_is_waited_for_until_the_deadline),
         RUN(dir, the_identity_is_the_same_by_any_path),
         RUN(dir, paging_a_big_directory_is_not_quadratic),
     };

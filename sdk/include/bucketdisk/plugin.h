@@ -29,7 +29,9 @@
  *  2. complete may be called from any thread, also from inside submit.  It never calls back into
  *     the plugin and never blocks: the host only queues.
  *  3. The daemon forks before any open(), so threads may be made in open().
- *  4. Everything that submit took completes by its deadline, at shutdown too.
+ *  4. Everything that submit took completes by its deadline, at shutdown too.  From then on nothing
+ *     that changes the store is begun or goes on, also if the process was stopped meanwhile:
+ *     somebody else may have the volume by then.
  *  5. close is called on one thread with nothing in flight.  Nothing is called after it.
  *  6. Plugins are never unloaded while the process lives.
  *
