@@ -38,6 +38,9 @@ int options_set(struct options *options, const char *name, const char *value, st
 int options_set_location(struct options *options, const char *owner, const char *value,
                          struct error *why);
 
+/* Its value, if it is a path; else NULL.  Borrowed. */
+const char *options_location_path(const struct options *options, const char *owner);
+
 /* Parse a whole command line, argv[1..argc): --name=value, --name value, -o a,b=c (commas escaped by \),
  * short letters from `shorts` ("f=foreground d=debug …"), "--".  Other words go to
  * words[0..*word_count), at most argc of them.  Secrets are overwritten in argv.

@@ -121,6 +121,18 @@ options_set_location(struct options *options, const char *owner, const char *val
                        owner_name(owner), value);
 }
 
+const char *
+options_location_path(const struct options *options, const char *owner)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        const struct entry *entry = &options->entries[i];
+
+        if (entry->row.flags & BD_OPTF_LOCATION && strcmp(entry->owner, owner) == 0)
+            return entry->row.type == BD_OPT_PATH ? entry->owned : NULL;
+    }
+    return NULL;
+}
+
 /* ------------------------------------------------------------------ -o lists */
 
 static bool

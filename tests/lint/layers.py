@@ -11,23 +11,28 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs encoding evict frames mountinfo passphrase places plugin readahead settings trust zeromap
+    attrs cachefile encoding evict frames mountinfo passphrase places plugin readahead settings trust zeromap
     codecs coding envelope keyring request layout locallock
     host manifest negotiate
     keyslots loader
     backend layer
-    chain
+    chain lock
+    seal
+    lease
     ask objects
-    probe token
+    holder probe
+    token
+    takeover
     volume
     recent survey
     consistency
+    tier
     cache whole
     disk
     wait
-    fuse
+    fuse spill
     stack
-    stopper
+    daemonize leftover stopper
     cmd
     main
 """.split("\n")[1:-1]
