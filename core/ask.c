@@ -29,21 +29,28 @@ ask_pause(const struct backend_io *io, uint64_t *pause_ns)
     *pause_ns *= 2;
 }
 
-enum bd_status
-ask(struct backend_io *io, bool *was_unknown)
+struct asking {
+    uint64_t until_ns; /* nothing is sent later */
+    bool ends_unknown; /* with an attempt of unknown outcome */
+    bool was_unknown;  /* one was */
+};
+
+static enum bd_status
+ask_as(struct backend_io *io, struct asking *asking)
 {
     uint64_t begun = clock_now_ns(), pause_ns = ASK_PAUSE_FIRST_NS;
     bool is_told = false;
 
     for (;;) {
-        uint64_t now;
+        uint64_t now = clock_now_ns();
 
-        io->io.deadline_ns = clock_now_ns() + ATTEMPT_NS;
+        io->io.deadline_ns =
+            now + ATTEMPT_NS < asking->until_ns ? now + ATTEMPT_NS : asking->until_ns;
         backend_submit_wait(io);
-        if (io->status == BD_UNKNOWN && was_unknown != NULL)
-            *was_unknown = true;
+        asking->was_unknown = asking->was_unknown || io->status == BD_UNKNOWN;
         now = clock_now_ns();
-        if (!status_is_passing(io->status) || now >= begun + TRY_FOR_NS)
+        if (!status_is_passing(io->status) || now >= begun + TRY_FOR_NS || now >= asking->until_ns
+            || (asking->ends_unknown && io->status == BD_UNKNOWN))
             return io->status;
         if (!is_told && now >= begun + TELL_AFTER_NS) {
             log_line(BD_INFO, "waiting for the store: %s", backend_io_reason(io));
@@ -51,6 +58,25 @@ ask(struct backend_io *io, bool *was_unknown)
         }
         ask_pause(io, &pause_ns);
     }
+}
+
+enum bd_status
+ask(struct backend_io *io, bool *was_unknown)
+{
+    struct asking asking = { .until_ns = UINT64_MAX };
+    enum bd_status status = ask_as(io, &asking);
+
+    if (was_unknown != NULL && asking.was_unknown)
+        *was_unknown = true;
+    return status;
+}
+
+enum bd_status
+ask_until(struct backend_io *io, uint64_t until_ns)
+{
+    struct asking asking = { .until_ns = until_ns, .ends_unknown = true };
+
+    return ask_as(io, &asking);
 }
 
 void

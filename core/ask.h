@@ -16,6 +16,10 @@
  * not answered.  Never on a pool worker. */
 enum bd_status ask(struct backend_io *io, bool *was_unknown);
 
+/* The same, but nothing is sent after until_ns (clock.h; UINT64_MAX: never mind), nor again after BD_UNKNOWN: what cannot be
+ * repeated, for when a lost attempt is carried out late it may meet what somebody else has put. */
+enum bd_status ask_until(struct backend_io *io, uint64_t until_ns);
+
 /* Sleep until then, and say so: somebody else may write when what had no answer cannot be carried out any more. */
 void ask_wait_settled(uint64_t at_ns);
 

@@ -16,20 +16,26 @@
  *     is_completing   is being fetched to be stored
  *     is_due          has been fetched to be stored, and goes first
  *     is_hot          became dirty soon after it was stored, and waits longer
- *   is_flying       the next layer stores the trip's frame, all sectors of it valid.  Who writes to the block
- *                   meanwhile gets a fresh frame (copy on write), and the entry is dirty again
- *   is_evictable    none of all this but readers and is_ahead: it is complete, and `evict`'s to choose
+ *   is_flying       the next layer stores the trip's frame: all sectors of it, or those that were valid when it left.
+ *                   Who writes to the block meanwhile gets a fresh frame (copy on write), and the entry is dirty
+ *                   again
+ *   is_evictable    none of all this but readers and is_ahead: the next layer has all that is valid, and the entry is
+ *                   `evict`'s to choose
  *
- *   may be           evicted   stored   written to       read                    zeroed
- *   clean, idle      yes       -        yes              yes (it is complete)    yes
- *   dirty, idle      no        yes      yes              valid sectors           yes
- *   is_parked        no        no       yes              valid sectors           waits for the zero
- *   readers          no        yes      waits            valid sectors           waits
- *   is_changing      no        no       waits            waits                   waits
- *   is_fetching      no        no       whole sectors    valid sectors           waits
- *   is_flying        no        no       yes, by copying  yes                     waits
+ *   may be           evicted   stored   written to       read              zeroed
+ *   clean, idle      yes       -        yes              valid sectors     yes
+ *   dirty, idle      no        yes      yes              valid sectors     yes
+ *   is_parked        no        no       yes              valid sectors     waits for the zero
+ *   readers          no        yes      waits            valid sectors     waits
+ *   is_changing      no        no       waits            waits             waits
+ *   is_fetching      no        no       whole sectors    valid sectors     waits
+ *   is_flying        no        no       yes, by copying  valid sectors     waits
  *
- * So there is at most one request for a block at the next layer at any time.
+ * Who needs other sectors has them fetched, and waits; while the entry flies, until it has landed.  So there is at
+ * most one request for a block at the next layer at any time.
+ *
+ * What flies or is clean is complete, unless the next layer takes parts (next_takes_parts): then the entry is sent as it
+ * is and may be clean with sectors missing.  It is never completing or due, and there is no reserve of frames.
  *
  * What could be stored is in a list, oldest first; what is parked, completing or flying is not:
  *
@@ -45,6 +51,7 @@
  *
  * FRAMES.  The last `reserve` frames are only for completing dirty blocks that lack sectors, so that dirty blocks can
  * always be stored, however small the cache.  No entry begins with one, so there are as many slots as other frames.
+ * A clean entry that lacks sectors may be what makes room for the frame into which it was to be fetched.
  *
  * ZEROS.  A zero first drops all entries in its range, waiting for busy ones (`pending`), and holds up all new requests
  * there.  Then it is sent, and done for who asked: from now on reads find zeros, new entries begin as zeros, and
@@ -53,6 +60,11 @@
  * FLUSH.  What the store lacks is counted in `unsaved`: dirty entries, flights, zeros.  Each has the number of its first
  * write in `since`.  A flush waits until all that was unsaved when it came has been stored or has failed; what fails
  * is unsaved again, with a new number.  A request that is_sync waits for the number of its own block or zero alone.
+ * A layer that takes parts may have less than durable what it took: it is flushed then, and gives the answer.
+ *
+ * SPILLING (cache_spill.c) hands over what is unsaved when all else is at rest.  Zeros in the list that are sent do not
+ * overlap, and each dirty entry in the range of one was written after it: zeros first, then blocks, is an order that
+ * is right.
  *
  * cache->lock guards all of this.  It is not held while copying data or calling out, but for store_is_zero and timers.  What is to
  * be done after unlocking is collected in a struct todo. */
@@ -230,6 +242,7 @@ write_accepted(struct cache *cache, struct entry *entry, const struct store_req 
     uint32_t end = (req->offset + req->bytes + SECTOR_BYTES - 1) / SECTOR_BYTES;
     struct zero *zero;
 
+    assert(!cache->is_spilled);
     set_valid(cache, entry, first, end);
     if (!entry->is_dirty)
         entry_dirty(cache, entry);
@@ -357,6 +370,9 @@ request_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     case STORE_SEEK: /* what is dirty is not known below */
         flush_start(cache, req);
         break;
+    case STORE_CHECK:
+        store_submit(cache->next, req);
+        break;
     }
 }
 
@@ -374,10 +390,17 @@ cache_submit(struct store *store, struct store_req *req)
 
 static void idle_run(struct task *task);
 
+/* How often it is looked.  A reader is promised that nothing is older than idle_ns; what nobody uses is in no hurry. */
+static uint64_t
+idle_pause_ns(const struct cache *cache)
+{
+    return cache->config.idle_ns / (cache->config.is_reader ? 8 : 2) + 1;
+}
+
 static void
 idle_later(struct cache *cache)
 {
-    uint64_t at_ns = clock_now_ns() + cache->config.idle_ns / 2 + 1;
+    uint64_t at_ns = clock_now_ns() + idle_pause_ns(cache);
 
     cache->idle_timer = (struct timer){ .task.run = idle_run };
     cache->idle_timer_is_set = true;
@@ -390,14 +413,16 @@ static void
 idle_run(struct task *task)
 {
     struct cache *cache = container_of(task, struct cache, idle_timer.task);
-    uint64_t now = clock_now_ns();
+    uint64_t now = clock_now_ns(), old_ns = cache->config.idle_ns;
 
+    if (cache->config.is_reader)
+        old_ns -= idle_pause_ns(cache); /* it would be too old when we come again */
     pthread_mutex_lock(&cache->lock);
     for (uint32_t slot = 0; slot < cache->slot_count; slot++) {
         struct entry *entry = &cache->entries[slot];
 
         if (entry->is_used && entry->is_evictable && entry->readers == 0
-            && now - entry->at_ns >= cache->config.idle_ns)
+            && now - entry->at_ns >= old_ns)
             entry_drop(cache, entry);
     }
     idle_later(cache);
@@ -481,9 +506,11 @@ add_statistics(struct cache *cache, struct stats *stats)
                                   "blocks copied because they were written to while being stored");
     cache->ahead_fetched =
         stats_counter(stats, "read_ahead_blocks", "blocks fetched before they were asked for");
-    cache->ahead_used = stats_counter(stats, "read_ahead_used", "those that were read then");
+    cache->ahead_used = stats_counter(stats, "read_ahead_used",
+                                      "blocks fetched before they were asked for, and read then");
     cache->ahead_wasted =
-        stats_counter(stats, "read_ahead_wasted", "those that left the cache unread");
+        stats_counter(stats, "read_ahead_wasted",
+                      "blocks fetched before they were asked for, that left the cache unread");
     cache->stored = stats_counter(stats, "write_back_blocks", "dirty blocks stored");
     cache->store_failures = stats_counter(
         stats, "write_back_failures", "dirty blocks that could not be stored, and stayed dirty");
@@ -540,7 +567,7 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     cache->pool = pool;
     cache->sectors = config->block_bytes / SECTOR_BYTES;
     cache->map_words = (cache->sectors + 63) / 64;
-    cache->reserve = blocks_max / 16 + 1;
+    cache->reserve = config->next_takes_parts ? 0 : blocks_max / 16 + 1;
     if (cache->reserve > config->in_flight_max)
         cache->reserve = config->in_flight_max;
     cache->slot_count = blocks_max;
@@ -580,28 +607,50 @@ cache_new(const struct cache_config *config, struct store *next, struct pool *po
     return 0;
 }
 
+/* Is anything on its way to the store that will never get there? */
+static bool
+is_storing(const struct cache *cache)
+{
+    for (const struct zero *zero = cache->zeros; zero != NULL; zero = zero->next) {
+        if (zero->is_under_way)
+            return true;
+    }
+    return cache->flight_count > 0;
+}
+
+bool
+is_at_rest(const struct cache *cache)
+{
+    return !cache->drive_is_queued && !cache->is_driving && cache->fetch_count == 0
+           && !is_storing(cache);
+}
+
 void
 cache_free(struct store *store)
 {
     struct cache *cache;
+    struct zero *zero;
 
     if (store == NULL)
         return;
     cache = container_of(store, struct cache, store);
     atomic_store(&cache->is_ending, true);
     pthread_mutex_lock(&cache->lock);
-    assert(cache->unsaved == 0);
+    assert(cache->unsaved == 0 || cache->is_read_only || cache->is_spilled);
     for (;;) {
         if (cache->timer_is_set && pool_timer_cancel(cache->pool, &cache->timer))
             cache->timer_is_set = false;
         if (cache->idle_timer_is_set && pool_timer_cancel(cache->pool, &cache->idle_timer))
             cache->idle_timer_is_set = false;
-        if (!cache->timer_is_set && !cache->idle_timer_is_set && !cache->drive_is_queued
-            && !cache->is_driving && cache->ahead_count == 0)
+        if (!cache->timer_is_set && !cache->idle_timer_is_set && is_at_rest(cache))
             break;
         pthread_cond_wait(&cache->idle, &cache->lock);
     }
     pthread_mutex_unlock(&cache->lock);
+    while ((zero = cache->zeros) != NULL) {
+        cache->zeros = zero->next;
+        free(zero);
+    }
     evict_free(cache->evict);
     frames_free(cache->frames);
     free(cache->buckets);

@@ -101,6 +101,13 @@ call_next(struct gate *gate, bool is_room, struct todo *todo)
     queue_push(&todo->again, queue_pop(&gate->queue));
 }
 
+/* Now that the next layer has all, it knows what is sought, or makes durable what it took. */
+static bool
+goes_on_below(const struct cache *cache, const struct store_req *req)
+{
+    return req->op == STORE_SEEK || (req->op == STORE_FLUSH && cache->config.next_takes_parts);
+}
+
 void
 leave(struct cache *cache, struct todo *todo)
 {
@@ -123,8 +130,7 @@ leave(struct cache *cache, struct todo *todo)
         int rc = waiter->rc;
 
         free(waiter);
-        /* What it asks for is known below, now that all is stored. */
-        if (req->op == STORE_SEEK && rc == 0)
+        if (rc == 0 && goes_on_below(cache, req))
             store_submit(cache->next, req);
         else
             store_done(req, rc);
@@ -215,6 +221,18 @@ map_set(uint64_t *map, uint32_t first, uint32_t end)
     return count;
 }
 
+uint32_t
+map_add(uint64_t *map, const uint64_t *more, uint32_t words)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < words; i++) {
+        count += (uint32_t)__builtin_popcountll(more[i] & ~map[i]);
+        map[i] |= more[i];
+    }
+    return count;
+}
+
 static bool
 map_has(const uint64_t *map, uint32_t first, uint32_t end)
 {
@@ -231,6 +249,13 @@ bool
 is_complete(const struct cache *cache, const struct entry *entry)
 {
     return entry->valid_count == cache->sectors;
+}
+
+/* Is the next layer content with so much of it? */
+static bool
+may_be_clean(const struct cache *cache, const struct entry *entry)
+{
+    return is_complete(cache, entry) || (cache->config.next_takes_parts && entry->valid_count > 0);
 }
 
 bool
@@ -355,14 +380,16 @@ entry_check(const struct cache *cache, const struct entry *entry)
     assert(entry->frame != FRAME_NONE || (entry->valid_count == 0 && entry->is_fetching));
     assert(entry->dirty_count <= entry->valid_count);
     assert(entry->is_dirty == (entry->dirty_count > 0));
-    assert(!entry->is_flying || (is_complete(cache, entry) && !entry->is_fetching));
+    assert(!entry->is_flying || !entry->is_fetching);
+    assert(!entry->is_flying || may_be_clean(cache, entry));
     assert(!entry->is_wanted || entry->readers > 0);
     assert(!entry->is_ahead || (!entry->is_dirty && !entry->is_flying && entry->readers == 0));
     assert(!entry->is_parked || (entry->is_dirty && !entry->is_flying && cache->zeros != NULL));
     assert(!entry->is_completing || (entry->is_dirty && entry->is_fetching));
     assert(!entry->is_due || (entry->is_dirty && is_complete(cache, entry)));
+    assert(!cache->config.next_takes_parts || (!entry->is_completing && !entry->is_due));
     assert(entry->is_evictable == (!entry->is_dirty && !entry->is_flying && !entry->is_fetching));
-    assert(!entry->is_evictable || is_complete(cache, entry));
+    assert(!entry->is_evictable || may_be_clean(cache, entry));
     assert(is_listed
            == (entry->is_dirty && !entry->is_flying && !entry->is_parked && !entry->is_completing));
     assert((entry->list == LIST_AHEAD) == (entry->is_ahead && entry->is_evictable));
@@ -432,7 +459,7 @@ entry_update_evictable(struct cache *cache, struct entry *entry)
     bool is_evictable = !entry->is_dirty && !entry->is_fetching && !entry->has_arrived
                         && !entry->is_changing && !entry->is_flying;
 
-    assert(!is_evictable || is_complete(cache, entry));
+    assert(!is_evictable || may_be_clean(cache, entry));
     if (is_evictable == entry->is_evictable)
         return;
     entry->is_evictable = is_evictable;

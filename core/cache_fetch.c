@@ -16,7 +16,9 @@ struct trip *
 trip_new(struct cache *cache, enum store_op op, const struct entry *entry, uint32_t frame,
          void (*done)(struct store_req *below))
 {
-    struct trip *trip = calloc(1, sizeof *trip);
+    bool is_part = op == STORE_WRITE && !is_complete(cache, entry);
+    size_t map_bytes = is_part ? sizeof(uint64_t) * cache->map_words : 0;
+    struct trip *trip = calloc(1, sizeof *trip + map_bytes);
 
     if (trip == NULL)
         return NULL;
@@ -28,6 +30,8 @@ trip_new(struct cache *cache, enum store_op op, const struct entry *entry, uint3
                                       .bytes = cache->config.block_bytes,
                                       .data = frames_data(cache->frames, frame),
                                       .done = done };
+    if (is_part) /* a copy: more of it may become valid before the trip ends */
+        trip->below.valid = memcpy(trip + 1, valid_map(cache, entry), map_bytes);
     return trip;
 }
 
@@ -47,6 +51,7 @@ fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct tod
     trip->below.is_over = trip->is_ahead ? &cache->is_ending : NULL;
     trip->is_zeros = store_is_zero(cache->next, entry->block);
     cache->ahead_count += trip->is_ahead;
+    cache->fetch_count++;
     send_later(todo, trip);
     return true;
 }
@@ -57,7 +62,7 @@ fetch_for(struct cache *cache, struct entry *entry, struct store_req *req, struc
 {
     uint32_t frame;
 
-    if (entry != NULL && entry->is_fetching)
+    if (entry != NULL && (entry->is_fetching || entry->is_flying))
         return entry;
     *waiter = waiter_of(cache, req, *waiter, todo);
     if (*waiter == NULL)
@@ -67,6 +72,8 @@ fetch_for(struct cache *cache, struct entry *entry, struct store_req *req, struc
         starve(cache, req, *waiter, todo);
         return NULL;
     }
+    if (entry != NULL)
+        entry = entry_of(cache, req->block); /* a clean one may have made room itself */
     if (entry == NULL)
         entry = entry_new(cache, req->block);
     if (!fetch_start(cache, entry, frame, todo)) {
@@ -141,8 +148,15 @@ note_used(struct cache *cache, struct entry *entry)
     counter_add(cache->ahead_used, 1);
 }
 
+/* What is missing is being fetched, or cannot be yet. */
+static bool
+is_data_to_come(const struct cache *cache, const struct entry *entry)
+{
+    return entry->is_fetching || (entry->is_flying && !is_complete(cache, entry));
+}
+
 /* Those who wait for the entry, in their order: reads of what is there are served, but for those behind a write; others
- * start over once there are no readers.  Who needs what is being fetched stays. */
+ * start over once there are no readers.  Who needs what is being fetched, or can't be yet, stays. */
 static void
 go_on(struct cache *cache, struct entry *entry, struct todo *todo)
 {
@@ -157,7 +171,7 @@ go_on(struct cache *cache, struct entry *entry, struct todo *todo)
             reader_begin(cache, entry);
             note_used(cache, entry);
             queue_push(&todo->serve, waiter);
-        } else if (waiter->needs_data && entry->is_fetching) {
+        } else if (waiter->needs_data && is_data_to_come(cache, entry)) {
             queue_push(&stay, waiter);
         } else if (entry->readers == 0) {
             queue_push(&todo->again, waiter);
@@ -223,8 +237,6 @@ fetch_done(struct store_req *below)
 
     pthread_mutex_lock(&cache->lock);
     cache->ahead_count -= trip->is_ahead;
-    if (trip->is_ahead)
-        pthread_cond_broadcast(&cache->idle);
     entry->is_fetching = false;
     if (rc == 0) {
         entry->has_arrived = true;
@@ -258,5 +270,7 @@ fetch_done(struct store_req *below)
     } else {
         entry_settle(cache, entry, &todo);
     }
+    cache->fetch_count--; /* now that what arrived is merged */
+    pthread_cond_broadcast(&cache->idle);
     leave(cache, &todo);
 }

@@ -94,7 +94,7 @@ _Static_assert(sizeof(struct entry) <= 72,
 
 /* One request to the next layer. */
 struct trip {
-    struct store_req below;
+    struct store_req below; /* its `valid` map follows the trip */
     struct cache *cache;
     struct trip *next;
     uint32_t slot, frame;
@@ -140,7 +140,7 @@ struct cache {
 
     atomic_bool is_ending; /* fetches ahead are to end */
     pthread_mutex_t lock;  /* guards the rest; before consistency.lock */
-    pthread_cond_t idle;   /* no task of ours is queued or running */
+    pthread_cond_t idle;   /* no task of ours is queued or running; a fetch has ended */
     struct entry *entries;
     uint64_t *maps; /* for each slot: valid, then dirty */
     uint32_t *buckets;
@@ -157,6 +157,7 @@ struct cache {
     uint32_t flight_count;
     uint32_t completing_count; /* entries */
     uint32_t ahead_count;      /* fetches ahead under way */
+    uint32_t fetch_count;      /* fetches under way; nobody may wait for one any more */
     uint32_t idle_count;       /* entries that are evictable and have no readers */
     uint32_t unread_count;     /* entries with is_ahead */
     uint64_t unsaved;          /* see FLUSH */
@@ -169,6 +170,8 @@ struct cache {
     uint64_t drain_gap_ns; /* time from one flight's end to the next one's, smoothed */
     uint64_t stored_ns;    /* when something was stored last, or all was */
     bool has_failed;       /* something could not be stored; `drive` does not know yet */
+    bool is_read_only;     /* -EROFS came from below: nothing will ever be stored again */
+    bool is_spilled; /* what is unsaved is in other hands, or on the way there: nothing is sent */
     bool is_driving, drive_again, drive_is_queued;
     bool timer_is_set, idle_timer_is_set;
     struct task drive_task;
@@ -222,6 +225,8 @@ uint64_t *valid_map(const struct cache *cache, const struct entry *entry);
 uint64_t *dirty_map(const struct cache *cache, const struct entry *entry);
 /* Sets the bits [first, end); returns how many were not set. */
 uint32_t map_set(uint64_t *map, uint32_t first, uint32_t end);
+/* The same for those that are set in `more`. */
+uint32_t map_add(uint64_t *map, const uint64_t *more, uint32_t words);
 void set_valid(struct cache *cache, struct entry *entry, uint32_t first, uint32_t end);
 bool is_complete(const struct cache *cache, const struct entry *entry);
 /* Is every sector valid that [offset, offset + bytes) touches? */
@@ -249,12 +254,13 @@ uint32_t frame_get(struct cache *cache, bool is_completing);
 
 /* ---- cache_fetch.c */
 
-/* NULL: out of memory. */
+/* NULL: out of memory.  A WRITE is of what is valid now. */
 struct trip *trip_new(struct cache *cache, enum store_op op, const struct entry *entry,
                       uint32_t frame, void (*done)(struct store_req *below));
 /* Takes the frame.  False: out of memory. */
 bool fetch_start(struct cache *cache, struct entry *entry, uint32_t frame, struct todo *todo);
-/* For a request that needs more of the block than there is: have it fetched.  Gives the entry to wait in (needs_data).
+/* For a request that needs more of the block than there is: have it fetched, now or when it has landed.  Gives the entry
+ * to wait in (needs_data), which may be another one than before.
  * NULL: the request waits already, or was answered, and the lock is given back. */
 struct entry *fetch_for(struct cache *cache, struct entry *entry, struct store_req *req,
                         struct waiter **waiter, struct todo *todo);
@@ -271,7 +277,7 @@ void list_remove(struct cache *cache, struct entry *entry);
 void entry_list(struct cache *cache, struct entry *entry);
 void entry_dirty(struct cache *cache, struct entry *entry);
 void entry_not_dirty(struct cache *cache, struct entry *entry);
-/* Storing it failed: it is unsaved anew, and tried again later. */
+/* Storing it failed; it is dirty, counted as unsaved anew, and tried again later. */
 void store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc,
                   struct todo *todo);
 
@@ -312,5 +318,7 @@ void retry_zeros(struct cache *cache, uint64_t *due_ns, struct todo *todo);
 void request_start(struct cache *cache, struct store_req *req, struct waiter *waiter);
 /* A read that is counted in its entry's readers. */
 void serve_read(struct cache *cache, struct store_req *req, struct waiter *waiter);
+/* With the lock: nothing of ours is at the next layer, and nothing is about to be sent.  `idle` tells. */
+bool is_at_rest(const struct cache *cache);
 
 #endif

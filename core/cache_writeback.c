@@ -252,17 +252,19 @@ fail_older(struct queue *queue, uint64_t came_until_ns, uint64_t *oldest_ns, str
 }
 
 /* Who has waited for room for too long gets an error, if storing fails or nothing has been stored for as long (a slow
- * store makes room).  *next_ns becomes when the next one will have. */
+ * store makes room); at once if there will never be any.  *next_ns becomes when the next one will have. */
 static void
 fail_stalled(struct cache *cache, uint64_t *next_ns, struct todo *todo)
 {
     uint64_t now = clock_now_ns(), stall_ns = cache->config.stall_ns;
     uint64_t until = 0, oldest = UINT64_MAX;
 
-    if (stall_ns == 0)
+    if (stall_ns == 0 && !cache->is_read_only)
         return;
-    if (now > stall_ns
-        && (cache->has_failed || (cache->unsaved > 0 && cache->stored_ns <= now - stall_ns)))
+    if (cache->is_read_only)
+        until = now;
+    else if (now > stall_ns
+             && (cache->has_failed || (cache->unsaved > 0 && cache->stored_ns <= now - stall_ns)))
         until = now - stall_ns;
     cache->has_failed = false;
     fail_older(&cache->starving.queue, until, &oldest, todo);
@@ -282,17 +284,11 @@ void
 store_failed(struct cache *cache, struct entry *entry, uint64_t since, int rc, struct todo *todo)
 {
     counter_add(cache->store_failures, 1);
-    if (!entry->is_dirty) {
-        uint32_t dirty_s = entry->dirty_s;
-
-        entry_dirty(cache, entry);
-        entry->dirty_s = dirty_s;
-        entry->dirty_count += map_set(dirty_map(cache, entry), 0, cache->sectors);
-    }
     unsaved_end(cache, since, rc, todo); /* now, so that not all seems to be saved for a moment */
     entry->at_ns = clock_now_ns();
     list_add(cache, entry, LIST_FAILED);
     cache->has_failed = true;
+    cache->is_read_only = cache->is_read_only || rc == -EROFS;
     todo->drive = true;
 }
 
@@ -360,6 +356,25 @@ must_wait_to_dirty(struct cache *cache, struct store_req *req, struct waiter *wa
 
 /* ---- flights */
 
+/* All that was sent is dirty again. */
+static void
+flight_failed(struct cache *cache, struct entry *entry, const struct trip *trip, int rc,
+              struct todo *todo)
+{
+    const uint64_t *sent = trip->below.valid;
+    uint64_t *dirty = dirty_map(cache, entry);
+
+    if (!entry->is_dirty) {
+        uint32_t dirty_s = entry->dirty_s;
+
+        entry_dirty(cache, entry);
+        entry->dirty_s = dirty_s;
+    }
+    entry->dirty_count +=
+        sent != NULL ? map_add(dirty, sent, cache->map_words) : map_set(dirty, 0, cache->sectors);
+    store_failed(cache, entry, trip->since, rc, todo);
+}
+
 static void
 flight_done(struct store_req *below)
 {
@@ -381,7 +396,7 @@ flight_done(struct store_req *below)
         note_drained(cache);
         unsaved_end(cache, trip->since, 0, &todo);
     } else {
-        store_failed(cache, entry, trip->since, below->rc, &todo);
+        flight_failed(cache, entry, trip, below->rc, &todo);
     }
     free(trip);
     entry_settle(cache, entry, &todo);
@@ -424,7 +439,7 @@ store_entry(struct cache *cache, struct entry *entry, uint64_t now, uint64_t *ne
 
     if (!is_storable(entry))
         return false;
-    if (is_complete(cache, entry)) {
+    if (is_complete(cache, entry) || cache->config.next_takes_parts) {
         trip = trip_new(cache, STORE_WRITE, entry, entry->frame, flight_done);
         if (trip == NULL) {
             try_again_soon(now, next_ns);
@@ -569,9 +584,11 @@ drive(struct cache *cache)
 
         cache->drive_again = false;
         fail_stalled(cache, &next_ns, &todo);
-        retry_zeros(cache, &next_ns, &todo);
-        while (store_next(cache, &next_ns, &todo))
-            ;
+        if (!cache->is_spilled && (!cache->is_read_only || !atomic_load(&cache->is_ending))) {
+            retry_zeros(cache, &next_ns, &todo);
+            while (store_next(cache, &next_ns, &todo))
+                ;
+        }
         if (next_ns != UINT64_MAX)
             timer_at(cache, next_ns);
         leave(cache, &todo);

@@ -139,6 +139,7 @@ zero_done(struct store_req *below)
         if (zero->has_parked)
             entries_in(cache, zero->first, zero->last, zero, &todo, zero_fails);
         cache->has_failed = true;
+        cache->is_read_only = cache->is_read_only || below->rc == -EROFS;
     } else {
         struct zero **link = &cache->zeros;
 
@@ -162,6 +163,7 @@ zero_start(struct cache *cache, struct store_req *req, struct waiter *waiter)
     struct zero *zero;
 
     pthread_mutex_lock(&cache->lock);
+    assert(!cache->is_spilled);
     waiter = waiter_of(cache, req, waiter, &todo);
     if (waiter == NULL)
         return;

@@ -13,6 +13,7 @@ int cmd_key(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_plugins(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
+int cmd_takeover(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 
 #endif

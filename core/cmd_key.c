@@ -5,8 +5,11 @@
  * meanwhile.  No block is read or written.
  *
  * All that takes long, questions and key derivations, comes before the token is taken.  What was read by then is read
- * again under it, and must be the same as far as the change depends on it.  From the token's take to its drop nothing
- * interrupts the command: whoever is left with a token of another machine has to clear it by hand. */
+ * again under it, and must be the same as far as the change depends on it.  From the token's take to its end nothing
+ * interrupts the command: whoever is left with a token of another machine has to clear it by hand.
+ *
+ * Where a daemon died on this machine, its lock is put back at the end: it still keeps other machines off for as long as
+ * what that daemon sent may be carried out, and it tells the next mount whose the data in a cache file are. */
 #include "cmd.h"
 
 #include "ask.h"
@@ -183,19 +186,23 @@ change_slot(struct key_command *command, struct error *why)
 {
     struct stack *stack = &command->stack;
     struct error left = { "" };
-    struct token token;
+    const uint64_t settle_ms = stack->settings.settle_time_ms;
     char lock_id[64];
+    const struct token_wish wish = { .lock_id = lock_id,
+                                     .is_passing = true,
+                                     .settle_ms = settle_ms };
+    struct token token;
     int rc;
 
     passphrase_clear(&command->passphrase);
     locallock_id(command->lock, lock_id, sizeof lock_id);
     interrupts_hold(&command->held, NULL);
-    rc = token_take(stack->backend, &stack->layout, lock_id, false, &token, why);
+    rc = token_take(stack->backend, &stack->layout, &wish, &token, why);
     if (rc != 0)
         return rc;
     /* What a dead owner has sent may still be carried out, over what we put. */
-    if (token.was_taken_over && !token.has_if_match)
-        ask_wait_settled(clock_now_ns() + stack->settings.settle_time_ms * NS_PER_MS);
+    if (!token.has_if_match)
+        ask_wait_settled(clock_now_ns() + token.hold_ms * NS_PER_MS);
     rc = put_slot(command, why);
     if (rc != 0 && stack->description.unknown_at_ns != 0)
         error_set(
@@ -204,8 +211,9 @@ change_slot(struct key_command *command, struct error *why)
             "opens the volume",
             strdupa(why->text));
     ask_wait_settled(stack_settled_at_ns(stack));
-    if (token_drop(stack->backend, &stack->layout, &token, &left) != 0)
-        log_line(BD_WARNING, "%s; --reset-mounted-flag clears it", left.text);
+    if (token_give_back(stack->backend, &stack->layout, &token, &left) != 0)
+        log_line(BD_WARNING, "%s; --reset-mounted-flag clears it%s", left.text,
+                 token.before.is_there ? ", as does a mount on this machine" : "");
     return rc;
 }
 

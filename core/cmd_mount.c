@@ -4,49 +4,41 @@
 
 #include "ask.h"
 #include "base/clock.h"
-#include "base/interrupts.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cmd_mount_check.h"
+#include "cmd_mount_warn.h"
+#include "daemonize.h"
 #include "fuse.h"
+#include "leftover.h"
 #include "locallock.h"
 #include "mountinfo.h"
 #include "stack.h"
 #include "stopper.h"
+#include "tier.h"
 #include "token.h"
 #include "wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define STORE_AGAIN_S 10
-#define INTERRUPTED_MS 2000
 #define MALLOC_KEPT_BYTES (32 << 20)
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
+#define CLAIM_TRIES 10
+#define SHARED_BLOCK_BYTES 4096 /* what filesystems have at least */
 
 /* A mount and all that it holds, from start to end. */
 struct mount {
     struct stack stack;
     char *location;
-    char *mountpoint;                       /* absolute */
-    char *identity;                         /* what tells it from all others */
-    char *volume;                           /* what people call it */
-    bool lacks_io_flusher, lacks_oom_score; /* protections that we were refused */
+    char *mountpoint;        /* absolute */
+    char *identity;          /* what tells it from all others */
+    char *volume;            /* what people call it */
+    const char *unprotected; /* what we were refused to be protected by; NULL: nothing */
     struct mountinfo info;
     struct locallock *lock;
     struct token token;
@@ -60,212 +52,21 @@ struct mount {
     bool is_surveying;
 };
 
-/* ---- the process */
-
-/* A daemon under a filesystem: when the kernel wants memory back it must not be made to wait for itself,
- * nor be the one that is killed.  As far as we may. */
-static void
-protect_process(struct mount *mount)
-{
-    int fd;
-
-    if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
-        mount->lacks_io_flusher = true;
-    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd == -1 || write(fd, "-900", 4) != 4)
-        mount->lacks_oom_score = true;
-    if (fd != -1)
-        close(fd);
-}
-
-/* The child has its own session, so no terminal interrupts it.  It may be asking for a password there, and leaves the
- * terminal as it was before we go, and a shell has it back. */
-static void
-pass_interrupt(pid_t child, struct pollfd *ready, const sigset_t *held, int number)
-{
-    kill(child, SIGTERM);
-    if (poll(ready, 1, INTERRUPTED_MS) == 1 && ready->revents == POLLHUP)
-        waitpid(child, NULL, 0);
-    signal(number, SIG_DFL);
-    raise(number);
-    sigprocmask(SIG_UNBLOCK, held, NULL);
-}
-
-/* In the parent: wait until the child says how it went, and exit with that. */
-static void
-wait_for_daemon(pid_t child, int ready_fd, const sigset_t *held)
-{
-    struct pollfd waited[] = { { .fd = ready_fd, .events = POLLIN },
-                               { .fd = signalfd(-1, held, SFD_CLOEXEC), .events = POLLIN } };
-    struct signalfd_siginfo info;
-    char status;
-
-    while (poll(waited, 2, -1) == -1 && errno == EINTR)
-        ;
-    if (waited[0].revents == 0 && read(waited[1].fd, &info, sizeof info) == sizeof info)
-        pass_interrupt(child, &waited[0], held, (int)info.ssi_signo);
-    _exit(read(ready_fd, &status, 1) == 1 ? status : EXIT_FAILED);
-}
-
-/* Become a daemon. */
-static int
-daemonize(struct mount *mount)
-{
-    const pid_t parent = getpid();
-    sigset_t held, before;
-    int pipe_fds[2];
-    pid_t child;
-
-    if (pipe2(pipe_fds, O_CLOEXEC) != 0)
-        return -errno;
-    interrupts_hold(&held, &before);
-    fflush(NULL);
-    child = fork();
-    if (child == -1) {
-        int rc = -errno;
-
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        close(pipe_fds[0]);
-        close(pipe_fds[1]);
-        return rc;
-    }
-    if (child > 0) {
-        close(pipe_fds[1]);
-        wait_for_daemon(child, pipe_fds[0], &held);
-    }
-    close(pipe_fds[0]);
-    setsid();
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    /* When nothing could be passed on any more.  Until start_frontend. */
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent)
-        _exit(EXIT_FAILED);
-    mount->ready_fd = pipe_fds[1];
-    return 0;
-}
-
-/* The parent returns, and from now on only syslog is left to talk to. */
-static void
-leave_terminal(struct mount *mount)
-{
-    const char status = EXIT_DONE;
-    int null;
-
-    log_to_syslog("bucketdisk");
-    /* Keep no directory busy. */
-    if (chdir("/") != 0)
-        log_line(BD_DEBUG, "cannot change to /: %s", strerror(errno));
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null != -1) {
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        close(null);
-    }
-    if (write(mount->ready_fd, &status, 1) != 1)
-        log_line(BD_WARNING, "nobody waited for the mount");
-    close(mount->ready_fd);
-    mount->ready_fd = -1;
-}
-
 static void
 file_is_ready(void *arg)
 {
     struct mount *mount = arg;
 
     if (mount->ready_fd != -1)
-        leave_terminal(mount);
+        daemon_leave_terminal(mount->ready_fd);
+    mount->ready_fd = -1;
     log_line(BD_INFO, "%s is %s/%s: %llu blocks of %u bytes", mount->volume, mount->mountpoint,
              mount->stack.settings.filename, (unsigned long long)mount->stack.layout.block_count,
              mount->stack.layout.block_bytes);
-    if (mount->lacks_io_flusher || mount->lacks_oom_score)
+    if (mount->unprotected != NULL)
         log_line(BD_INFO,
-                 "not allowed to set%s%s: when memory is short, the disk may suffer with it",
-                 mount->lacks_io_flusher ? " PR_SET_IO_FLUSHER" : "",
-                 mount->lacks_oom_score ? " oom_score_adj" : "");
-}
-
-/* ---- the words of the command line */
-
-static int
-check_words(bool is_reset, char **words, int count, struct error *why)
-{
-    if (count == 0)
-        return error_set(
-            why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
-            is_reset ? "" : ", and where to mount it",
-            is_reset ? "--reset-mounted-flag [options] LOCATION" : "[options] LOCATION MOUNTPOINT");
-    if (count == 1 && !is_reset)
-        return error_set(why, -EINVAL,
-                         "where to mount it? after the volume's place, \"%s\", comes a "
-                         "mount point",
-                         words[0]);
-    if (count > (is_reset ? 1 : 2))
-        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[is_reset ? 1 : 2]);
-    return 0;
-}
-
-static int
-check_mountpoint(struct mount *mount, const char *word, struct error *why)
-{
-    struct stat st;
-
-    mount->mountpoint = realpath(word, NULL);
-    if (mount->mountpoint == NULL)
-        return error_set(why, -errno,
-                         errno == ENOTCONN
-                             ? "the mount point %s is a dead mount; unmount it first (umount %s)"
-                             : "cannot use the mount point %s: %s",
-                         word, errno == ENOTCONN ? word : strerror(errno));
-    if (stat(mount->mountpoint, &st) != 0)
-        return error_set(why, -errno, "cannot use the mount point %s: %s", word, strerror(errno));
-    if (!S_ISDIR(st.st_mode))
-        return error_set(why, -ENOTDIR, "the mount point %s is not a directory", word);
-    return 0;
-}
-
-static bool
-is_file_name(const char *name)
-{
-    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0
-           && strcmp(name, "..") != 0 && strlen(name) <= 200;
-}
-
-static int
-check_settings(const struct stack *stack, struct error *why)
-{
-    const struct settings *settings = &stack->settings;
-
-    if (!is_file_name(settings->filename))
-        return error_set(why, -EINVAL, "--filename=%s is not a name for a file",
-                         settings->filename);
-    if (settings->stats_filename[0] != '\0' && !is_file_name(settings->stats_filename))
-        return error_set(why, -EINVAL, "--statsFilename=%s is not a name for a file",
-                         settings->stats_filename);
-    if (strcmp(settings->filename, settings->stats_filename) == 0)
-        return error_set(why, -EINVAL, "--filename and --statsFilename are both \"%s\"",
-                         settings->filename);
-    if (strncmp(settings->filename, settings->stats_filename, strlen(settings->stats_filename)) == 0
-        && settings->stats_filename[0] != '\0'
-        && strcmp(settings->filename + strlen(settings->stats_filename), STATS_JSON_SUFFIX) == 0)
-        return error_set(why, -EINVAL, "--filename=%s is the name of the statistics as JSON",
-                         settings->filename);
-    if (settings->stats_filename[0] != '\0'
-        && (strcmp(settings->filename, METRICS_NAME) == 0
-            || strcmp(settings->stats_filename, METRICS_NAME) == 0))
-        return error_set(
-            why, -EINVAL, "%s=" METRICS_NAME " is the name of the statistics for Prometheus",
-            strcmp(settings->filename, METRICS_NAME) == 0 ? "--filename" : "--statsFilename");
-    if (settings->file_mode > 0777)
-        return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
-    if (options_given(stack->options, "block-cache-size")
-        && options_given(stack->options, "cache-size"))
-        return error_set(why, -EINVAL,
-                         "--cache-size (bytes) and --blockCacheSize (blocks) say the same thing; "
-                         "leave one out");
-    if (settings->block_cache_sync && options_given(stack->options, "block-cache-write-delay")
-        && settings->block_cache_write_delay_ms != 0)
-        return error_set(why, -EINVAL, "--blockCacheSync needs --blockCacheWriteDelay=0");
-    return 0;
+                 "not allowed to set %s: when memory is short, the disk may suffer with it",
+                 mount->unprotected);
 }
 
 /* Root always may; others where fuse.conf says so. */
@@ -310,12 +111,43 @@ write_block_0(struct mount *mount, struct error *why)
     return 0;
 }
 
+static bool
+has_lost_volume(void *arg)
+{
+    const struct mount *mount = arg;
+
+    return mount->stack.lease != NULL && lease_is_lost(mount->stack.lease, NULL);
+}
+
 static uint64_t
 data_bytes(void *arg)
 {
     struct mount *mount = arg;
 
     return consistency_data_blocks(mount->stack.consistency) * mount->stack.layout.block_bytes;
+}
+
+/* Until leftover_end. */
+static void
+fail_what_waits(void *arg)
+{
+    objects_pause(((struct mount *)arg)->stack.objects, true);
+}
+
+static int
+start_stopper(struct mount *mount)
+{
+    const struct stopper_config config = {
+        .mountpoint = mount->mountpoint,
+        .device = mount->info.device,
+        .disk = &mount->stack.disk,
+        .frontend = mount->frontend,
+        .timeout_ms = mount->stack.settings.stop_timeout_ms,
+        .hurry = fail_what_waits,
+        .hurry_arg = mount,
+    };
+
+    return stopper_start(&config, &mount->stopper);
 }
 
 static int
@@ -334,7 +166,9 @@ start_frontend(struct mount *mount, struct error *why)
         .uid = options_given(stack->options, "uid") ? settings->uid : geteuid(),
         .gid = options_given(stack->options, "gid") ? settings->gid : getegid(),
         .is_read_only = settings->read_only,
-        .is_direct_io = settings->direct_io,
+        .has_become_read_only = has_lost_volume,
+        .has_become_read_only_arg = mount,
+        .is_direct_io = settings->direct_io || settings->shared_disk_mode,
         .allow_other = options_given(stack->options, "allow-other") ? settings->allow_other
                                                                     : may_allow_other(),
         .threads = settings->single_thread ? 1 : settings->fuse_threads,
@@ -347,14 +181,121 @@ start_frontend(struct mount *mount, struct error *why)
     int rc = frontend_new(&config, &stack->disk, stack->stats, why, &mount->frontend);
 
     /* It is this thread's; and another thread tells the parent to go, when the file is ready. */
-    prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    daemon_outlive_parent();
     if (rc == 0)
         rc = frontend_mount(mount->frontend, why);
     if (rc == 0 && !mountinfo_at(mount->mountpoint, &mount->info))
         rc = error_set(why, -EIO, "%s was unmounted at once", mount->mountpoint);
     if (rc == 0)
-        rc = stopper_start(mount->mountpoint, mount->info.device, &stack->disk, mount->frontend,
-                           settings->stop_timeout_ms, &mount->stopper);
+        rc = start_stopper(mount);
+    return rc;
+}
+
+/* What another owner has sent may still be carried out: over a description that we put, or over what we are about to compare
+ * with blocks on local disk. */
+static bool
+must_settle(const struct mount *mount)
+{
+    const struct stack *stack = &mount->stack;
+    const struct token *token = &mount->token;
+
+    return (token->before.is_there && !token->has_if_match && stack->layout.is_format_2)
+           || (token->has_replaced && (stack->file != NULL || stack->spill != NULL));
+}
+
+/* What another daemon has left here, unless that is given up. */
+static const struct locallock_kept *
+kept_here(const struct mount *mount)
+{
+    const struct locallock_kept *kept = locallock_kept(mount->lock);
+
+    if (mount->stack.settings.block_cache_discard_dirty_blocks || access(kept->path, F_OK) != 0)
+        return NULL;
+    return kept;
+}
+
+/* From here on nobody else writes, or the store does not tell. */
+static int
+take_alone(struct mount *mount, struct error *why)
+{
+    struct stack *stack = &mount->stack;
+    const struct settings *settings = &stack->settings;
+    char lock_id[64];
+    struct token_wish wish = { .lock_id = lock_id,
+                               .is_forced = settings->force,
+                               .value = token_value(),
+                               .is_local = settings->durability == DURABILITY_CACHE
+                                           || stack_file_is_unsaved(stack),
+                               .kept = kept_here(mount),
+                               .vouched = stack->vouched,
+                               .settle_ms = settings->settle_time_ms };
+    int rc;
+
+    locallock_id(mount->lock, lock_id, sizeof lock_id);
+    rc = stack_file_note(stack, stack->vouched, wish.value, why);
+    if (rc == 0)
+        rc = token_take(stack->backend, &stack->layout, &wish, &mount->token, why);
+    if (rc != 0)
+        return rc;
+    mount->has_token = true;
+    if (must_settle(mount))
+        ask_wait_settled(clock_now_ns() + mount->token.hold_ms * NS_PER_MS);
+    rc = stack_lease(stack, &mount->token, why);
+    if (rc == 0)
+        rc = stack_detect(stack, why);
+    if (rc == 0)
+        rc = stack_claim(stack, &mount->token, why);
+    if (rc == 0)
+        rc = stack_file_open(stack, mount->identity, mount->volume, why);
+    return rc;
+}
+
+/* A volume is made, and its first block mended, by one who has it alone: of several who did that at once, one could write over
+ * the others' data. */
+static int
+check_made(const struct stack *stack, struct error *why)
+{
+    if (!stack->is_new && stack->block_0 == BLOCK_0_RIGHT)
+        return 0;
+    return error_set(why, -EINVAL,
+                     "a volume can be shared when it is there, with its sizes in its first block: "
+                     "mount and unmount it once without --sharedDiskMode");
+}
+
+/* From here on nobody writes who does not share. */
+static int
+take_shared(struct mount *mount, struct error *why)
+{
+    struct stack *stack = &mount->stack;
+    int rc = check_made(stack, why);
+
+    if (rc == 0)
+        rc = token_take_shared(stack->backend, &stack->layout, stack->settings.force, &mount->token,
+                               why);
+    if (rc != 0)
+        return rc;
+    mount->has_token = true;
+    if (stack->layout.is_format_2 && !mount->token.has_if_match)
+        return error_set(why, -EINVAL,
+                         "a volume of format 2 can be shared only in a store that honours "
+                         "conditions of writes: each mount gets an epoch of its own");
+    for (unsigned i = 0; i < CLAIM_TRIES; i++) {
+        rc = stack_detect(stack, why);
+        if (rc == 0)
+            rc = check_made(stack, why);
+        if (rc == 0)
+            rc = stack_claim(stack, &mount->token, why);
+        /* Another one began an epoch at the same time. */
+        if (rc != -EBUSY)
+            break;
+    }
+    if (rc == 0 && stack->layout.block_bytes > SHARED_BLOCK_BYTES)
+        log_line(BD_WARNING,
+                 "of what two machines write into one block of %u bytes at the same time one part "
+                 "is lost: no block of the filesystem may be smaller than that",
+                 stack->layout.block_bytes);
+    if (rc == 0)
+        why->text[0] = '\0';
     return rc;
 }
 
@@ -362,46 +303,46 @@ static int
 start(struct mount *mount, struct error *why)
 {
     struct stack *stack = &mount->stack;
-    char lock_id[64];
+    const struct settings *settings = &stack->settings;
     int rc;
 
     rc = stack_open(stack, mount->location, why);
+    if (rc == 0)
+        rc = mount_check_store_place(stack, why);
     if (rc != 0)
         return rc;
     rc = stack_names(stack, &mount->identity, &mount->volume, why);
-    if (rc == 0 && !stack->settings.read_only)
+    if (rc == 0 && !settings->read_only)
         rc = locallock_take(mount->identity, mount->volume, why, &mount->lock);
     if (rc != 0)
         return rc;
     /* Whoever cannot be mounted leaves no trace.  Then again, under the token: only now does nobody else change
      * what is found. */
     rc = stack_detect(stack, why);
+    if (rc == 0)
+        rc = stack_file_open(stack, mount->identity, mount->volume, why);
     if (rc != 0)
         return rc;
     stopper_block_signals();
-    if (!stack->settings.read_only) {
-        locallock_id(mount->lock, lock_id, sizeof lock_id);
-        rc = token_take(stack->backend, &stack->layout, lock_id, stack->settings.force,
-                        &mount->token, why);
-        if (rc != 0)
-            return rc;
-        mount->has_token = true;
-        /* What a dead owner has sent may still be carried out, over a description that we put. */
-        if (mount->token.was_taken_over && !mount->token.has_if_match && stack->layout.is_format_2)
-            ask_wait_settled(clock_now_ns() + stack->settings.settle_time_ms * NS_PER_MS);
-        rc = stack_detect(stack, why);
-        if (rc == 0)
-            rc = stack_claim(stack, &mount->token, why);
-        if (rc != 0)
-            return rc;
-    }
-    rc = stack_build(stack, why);
+    if (!settings->read_only)
+        rc = settings->shared_disk_mode ? take_shared(mount, why) : take_alone(mount, why);
+    if (rc == 0)
+        rc = stack_build_store(stack, mount->token.hold_ms, why);
+    if (rc == 0)
+        rc = stack_settle(stack, why);
+    /* Now what nobody vouched for has been compared, and what was spilled is stored. */
+    if (rc == 0 && mount->has_token)
+        rc = stack_file_note(stack, 0, mount->token.value, why);
+    if (rc == 0 && stack->lease != NULL)
+        lease_set_local(stack->lease, settings->durability == DURABILITY_CACHE);
+    if (rc == 0)
+        rc = write_block_0(mount, why);
+    if (rc == 0)
+        rc = stack_build_cache(stack, why);
     if (rc != 0)
         return rc;
-    if (mount->token.was_taken_over)
-        consistency_hold(stack->consistency);
-    rc = write_block_0(mount, why);
-    return rc != 0 ? rc : start_frontend(mount, why);
+    mount_warn(stack);
+    return start_frontend(mount, why);
 }
 
 static void
@@ -444,58 +385,81 @@ wait_settled(struct mount *mount)
     ask_wait_settled(stack_settled_at_ns(stack));
 }
 
-/* What the cache holds is nowhere else, so there is no giving up. */
-static void
-store_all(const struct stack *stack)
-{
-    const struct timespec pause = { .tv_sec = STORE_AGAIN_S };
-    int rc;
-
-    while ((rc = disk_flush_wait(&stack->disk)) != 0) {
-        log_line(BD_ERROR,
-                 "not everything could be stored: %s; trying again until it is (killing this "
-                 "process, %d, loses the rest)",
-                 strerror(-rc), (int)getpid());
-        nanosleep(&pause, NULL);
-    }
-}
-
 /* Store what is left, and give the volume back. */
 static int
 finish(struct mount *mount, struct error *why)
 {
     struct stack *stack = &mount->stack;
-    bool was_forced;
+    struct error how;
+    enum leftover left;
+    struct stopped stopped = stopper_end(mount->stopper);
+    const struct leftover_of of = { stack, mount->lock, mount->mountpoint, mount->token.value,
+                                    stopped.was_asked };
     int rc = 0;
 
-    was_forced = stopper_end(mount->stopper);
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
     consistency_stop_listing(stack->consistency);
-    store_all(stack);
+    left = leftover_end(&of, why);
     pthread_mutex_lock(&mount->lock_survey);
     while (mount->is_surveying)
         pthread_cond_wait(&mount->survey_ended, &mount->lock_survey);
     pthread_mutex_unlock(&mount->lock_survey);
-    wait_settled(mount);
-    if (mount->has_token)
+    if (left != LEFTOVER_KEPT)
+        locallock_keep(mount->lock, NULL, 0);
+    if (left != LEFTOVER_KEPT && !has_lost_volume(mount))
+        wait_settled(mount);
+    mount->token.until_ns = lease_stop(stack->lease);
+    if (left == LEFTOVER_KEPT)
+        rc = -EIO;
+    if (has_lost_volume(mount)) {
+        if (left == LEFTOVER_KEPT)
+            log_line(BD_ERROR, "%s", why->text);
+        lease_is_lost(stack->lease, &how);
+        rc = error_set(why, -EROFS, "while it was mounted here, %s", how.text);
+    } else if (mount->has_token && left != LEFTOVER_KEPT) {
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);
+    }
     mount->has_token = false;
-    if (rc == 0 && was_forced)
+    if (rc == 0 && stopped.was_forced)
         error_set(why, 0, "the mount was detached while it was in use");
-    return rc != 0 ? EXIT_FAILED : was_forced ? EXIT_FORCED : EXIT_DONE;
+    return rc != 0 ? EXIT_FAILED : stopped.was_forced ? EXIT_FORCED : EXIT_DONE;
+}
+
+/* The lock becomes what it was; or it stays, if blocks on local disk go with it. */
+static void
+give_back(struct mount *mount)
+{
+    struct stack *stack = &mount->stack;
+    const struct token *token = &mount->token;
+    struct error why;
+    int rc = 0;
+
+    if (token->before.is_there)
+        rc = stack_file_note(stack, token->before.value, token->value, &why);
+    else if (stack_file_is_unsaved(stack))
+        return;
+    if (rc == 0)
+        rc = token_give_back(stack->backend, &stack->layout, token, &why);
+    if (rc != 0)
+        log_line(BD_WARNING, "%s", why.text);
 }
 
 static void
 release(struct mount *mount)
 {
-    struct error ignored;
+    struct stack *stack = &mount->stack;
 
     /* A start that failed half way: what was made so far. */
     stopper_end(mount->stopper);
+    if (stack->objects != NULL)
+        objects_pause(stack->objects, true);
+    if (stack->tier != NULL)
+        tier_stop(stack->tier);
     if (mount->has_token) {
         wait_settled(mount);
-        token_drop(mount->stack.backend, &mount->stack.layout, &mount->token, &ignored);
+        mount->token.until_ns = lease_stop(stack->lease);
+        give_back(mount);
     }
     frontend_free(mount->frontend);
     stack_close(&mount->stack);
@@ -515,7 +479,7 @@ serve(struct mount *mount)
     int status = EXIT_FAILED;
     int rc;
 
-    protect_process(mount);
+    mount->unprotected = process_protect();
     /* Buffers of requests are reused: given back to the system and taken again, each would cost page faults. */
     mallopt(M_MMAP_THRESHOLD, MALLOC_KEPT_BYTES);
     mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES);
@@ -548,6 +512,7 @@ static int
 reset_token(struct mount *mount)
 {
     struct stack *stack = &mount->stack;
+    const uint64_t settle_ms = stack->settings.settle_time_ms;
     struct layout layout = { .prefix = stack->settings.prefix };
     struct error why = { "" };
     int rc = stack_open(stack, mount->location, &why);
@@ -560,13 +525,13 @@ reset_token(struct mount *mount)
     if (rc == 0)
         rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
     if (rc == 0)
-        rc = token_reset(stack->backend, &layout, &why);
+        rc = token_reset(stack->backend, &layout, settle_ms, &why);
     if (rc == 0 && layout.is_format_2)
-        rc = volume_reset_fence(stack->backend, &layout, &why);
+        rc = volume_reset_fence(stack->backend, &layout, settle_ms, &why);
     /* Of a volume of format 2 that was only begun there may be the lock. */
     layout.is_format_2 = true;
     if (rc == 0 && !stack->description.is_there)
-        rc = token_reset(stack->backend, &layout, &why);
+        rc = token_reset(stack->backend, &layout, settle_ms, &why);
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
     release(mount);
@@ -585,7 +550,8 @@ help(struct mount *mount, int word_count, char **words)
             "       bucketdisk umount MOUNTPOINT\n"
             "       bucketdisk key list|add|change|remove [options] LOCATION\n"
             "       bucketdisk plugins [options] [NAME ...]\n"
-            "       bucketdisk probe [options] LOCATION\n\n"
+            "       bucketdisk probe [options] LOCATION\n"
+            "       bucketdisk takeover [options] LOCATION\n\n"
             "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
             "what\n"
             "the backend calls the place: a bucket, a directory.  Names of options compare "
@@ -650,10 +616,9 @@ cmd_mount(int argc, char **argv)
         free(words);
         return status;
     }
-    rc = check_words(settings->reset_mounted_flag, words, word_count, &why);
-    if (rc != 0)
-        goto fail;
-    rc = check_settings(stack, &why);
+    rc = mount_check_words(settings->reset_mounted_flag, words, word_count, &why);
+    if (rc == 0)
+        rc = mount_check_settings(stack, &why);
     if (rc != 0)
         goto fail;
     mount.location = strdup(words[0]);
@@ -661,9 +626,11 @@ cmd_mount(int argc, char **argv)
         free(words);
         return reset_token(&mount);
     }
-    rc = check_mountpoint(&mount, words[1], &why);
+    rc = mount_check_mountpoint(words[1], &mount.mountpoint, &why);
+    if (rc == 0)
+        rc = mount_check_local_files(settings, mount.mountpoint, &why);
     if (rc == 0 && !settings->foreground && !settings->debug)
-        rc = daemonize(&mount);
+        rc = daemonize(&mount.ready_fd);
     if (rc != 0)
         goto fail;
     free(words);

@@ -20,8 +20,17 @@
  * A ZERO OF A RANGE holds it from before the listing until after the last delete.  Its deletes go in several
  * batches at once, no block is in two.
  *
+ * WHERE SEVERAL WRITE (is_shared) they agree among themselves who writes what when, and go by our answers: a write that
+ * may still be carried out late would come over what another one writes after our answer.  So it has ended only when it
+ * has settled, and keeps its turn until then.
+ *
  * WHAT WAS WRITTEN LATELY (recent.h) says until when a write must wait, with its turn and before its range, and
  * which answers to a read are stale: those are asked for again, then the read fails.
+ *
+ * A VERSION is what who keeps a copy of the block knows it by, for longer than we remember anything.  So it is told only
+ * where it cannot change by itself: not while the block is unsettled, nor of a write that had an attempt of unknown
+ * outcome, which may give the same bytes another tag.  A CHECK is a read without a body that is not asked again: what
+ * is stale, unsettled or has no tag is not the same, and who asked will read it.
  */
 #include "consistency_inner.h"
 
@@ -62,11 +71,76 @@ job_later(struct job *job, uint64_t at_ns, void (*run)(struct task *task))
         consistency_end(job, -ENOMEM);
 }
 
+static void
+settled(struct task *task)
+{
+    struct job *job = container_of(task, struct job, timer.task);
+
+    consistency_end(job, job->rc);
+}
+
+void
+consistency_end_write(struct job *job, int rc)
+{
+    const struct consistency_config *config = &job->consistency->config;
+
+    if (!config->is_shared || job->unsettled_ns == 0 || config->recent.settle_ns == 0) {
+        consistency_end(job, rc);
+        return;
+    }
+    /* Reads need not wait with it. */
+    range_release(job->consistency->order, &job->range);
+    job->has_range = false;
+    job->rc = rc;
+    job_later(job, job->unsettled_ns + config->recent.settle_ns, settled);
+}
+
+enum block_state
+consistency_after_delete(const struct consistency *consistency, int rc)
+{
+    return rc == 0 && !consistency->config.is_reader ? BLOCK_ZERO : BLOCK_DATA;
+}
+
 bool
 consistency_trusts_store(const struct consistency *consistency)
 {
     return !consistency->config.is_reader && objects_list_in_order(consistency->objects)
            && objects_capabilities(consistency->objects) & BD_CAP_CONSISTENT;
+}
+
+/* ---- versions */
+
+static void
+version_tell(const struct store_req *req, bool is_absent, const char *tag)
+{
+    struct store_version *version = req->version;
+
+    if (version == NULL)
+        return;
+    if (is_absent) {
+        version->is = VERSION_ABSENT;
+    } else if (tag[0] != '\0') {
+        version->is = VERSION_TAG;
+        strcpy(version->tag, tag);
+    }
+}
+
+static bool
+is_version(const struct store_version *version, bool is_absent, const char *tag)
+{
+    if (version->is == VERSION_ABSENT)
+        return is_absent;
+    return version->is == VERSION_TAG && !is_absent && tag[0] != '\0'
+           && strcmp(version->tag, tag) == 0;
+}
+
+static void
+check_end(struct job *job, int rc, bool is_same)
+{
+    if (is_same)
+        counter_add(job->consistency->same, 1);
+    job->req->is_same = is_same;
+    consistency_end(job, rc);
 }
 
 /* ---- reading */
@@ -77,12 +151,17 @@ static void
 read_send(struct job *job)
 {
     struct consistency *consistency = job->consistency;
+    bool is_check = job->req->op == STORE_CHECK;
 
     pthread_mutex_lock(&consistency->lock);
     job->is_unsettled = recent_is_unsettled(consistency->recent, job->req->block);
     recent_expect(consistency->recent, job->req->block, &job->expected);
     pthread_mutex_unlock(&consistency->lock);
-    job->object.op = OBJECT_GET;
+    if (is_check && job->is_unsettled) {
+        check_end(job, 0, false);
+        return;
+    }
+    job->object.op = is_check ? OBJECT_HEAD : OBJECT_GET;
     job->object.block = job->req->block;
     job->object.data = job->req->data;
     job->object.is_over = job->req->is_over;
@@ -110,7 +189,15 @@ read_done(struct object_req *object)
         zeromap_set(consistency->map, object->block, BLOCK_ZERO);
         pthread_mutex_unlock(&consistency->lock);
     }
+    if (job->req->op == STORE_CHECK) {
+        check_end(job, object->rc,
+                  object->rc == 0 && !is_stale
+                      && is_version(job->req->version, object->is_absent, object->tag));
+        return;
+    }
     if (!is_stale) {
+        if (object->rc == 0 && !job->is_unsettled)
+            version_tell(job->req, object->is_absent, object->tag);
         consistency_end(job, object->rc);
         return;
     }
@@ -177,9 +264,13 @@ write_done(struct object_req *object)
     pthread_mutex_lock(&consistency->lock);
     recent_note(consistency->recent, object->block, object, is_delete ? NULL : object->tag);
     if (is_delete)
-        zeromap_set(consistency->map, object->block, object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
+        zeromap_set(consistency->map, object->block,
+                    consistency_after_delete(consistency, object->rc));
     pthread_mutex_unlock(&consistency->lock);
-    consistency_end(job, object->rc);
+    if (object->rc == 0 && object->unsettled_ns == 0)
+        version_tell(job->req, is_delete, object->tag);
+    job->unsettled_ns = object->unsettled_ns;
+    consistency_end_write(job, object->rc);
 }
 
 static bool
@@ -248,6 +339,7 @@ write_turn(struct range *turn)
     if (req->block != 0 && state_now(consistency, req->block) == BLOCK_ZERO
         && is_all_zero(req->data, consistency->config.layout->block_bytes)) {
         counter_add(consistency->zero_writes, 1);
+        version_tell(job->req, true, "");
         consistency_end(job, 0);
     } else {
         write_start(job);
@@ -277,16 +369,35 @@ turn_take(struct job *job, void (*granted)(struct range *turn))
         granted(&job->turn);
 }
 
+/* Is it answered without the store?  Needs no order: while a block is ZERO, no write to it has been sent. */
+static bool
+is_known(struct consistency *consistency, struct store_req *req)
+{
+    bool is_zero = state_now(consistency, req->block) == BLOCK_ZERO;
+
+    if (req->op == STORE_CHECK) {
+        counter_add(consistency->checks, 1);
+        req->is_same = is_zero && is_version(req->version, true, "");
+        counter_add(consistency->same, req->is_same);
+        return is_zero || req->version->is == VERSION_UNKNOWN;
+    }
+    if (is_zero) {
+        memset(req->data, 0, consistency->config.layout->block_bytes);
+        counter_add(consistency->zero_reads, 1);
+        version_tell(req, true, "");
+    }
+    return is_zero;
+}
+
 static void
 consistency_submit(struct store *store, struct store_req *req)
 {
     struct consistency *consistency = container_of(store, struct consistency, store);
     struct job *job;
 
-    /* Needs no order: while a block is ZERO, no write to it has been sent. */
-    if (req->op == STORE_READ && state_now(consistency, req->block) == BLOCK_ZERO) {
-        memset(req->data, 0, consistency->config.layout->block_bytes);
-        counter_add(consistency->zero_reads, 1);
+    if ((req->op == STORE_READ || req->op == STORE_WRITE) && req->version != NULL)
+        req->version->is = VERSION_UNKNOWN; /* until it is done well */
+    if ((req->op == STORE_READ || req->op == STORE_CHECK) && is_known(consistency, req)) {
         store_done(req, 0);
         return;
     }
@@ -302,7 +413,8 @@ consistency_submit(struct store *store, struct store_req *req)
     job->turn.first = job->turn.last = req->block;
     switch (req->op) {
     case STORE_READ:
-        assert(req->bytes == consistency->config.layout->block_bytes);
+    case STORE_CHECK:
+        assert(req->op == STORE_CHECK || req->bytes == consistency->config.layout->block_bytes);
         job->range.granted = read_ordered;
         if (range_acquire(consistency->order, &job->range))
             read_ordered(&job->range);
@@ -343,17 +455,16 @@ consistency_is_zero(struct store *store, uint64_t block)
 /* ---- life */
 
 void
-consistency_hold(struct store *store)
+consistency_hold(struct store *store, uint64_t ns)
 {
     struct consistency *consistency = container_of(store, struct consistency, store);
+    uint64_t until_ns = clock_now_ns() + ns;
 
-    if (objects_capabilities(consistency->objects) & BD_CAP_LOCAL)
-        return;
     log_line(BD_INFO, "writes wait %llu s, until the store cannot carry out lost ones any more",
-             (unsigned long long)(consistency->config.recent.settle_ns / NS_PER_S));
+             (unsigned long long)(ns / NS_PER_S));
     pthread_mutex_lock(&consistency->lock);
-    recent_hold_all(consistency->recent);
-    consistency->list_from_ns = clock_now_ns() + consistency->config.recent.settle_ns;
+    recent_hold_all(consistency->recent, until_ns);
+    consistency->list_from_ns = until_ns;
     pthread_mutex_unlock(&consistency->lock);
 }
 
@@ -423,6 +534,9 @@ consistency_new(const struct consistency_config *config, struct objects *objects
     consistency->held =
         stats_counter(stats, "held_writes", "writes that waited for an earlier one to settle");
     consistency->stale = stats_counter(stats, "stale_reads", "reads older than what was written");
+    consistency->checks = stats_counter(stats, "checks", "blocks whose version was asked for");
+    consistency->same = stats_counter(
+        stats, "same_checks", "blocks whose version the store still had when it was asked for");
     stats_gauge(stats, "data_blocks", "blocks known to have an object", data_blocks,
                 &consistency->store);
     stats_gauge(stats, "listed_percent", "how much of the volume a survey of all blocks has listed",

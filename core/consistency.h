@@ -7,6 +7,7 @@
  *   the lost one out any more.
  * - Reads that are older than what was written are retried, then fail; never zeros for data.
  * - Blocks known to have no object cost nothing.
+ * - A version is told, and said to be the same, only where nothing lost can still take its place.
  *
  * Takes whole blocks.  Any thread; completes on any thread. */
 #ifndef CORE_CONSISTENCY_H
@@ -22,6 +23,8 @@ struct consistency_config {
     uint64_t stall_read_ns; /* then a stale read fails */
     unsigned listers_max;   /* listings at once, of one survey; at least 1 */
     bool is_reader;         /* somebody else writes: no block stays known to be zeros */
+    bool
+        is_shared; /* and so do we: a write has ended only when nothing of it can be carried out late, over another's */
 };
 
 int consistency_new(const struct consistency_config *config, struct objects *objects,
@@ -35,9 +38,8 @@ void consistency_survey(struct store *store, void (*done)(void *arg, int rc), vo
  * be zeroed may list all the same. */
 void consistency_stop_listing(struct store *store);
 
-/* A daemon died here that may have sent writes: unless the store is local, so that they died with it, every
- * write waits until the store cannot carry them out any more. */
-void consistency_hold(struct store *store);
+/* So long the store may carry out what somebody else has sent: every write waits for that. */
+void consistency_hold(struct store *store, uint64_t ns);
 
 /* Blocks that have an object, as far as is known. */
 uint64_t consistency_data_blocks(struct store *store);

@@ -30,7 +30,7 @@ struct consistency {
     struct objects *objects;
     struct pool *pool;
     struct rangelock *turns, *order;
-    struct counter *zero_reads, *zero_writes, *held, *stale;
+    struct counter *zero_reads, *zero_writes, *held, *stale, *checks, *same;
     atomic_bool is_stopping;
 
     /* Guards the rest.  After turns and order; never held while calling out. */
@@ -50,15 +50,16 @@ struct job {
     struct timer timer;
     bool has_turn, has_range;
     bool is_held;      /* counted as such */
-    bool is_unsettled; /* read: what it finds may still change by itself */
+    bool is_unsettled; /* read, check: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
-    struct recent_expected expected; /* read: when it was sent last */
+    struct recent_expected expected; /* read, check: when it was sent last */
 
     uint64_t cursor, end; /* zero, seek: the part that is left */
     void *zeros;          /* block 0's new content */
     /* Under the lock, as cursor is then: */
     unsigned batches; /* being deleted, and one for who still sends some */
-    int rc;           /* of the first batch that failed */
+    int rc; /* of the first batch that failed; of a write that has ended and not settled */
+    uint64_t unsettled_ns; /* the last attempt of unknown outcome; 0: none */
 
     void (*listed)(struct job *job);
     struct job *next_joined; /* to the survey of everything */
@@ -66,6 +67,10 @@ struct job {
 
 /* Gives back what the job holds, and frees it. */
 void consistency_end(struct job *job, int rc);
+/* The same for what has written, when it has settled if others write, too. */
+void consistency_end_write(struct job *job, int rc);
+/* What is known of a block that was deleted, or was to be. */
+enum block_state consistency_after_delete(const struct consistency *consistency, int rc);
 /* Does the store show what was last written, and is it we who write?  Else nothing is ZERO by a read or a listing. */
 bool consistency_trusts_store(const struct consistency *consistency);
 /* The job's range must not be written yet: true, and `again` will be called when it may. */

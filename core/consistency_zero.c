@@ -22,8 +22,9 @@ zero_first_done(struct object_req *object)
     pthread_mutex_lock(&consistency->lock);
     recent_note(consistency->recent, 0, object, object->tag);
     pthread_mutex_unlock(&consistency->lock);
+    job->unsettled_ns = object->unsettled_ns;
     if (object->rc != 0) {
-        consistency_end(job, object->rc);
+        consistency_end_write(job, object->rc);
         return;
     }
     job->cursor = 1;
@@ -100,7 +101,7 @@ batches_leave(struct job *job)
     is_last = --job->batches == 0;
     pthread_mutex_unlock(&consistency->lock);
     if (is_last)
-        consistency_end(job, job->rc);
+        consistency_end_write(job, job->rc);
 }
 
 static void
@@ -113,8 +114,11 @@ batch_done(struct object_req *object)
     pthread_mutex_lock(&consistency->lock);
     for (unsigned i = 0; i < object->count; i++) {
         recent_note(consistency->recent, object->blocks[i], object, NULL);
-        zeromap_set(consistency->map, object->blocks[i], object->rc == 0 ? BLOCK_ZERO : BLOCK_DATA);
+        zeromap_set(consistency->map, object->blocks[i],
+                    consistency_after_delete(consistency, object->rc));
     }
+    if (job->unsettled_ns < object->unsettled_ns)
+        job->unsettled_ns = object->unsettled_ns;
     if (job->rc == 0)
         job->rc = object->rc;
     pthread_mutex_unlock(&consistency->lock);

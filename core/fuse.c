@@ -317,6 +317,16 @@ enum {
     OPENED_TO_WRITE = 1,
 };
 
+static bool
+may_write(const struct frontend *frontend)
+{
+    const struct frontend_config *config = &frontend->config;
+
+    return !config->is_read_only
+           && (config->has_become_read_only == NULL
+               || !config->has_become_read_only(config->has_become_read_only_arg));
+}
+
 static void
 fs_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *info)
 {
@@ -327,7 +337,7 @@ fs_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *info)
         fuse_reply_err(req, EISDIR);
         return;
     }
-    if (is_write && frontend->config.is_read_only) {
+    if (is_write && !may_write(frontend)) {
         fuse_reply_err(req, EROFS);
         return;
     }
@@ -456,6 +466,10 @@ fs_write(fuse_req_t req, fuse_ino_t inode, const char *data, size_t size, off_t 
         fuse_reply_err(req, EACCES);
         return;
     }
+    if (!may_write(frontend)) {
+        fuse_reply_err(req, EROFS);
+        return;
+    }
     if (offset >= end && size > 0) {
         fuse_reply_err(req, ENOSPC);
         return;
@@ -530,6 +544,10 @@ fs_fallocate(fuse_req_t req, fuse_ino_t inode, int mode, off_t at, off_t length,
     (void)info;
     if (inode != INODE_FILE) {
         fuse_reply_err(req, EOPNOTSUPP);
+        return;
+    }
+    if (!may_write(frontend)) {
+        fuse_reply_err(req, EROFS);
         return;
     }
     switch (mode) {

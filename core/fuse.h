@@ -29,6 +29,9 @@ struct frontend_config {
     uid_t uid;
     gid_t gid;
     bool is_read_only;
+    bool (*has_become_read_only)(
+        void *arg); /* true for good: no write is taken any more, with EROFS; NULL: never */
+    void *has_become_read_only_arg;
     bool is_direct_io; /* every access goes round the kernel's page cache */
     bool allow_other;
     unsigned threads;

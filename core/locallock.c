@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define TEXT_BYTES (2 * PATH_MAX + 1024)
+
 struct locallock {
     int fd;
     char *path;
@@ -26,6 +26,7 @@ struct locallock {
     uint64_t hash; /* of the identity */
     char mountpoint[PATH_MAX];
     char device[32];
+    struct locallock_kept kept;
 };
 
 struct holder {
@@ -34,6 +35,7 @@ struct holder {
     char mountpoint[PATH_MAX];
     char device[32];
     char result[512];
+    struct locallock_kept kept;
 };
 
 static const char *const state_words[] = {
@@ -69,8 +71,8 @@ hash_of(const char *text)
 
 /* Readable, and different for different volumes: their text with what file names cannot have replaced, and
  * a hash of the whole of it. */
-static void
-lock_name(const char *identity, uint64_t hash, char *out, size_t out_bytes)
+void
+locallock_name(const char *identity, char out[LOCALLOCK_NAME_BYTES])
 {
     char readable[96];
     size_t i = 0;
@@ -81,13 +83,13 @@ lock_name(const char *identity, uint64_t hash, char *out, size_t out_bytes)
                 ? identity[i]
                 : '-';
     readable[i] = '\0';
-    snprintf(out, out_bytes, "%s-%016" PRIx64 ".lock", readable, hash);
+    snprintf(out, LOCALLOCK_NAME_BYTES, "%s-%016" PRIx64, readable, hash_of(identity));
 }
 
 static bool
 holder_read(int fd, struct holder *holder)
 {
-    char text[PATH_MAX + 1024];
+    char text[TEXT_BYTES];
     ssize_t len = pread(fd, text, sizeof text - 1, 0);
     char *line, *rest = text;
 
@@ -101,6 +103,10 @@ holder_read(int fd, struct holder *holder)
         sscanf(line, "device %31s", holder->device);
         sscanf(line, "mountpoint %4095[^\n]", holder->mountpoint);
         sscanf(line, "result %511[^\n]", holder->result);
+        if (sscanf(line, "kept %8" SCNx32 " %4095[^\n]", &holder->kept.token, holder->kept.path)
+                != 2
+            && strncmp(line, "kept", 4) == 0)
+            holder->kept.token = 0;
     }
     return holder->pid > 0;
 }
@@ -109,7 +115,7 @@ void
 locallock_state(struct locallock *lock, enum lock_state state, const char *mountpoint,
                 const char *device, const char *result)
 {
-    char text[PATH_MAX + 1024];
+    char text[TEXT_BYTES], kept[PATH_MAX + 32] = "";
     int len;
 
     if (lock == NULL)
@@ -118,8 +124,11 @@ locallock_state(struct locallock *lock, enum lock_state state, const char *mount
         snprintf(lock->mountpoint, sizeof lock->mountpoint, "%s", mountpoint);
     if (device != NULL)
         snprintf(lock->device, sizeof lock->device, "%s", device);
-    len = snprintf(text, sizeof text, "pid %ld\nstate %s\ndevice %s\nmountpoint %s\nresult %s\n",
-                   (long)getpid(), state_words[state], lock->device, lock->mountpoint, result);
+    if (lock->kept.token != 0)
+        snprintf(kept, sizeof kept, "kept %08" PRIx32 " %s\n", lock->kept.token, lock->kept.path);
+    len =
+        snprintf(text, sizeof text, "pid %ld\nstate %s\ndevice %s\nmountpoint %s\n%sresult %s\n",
+                 (long)getpid(), state_words[state], lock->device, lock->mountpoint, kept, result);
     if (len >= (int)sizeof text)
         len = sizeof text - 1;
     if (pwrite(lock->fd, text, (size_t)len, 0) != len || ftruncate(lock->fd, len) != 0)
@@ -180,13 +189,14 @@ locallock_take(const char *identity, const char *volume, struct error *why, stru
     struct locallock *lock = calloc(1, sizeof *lock);
     char dir[PATH_MAX - 256], name[160];
     struct stat opened, named;
+    struct holder before;
     int rc;
 
     if (lock == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     lock_directory(dir, sizeof dir);
     lock->hash = hash_of(identity);
-    lock_name(identity, lock->hash, name, sizeof name);
+    locallock_name(identity, name);
     if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) != 0 && errno != EEXIST) {
         rc = error_set(why, -errno, "cannot make the directory %s for locks: %s", dir,
                        strerror(errno));
@@ -198,7 +208,7 @@ locallock_take(const char *identity, const char *volume, struct error *why, stru
                        "the directory %s for locks must be yours and not writable by others", dir);
         goto free_lock;
     }
-    if (asprintf(&lock->path, "%s/%s", dir, name) == -1) {
+    if (asprintf(&lock->path, "%s/%s.lock", dir, name) == -1) {
         lock->path = NULL;
         rc = error_set(why, -ENOMEM, "out of memory");
         goto free_lock;
@@ -219,6 +229,8 @@ locallock_take(const char *identity, const char *volume, struct error *why, stru
             break;
         close(lock->fd);
     }
+    if (holder_read(lock->fd, &before))
+        lock->kept = before.kept;
     locallock_state(lock, LOCK_STARTING, NULL, NULL, "");
     *out = lock;
     return 0;
@@ -236,10 +248,26 @@ locallock_release(struct locallock *lock)
 {
     if (lock == NULL)
         return;
-    unlink(lock->path);
+    if (lock->kept.token == 0)
+        unlink(lock->path);
     close(lock->fd);
     free(lock->path);
     free(lock);
+}
+
+const struct locallock_kept *
+locallock_kept(const struct locallock *lock)
+{
+    return &lock->kept;
+}
+
+void
+locallock_keep(struct locallock *lock, const char *path, uint32_t token)
+{
+    if (lock == NULL)
+        return;
+    lock->kept.token = path != NULL ? token : 0;
+    snprintf(lock->kept.path, sizeof lock->kept.path, "%s", path != NULL ? path : "");
 }
 
 void
@@ -283,14 +311,22 @@ locallock_find(const char *device, const char *mountpoint)
 int
 locallock_wait(int fd, struct error *why)
 {
+    const struct timespec moment = { 0, 20 * 1000 * 1000 };
     struct holder holder;
+    bool is_told = false;
     int rc = 0;
 
-    while (flock(fd, LOCK_SH) != 0) {
-        if (errno != EINTR) {
+    while (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        if (errno != EINTR && errno != EWOULDBLOCK) {
             rc = error_set(why, -errno, "cannot wait for the daemon: %s", strerror(errno));
             goto close_fd;
         }
+        if (!is_told && holder_read(fd, &holder) && holder.result[0] != '\0'
+            && strcmp(holder.state, state_words[LOCK_FINISHING]) == 0) {
+            log_line(BD_WARNING, "%s", holder.result);
+            is_told = true;
+        }
+        nanosleep(&moment, NULL);
     }
     if (!holder_read(fd, &holder) || strcmp(holder.state, state_words[LOCK_DONE]) != 0)
         rc = error_set(why, -EIO, "the daemon (process %ld) died before it had stored everything",

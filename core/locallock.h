@@ -9,8 +9,10 @@
 
 #include "base/error.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct locallock;
@@ -28,10 +30,24 @@ enum lock_state {
 int locallock_take(const char *identity, const char *volume, struct error *why,
                    struct locallock **out);
 /* What others shall see from now on.  mountpoint and device may be NULL: as before.  `result` is the
- * sentence to end with: "" for a good end. */
+ * sentence to end with: "" for a good end; of who is FINISHING, what must be done so that it can end. */
 void locallock_state(struct locallock *lock, enum lock_state state, const char *mountpoint,
                      const char *device, const char *result);
 void locallock_release(struct locallock *lock);
+
+/* What a daemon of this machine has left on local disk when it ended, until the machine is started anew: the file that has
+ * it, and the mount token that goes with it. */
+struct locallock_kept {
+    uint32_t token; /* 0: nothing */
+    char path[PATH_MAX];
+};
+const struct locallock_kept *locallock_kept(const struct locallock *lock);
+/* From the next locallock_state on, also for those who take the lock later.  path NULL: nothing any more. */
+void locallock_keep(struct locallock *lock, const char *path, uint32_t token);
+
+/* A word for a volume that a file can be named by: readable, and different for different identities. */
+#define LOCALLOCK_NAME_BYTES 128
+void locallock_name(const char *identity, char out[LOCALLOCK_NAME_BYTES]);
 
 /* Tells lock files apart, by their directory and the identity: two daemons with the same id on the same boot
  * exclude each other.  One volume may have several identities, for it may be named in ways of which nobody can
@@ -40,7 +56,7 @@ void locallock_id(const struct locallock *lock, char *out, size_t out_bytes);
 
 /* For `bucketdisk umount`: the lock file of the daemon that serves this mount; -1 if there is none. */
 int locallock_find(const char *device, const char *mountpoint);
-/* Wait until that daemon has ended.  0, or -EIO with its last words. */
+/* Wait until that daemon has ended, and tell what it waits for, if it says so.  0, or -EIO with its last words. */
 int locallock_wait(int fd, struct error *why);
 
 #endif

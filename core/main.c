@@ -10,7 +10,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "mount", cmd_mount }, { "umount", cmd_umount }, { "plugins", cmd_plugins },
-    { "probe", cmd_probe }, { "key", cmd_key },
+    { "probe", cmd_probe }, { "key", cmd_key },       { "takeover", cmd_takeover },
 };
 
 int

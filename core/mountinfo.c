@@ -130,6 +130,23 @@ free_copies:
     return out;
 }
 
+bool
+path_is_below(const char *path, const char *top)
+{
+    char *upto = strdup(path), *slash, *real = NULL;
+    size_t top_len = strlen(top);
+    bool is_below;
+
+    while (upto != NULL && (real = realpath(upto, NULL)) == NULL
+           && (slash = strrchr(upto, '/')) != NULL && slash > upto)
+        *slash = '\0';
+    is_below = real != NULL && strncmp(real, top, top_len) == 0
+               && (real[top_len] == '/' || real[top_len] == '\0' || strcmp(top, "/") == 0);
+    free(real);
+    free(upto);
+    return is_below;
+}
+
 static int
 fusermount(const char *path, bool is_lazy)
 {

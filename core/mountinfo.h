@@ -23,6 +23,10 @@ bool mountinfo_has_device(pid_t pid, const char *device);
  * Gives a malloc'ed string or NULL with errno. */
 char *mountpoint_realpath(const char *path);
 
+/* Is this the directory `top`, which is absolute and free of links, or below it?  Of an absolute path what is not there yet
+ * counts as it will be made. */
+bool path_is_below(const char *path, const char *top);
+
 /* Unmount, lazily if asked: directly, or with fusermount3 if that needs privilege we do not have.
  * Returns 0 or a negative errno (-EBUSY, -EINVAL: not mounted). */
 int mountpoint_umount(const char *path, bool is_lazy);

@@ -7,7 +7,8 @@
  *                                     ^                          |
  *                                     +---------- pause <--------+  RETRY, BUSY, UNKNOWN, a bad body (twice)
  *
- * A request that pauses gives its place (places.c) back.
+ * A request that pauses gives its place (places.c) back.  So does a write that may not be sent now, for want of a
+ * confirmed lease.
  *
  * Sending the same bytes again is harmless whatever became of the attempt before, so a PUT or DELETE of
  * unknown outcome is simply repeated; that there was one is told upwards, where a different version of
@@ -28,6 +29,7 @@
 #define RETRY_PAUSE_MAX_NS (30 * NS_PER_S)
 #define TELL_AFTER_NS (5 * NS_PER_S)
 #define BAD_BODY_RETRIES 2
+#define LEASE_PAUSE_NS (250 * NS_PER_MS)
 #define MEDIA_TYPE "application/x-s3backer-block"
 
 struct objects {
@@ -38,11 +40,12 @@ struct objects {
     struct places *places;
     unsigned delete_max;
     unsigned list_max;
-    struct counter *gets, *puts, *deletes, *lists, *absent, *retries, *busy, *unknown, *corrupt;
-    struct counter *failed;
+    struct counter *gets, *heads, *puts, *deletes, *lists, *absent;
+    struct counter *retries, *busy, *unknown, *corrupt, *failed;
     struct counter *bytes_read, *bytes_written;
     struct histogram *times[OBJECT_LIST + 1]; /* of attempts, by enum object_op */
 
+    atomic_bool is_paused;     /* nobody waits for the store any more */
     atomic_bool is_stalled;    /* the user has been told */
     atomic_bool is_disordered; /* a listing was */
     atomic_uint jitter;        /* state of a small generator */
@@ -75,10 +78,8 @@ struct attempt {
 };
 
 static const char *const op_words[] = {
-    [OBJECT_GET] = "read",
-    [OBJECT_PUT] = "write",
-    [OBJECT_DELETE] = "delete",
-    [OBJECT_LIST] = "list",
+    [OBJECT_GET] = "read",      [OBJECT_HEAD] = "look at", [OBJECT_PUT] = "write",
+    [OBJECT_DELETE] = "delete", [OBJECT_LIST] = "list",
 };
 
 static bool
@@ -88,9 +89,9 @@ is_write(const struct object_req *req)
 }
 
 static bool
-is_over(const struct object_req *req)
+is_over(const struct objects *objects, const struct object_req *req)
 {
-    return req->is_over != NULL && atomic_load(req->is_over);
+    return atomic_load(&objects->is_paused) || (req->is_over != NULL && atomic_load(req->is_over));
 }
 
 /* ---- the end of a request */
@@ -151,7 +152,7 @@ pause_over(struct task *task)
 {
     struct attempt *attempt = container_of(task, struct attempt, run.task);
 
-    if (is_over(attempt->req))
+    if (is_over(attempt->objects, attempt->req))
         finish(attempt, -ECANCELED);
     else if (attempt->pause_end_ns > clock_now_ns())
         pause_more(attempt);
@@ -159,13 +160,13 @@ pause_over(struct task *task)
         places_get(attempt->objects->places, &attempt->place);
 }
 
-/* Whoever can be told to end looks for it once a second. */
+/* Whoever may be told to end looks for it once a second. */
 static void
 pause_more(struct attempt *attempt)
 {
     uint64_t at_ns = attempt->pause_end_ns, soon_ns = clock_now_ns() + NS_PER_S;
 
-    if (attempt->req->is_over != NULL && at_ns > soon_ns)
+    if (at_ns > soon_ns)
         at_ns = soon_ns;
     attempt->run.timer.task.run = pause_over;
     attempt->run.timer.heap_slot = 0;
@@ -195,7 +196,7 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
     uint64_t stalled_ns = now - attempt->started_ns;
     uint64_t pause_ns = with_jitter(objects, attempt->pause_ns);
 
-    if (is_over(attempt->req)) {
+    if (is_over(attempt->objects, attempt->req)) {
         finish(attempt, -ECANCELED);
         return;
     }
@@ -242,6 +243,13 @@ note_busy(struct attempt *attempt)
 /* ---- answers */
 
 static void
+take_tag(struct attempt *attempt)
+{
+    if (attempt->io->tag != NULL)
+        strcpy(attempt->req->tag, attempt->io->tag); /* backend.c has checked its length */
+}
+
+static void
 got(struct attempt *attempt)
 {
     struct objects *objects = attempt->objects;
@@ -284,8 +292,7 @@ got(struct attempt *attempt)
                           &why);
     }
     if (rc == 0) {
-        if (io->tag != NULL)
-            strcpy(req->tag, io->tag); /* backend.c has checked its length */
+        take_tag(attempt);
         settle(objects);
         finish(attempt, 0);
         return;
@@ -296,6 +303,24 @@ got(struct attempt *attempt)
         retry(attempt, 0, why.text, -EIO);
     else
         fail(attempt, rc == -ENOMEM ? rc : -EIO, why.text);
+}
+
+/* Only said of an object whose container exists, so it is an answer like any other. */
+static void
+absent(struct attempt *attempt)
+{
+    struct objects *objects = attempt->objects;
+    struct object_req *req = attempt->req;
+
+    if (req->op == OBJECT_HEAD) {
+        counter_add(objects->heads, 1);
+    } else {
+        counter_add(objects->absent, 1);
+        memset(req->data, 0, objects->config.layout->block_bytes);
+    }
+    req->is_absent = true;
+    settle(objects);
+    finish(attempt, 0);
 }
 
 static void
@@ -347,11 +372,14 @@ succeeded(struct attempt *attempt)
     case OBJECT_GET:
         got(attempt);
         return;
+    case OBJECT_HEAD:
+        counter_add(objects->heads, 1);
+        take_tag(attempt);
+        break;
     case OBJECT_PUT:
         counter_add(objects->puts, 1);
         counter_add(objects->bytes_written, (int64_t)attempt->encoded.body_bytes);
-        if (attempt->io->tag != NULL)
-            strcpy(req->tag, attempt->io->tag);
+        take_tag(attempt);
         break;
     case OBJECT_DELETE:
         if (req->count > 1) {
@@ -393,12 +421,8 @@ answered(struct backend_io *io, void *arg)
         succeeded(attempt);
         return;
     case BD_ABSENT:
-        if (req->op == OBJECT_GET) {
-            counter_add(objects->absent, 1);
-            memset(req->data, 0, objects->config.layout->block_bytes);
-            req->is_absent = true;
-            settle(objects);
-            finish(attempt, 0);
+        if (req->op == OBJECT_GET || req->op == OBJECT_HEAD) {
+            absent(attempt);
             return;
         }
         if (req->op == OBJECT_DELETE && req->count == 1) {
@@ -435,6 +459,47 @@ answered(struct backend_io *io, void *arg)
 
 /* ---- sending */
 
+/* Not now: it looks again soon, and fails when it has waited as long as for a store that is away. */
+static void
+await_lease(struct attempt *attempt, uint64_t now)
+{
+    struct objects *objects = attempt->objects;
+
+    if (now - attempt->started_ns >= objects->config.stall_write_ns) {
+        fail(attempt, -EIO, "it is not known whether this machine still has the volume");
+        return;
+    }
+    places_put(objects->places, &attempt->place, false);
+    attempt->pause_end_ns = now + LEASE_PAUSE_NS;
+    pause_more(attempt);
+}
+
+/* May the write be sent now?  Then it has its deadline.  Else it has been seen to. */
+static bool
+has_lease(struct attempt *attempt)
+{
+    struct lease *lease = attempt->objects->config.lease;
+    struct bd_io *io = &attempt->io->io;
+    uint64_t until_ns;
+
+    if (lease == NULL)
+        return true;
+    switch (lease_check(lease, &until_ns)) {
+    case LEASE_HELD:
+        if (io->deadline_ns > until_ns)
+            io->deadline_ns = until_ns;
+        return true;
+    case LEASE_UNCONFIRMED:
+        await_lease(attempt, attempt->sent_ns);
+        return false;
+    case LEASE_LOST:
+        break;
+    }
+    /* The log has it, once for all. */
+    finish(attempt, -EROFS);
+    return false;
+}
+
 static bool
 list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
 {
@@ -466,12 +531,17 @@ attempt_send(struct attempt *attempt)
 
     attempt->sent_ns = clock_now_ns();
     io->deadline_ns = attempt->sent_ns + objects->config.attempt_ns;
+    if (is_write(req) && !has_lease(attempt))
+        return;
     io->name = attempt->name;
     switch (req->op) {
     case OBJECT_GET:
         io->op = BD_GET;
         io->data = attempt->body;
         io->cap = attempt->body_cap;
+        break;
+    case OBJECT_HEAD:
+        io->op = BD_HEAD_OBJECT;
         break;
     case OBJECT_PUT:
         io->op = BD_PUT;
@@ -507,7 +577,7 @@ place_given(struct place *place)
 {
     struct attempt *attempt = container_of(place, struct attempt, place);
 
-    if (is_over(attempt->req))
+    if (is_over(attempt->objects, attempt->req))
         finish(attempt, -ECANCELED);
     else
         attempt_send(attempt);
@@ -588,6 +658,12 @@ encode_and_go(struct task *task)
 }
 
 void
+objects_pause(struct objects *objects, bool is_paused)
+{
+    atomic_store(&objects->is_paused, is_paused);
+}
+
+void
 objects_submit(struct objects *objects, struct object_req *req)
 {
     struct attempt *attempt = calloc(1, sizeof *attempt);
@@ -597,7 +673,7 @@ objects_submit(struct objects *objects, struct object_req *req)
     req->is_absent = req->list_ended = false;
     req->unsettled_ns = 0;
     req->tag[0] = '\0';
-    if (is_over(req)) {
+    if (is_over(objects, req)) {
         free(attempt);
         req->rc = -ECANCELED;
         req->done(req);
@@ -689,6 +765,8 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     atomic_init(&objects->jitter, (unsigned)clock_now_ns());
     objects->gets = stats_counter(stats, "object_gets", "objects fetched");
     objects->absent = stats_counter(stats, "object_gets_absent", "fetches that found no object");
+    objects->heads =
+        stats_counter(stats, "object_heads", "objects whose tag was asked for, there or not");
     objects->puts = stats_counter(stats, "object_puts", "objects stored");
     objects->deletes = stats_counter(stats, "object_deletes", "objects deleted");
     objects->lists = stats_counter(stats, "object_lists", "pages listed");
@@ -703,6 +781,9 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
     objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
     objects->times[OBJECT_GET] = stats_histogram(
         stats, "object_get_seconds", "attempts to fetch an object: from sending to the answer");
+    objects->times[OBJECT_HEAD] =
+        stats_histogram(stats, "object_head_seconds",
+                        "attempts to ask for an object's tag: from sending to the answer");
     objects->times[OBJECT_PUT] = stats_histogram(
         stats, "object_put_seconds", "attempts to store an object: from sending to the answer");
     objects->times[OBJECT_DELETE] =

@@ -2,7 +2,7 @@
 /* The bottom layer: blocks to named, encoded objects and back; the only place that retries.
  *
  * At most so many requests are in flight at the backend, fewer while it asks for that; the rest wait in order
- * of arrival.  Keeps no order between requests otherwise: two for one block must not meet here (consistency sees to it).
+ * of arrival.  Writes are sent only while the lease is held, and given up when it ends.  Keeps no order between requests otherwise: two for one block must not meet here (consistency sees to it).
  * Any thread; `done` runs on a pool worker. */
 #ifndef CORE_OBJECTS_H
 #define CORE_OBJECTS_H
@@ -10,6 +10,7 @@
 #include "backend.h"
 #include "chain.h"
 #include "layout.h"
+#include "lease.h"
 
 #include <stdatomic.h>
 
@@ -22,6 +23,7 @@ struct objects_config {
     uint64_t stall_read_ns;      /* then a read fails; UINT64_MAX: never */
     uint64_t stall_write_ns;     /* then a write or delete fails */
     unsigned in_flight_max;      /* at least 1 */
+    struct lease *lease;         /* borrowed; NULL: writes need none */
 };
 
 int objects_new(const struct objects_config *config, struct backend *backend, struct chain *chain,
@@ -38,10 +40,15 @@ uint64_t objects_capabilities(const struct objects *objects);
 
 enum object_op {
     OBJECT_GET, /* data[0..block_bytes) of `block`, decoded; zeros and is_absent if there is none */
-    OBJECT_PUT, /* encoded; block 0 with the volume's sizes */
+    OBJECT_HEAD,   /* is_absent and the tag, as GET would give them; `data` is not looked at */
+    OBJECT_PUT,    /* encoded; block 0 with the volume's sizes */
     OBJECT_DELETE, /* blocks[0..count) */
     OBJECT_LIST, /* `found` for each block behind name `list_from`, in the order of names, at most one page */
 };
+
+/* While it is paused nothing is begun or tried again: requests end with -ECANCELED, the last of them when their attempt has
+ * ended. */
+void objects_pause(struct objects *objects, bool is_paused);
 
 struct object_req {
     enum object_op op;
@@ -52,16 +59,16 @@ struct object_req {
     object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
     void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
     const atomic_bool
-        *is_over;       /* GET, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
+        *is_over;       /* GET, HEAD, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
     bool is_background; /* makes way for others (places.h) */
 
-    int rc;         /* 0 or a negative errno; the reason is in the log */
-    bool is_absent; /* GET */
+    int rc; /* 0 or a negative errno; the reason is in the log.  -EROFS: the lease is lost for good */
+    bool is_absent; /* GET, HEAD */
     bool list_ended;
     /* PUT, DELETE: when the last attempt of unknown outcome was given up; 0: every outcome is known.
      * Set whatever rc says: such an attempt may still be carried out by the store later. */
     uint64_t unsettled_ns;
-    char tag[BD_TAG_BYTES_MAX + 1]; /* GET, PUT; "" when none came */
+    char tag[BD_TAG_BYTES_MAX + 1]; /* GET, HEAD, PUT; "" when none came */
 
     void (*done)(struct object_req *req);
     struct attempt *attempt; /* the layer's own */

@@ -224,9 +224,9 @@ recent_write_at_ns(struct recent *recent, uint64_t first, uint64_t last)
 }
 
 void
-recent_hold_all(struct recent *recent)
+recent_hold_all(struct recent *recent, uint64_t until_ns)
 {
-    hold_all_until(recent, clock_now_ns() + recent->config.settle_ns);
+    hold_all_until(recent, until_ns);
 }
 
 bool

@@ -35,7 +35,7 @@ void recent_note(struct recent *recent, uint64_t block, const struct object_req 
                  const char *tag);
 
 /* Hold every block for the settle time from now. */
-void recent_hold_all(struct recent *recent);
+void recent_hold_all(struct recent *recent, uint64_t until_ns);
 
 /* From when on may [first, last] be written: a time in the past means now.  Waits for room, too, where the
  * memory of tags is full of ones that will expire. */

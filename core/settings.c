@@ -7,6 +7,7 @@
 #define FIELD(member) BD_FIELD(struct settings, member)
 
 static const char *const stall_choices[] = { "limited", "forever", NULL };
+static const char *const durability_choices[] = { "store", "cache", NULL };
 
 /* clang-format off */
 const struct bd_option settings_rows[] = {
@@ -48,6 +49,8 @@ const struct bd_option settings_rows[] = {
       .help = "overrule stored sizes and a mount token: only if you know that they are wrong" },
     { .name = "read-only", .alias = "ro", .type = BD_OPT_BOOL, FIELD(read_only),
       .help = "allow no writes; may be mounted beside a writer" },
+    { .name = "shared-disk-mode", .type = BD_OPT_BOOL, FIELD(shared_disk_mode),
+      .help = "let several machines write at once, for a cluster filesystem alone: no cache, no lease" },
     { .name = "test", .type = BD_OPT_BOOL, FIELD(test),
       .help = "the store is a directory, as --backend=dir" },
     { .name = "test-delays", .type = BD_OPT_BOOL, FIELD(test_delays),
@@ -87,6 +90,9 @@ const struct bd_option settings_rows[] = {
     { .name = "settle-time", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS,
       FIELD(settle_time_ms), .def = "30s",
       .help = "how long a store may still carry out a write that it did not answer" },
+    { .name = "lease", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS, FIELD(lease_ms),
+      .def = "60s", .min = 1000, .max = 24 * 3600 * 1000,
+      .help = "how long a writer that hears nothing of the volume's lock may have writes on their way" },
     { .name = "min-write-delay", .type = BD_OPT_DURATION, FIELD(min_write_delay_ms),
       .help = "between two writes of one block" },
     { .name = "md5-cache-size", .type = BD_OPT_UINT, FIELD(md5_cache_size), .max = UINT32_MAX,
@@ -117,6 +123,29 @@ const struct bd_option settings_rows[] = {
     { .name = "block-cache-num-protected", .type = BD_OPT_UINT, FIELD(block_cache_num_protected),
       .max = UINT32_MAX, .metavar = "BLOCKS",
       .help = "the first blocks of the disk, to be dropped last" },
+    { .name = "block-cache-file", .type = BD_OPT_PATH, FIELD(block_cache_file),
+      .help = "keep blocks in this local file, too: over restarts, and what is not stored over crashes" },
+    { .name = "cache-file-size", .type = BD_OPT_SIZE, FIELD(cache_file_size), .def = "4G", .min = 4096,
+      .help = "most that the cache file holds; or --block-cache-size, in blocks" },
+    { .name = "block-cache-no-verify", .type = BD_OPT_BOOL, FIELD(block_cache_no_verify),
+      .help = "do not ask whether the store still has what the cache file has of it: only if nobody else ever writes; asked all the same after a crash" },
+    { .name = "block-cache-recover-dirty-blocks", .type = BD_OPT_BOOL,
+      FIELD(block_cache_recover_dirty_blocks),
+      .help = "store what the cache file has that is not stored; done without being asked, too" },
+    { .name = "block-cache-discard-dirty-blocks", .type = BD_OPT_BOOL,
+      FIELD(block_cache_discard_dirty_blocks), .help = "forget it instead" },
+    { .name = "block-cache-file-advise", .type = BD_OPT_BOOL, FIELD(block_cache_file_advise),
+      .help = "tell the kernel to keep nothing of the cache file in memory" },
+    { .name = "durability", .type = BD_OPT_ENUM, FIELD(durability), .def = "store",
+      .choices = durability_choices,
+      .help = "what fsync waits for; cache: what it waited for is in the cache file alone, for a while" },
+    { .name = "max-unsent-age", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS,
+      FIELD(max_unsent_age_ms),
+      .help = "slow writers, so that nothing is longer in the cache file alone; 0 for no bound; needs "
+              "--block-cache-file" },
+    { .name = "spill-directory", .type = BD_OPT_PATH, FIELD(spill_directory), .metavar = "DIR",
+      .help = "where a mount that is made to end keeps what it can neither store nor leave in a cache file; default "
+              "/var/lib/bucketdisk, for users ~/.local/state/bucketdisk" },
     { .name = "read-ahead", .type = BD_OPT_UINT, FIELD(read_ahead), .max = UINT32_MAX,
       .metavar = "BLOCKS", .help = "most blocks fetched ahead of a reader, 0 for none; default as many as it takes" },
     { .name = "read-ahead-trigger", .type = BD_OPT_UINT, FIELD(read_ahead_trigger), .def = "2",

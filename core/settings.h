@@ -12,6 +12,11 @@ enum stall {
     STALL_FOREVER,
 };
 
+enum durability {
+    DURABILITY_STORE,
+    DURABILITY_CACHE,
+};
+
 struct settings {
     /* what is mounted */
     const char *backend;
@@ -23,7 +28,7 @@ struct settings {
     uint32_t format;
     const char *prefix;
     uint64_t size, block_size;
-    uint8_t block_hash_prefix, no_auto_detect, force, read_only, test;
+    uint8_t block_hash_prefix, no_auto_detect, force, read_only, shared_disk_mode, test;
     uint8_t test_delays, test_errors, test_discard;
     /* how it shows */
     const char *filename, *stats_filename;
@@ -33,6 +38,7 @@ struct settings {
     /* how it treats the store */
     uint64_t timeout_ms, initial_retry_pause_ms, max_retry_pause_ms;
     uint32_t stall;
+    uint64_t lease_ms;
     uint64_t settle_time_ms, min_write_delay_ms, md5_cache_time_ms;
     uint32_t md5_cache_size;
     uint8_t list_blocks;
@@ -43,6 +49,13 @@ struct settings {
     uint32_t block_cache_max_dirty, block_cache_num_protected;
     uint64_t block_cache_write_delay_ms, block_cache_timeout_ms;
     uint8_t block_cache_sync;
+    const char *block_cache_file;
+    uint64_t cache_file_size;
+    uint8_t block_cache_no_verify, block_cache_file_advise;
+    uint8_t block_cache_recover_dirty_blocks, block_cache_discard_dirty_blocks;
+    uint32_t durability;
+    uint64_t max_unsent_age_ms;
+    const char *spill_directory;
     uint32_t read_ahead, read_ahead_trigger;
     /* how the daemon runs */
     uint64_t stop_timeout_ms;

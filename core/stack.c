@@ -8,6 +8,8 @@
 #include "base/util.h"
 #include "cache.h"
 #include "loader.h"
+#include "spill.h"
+#include "tier.h"
 #include "whole.h"
 
 #include <errno.h>
@@ -178,6 +180,8 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
         rc = -ENOENT;
     else
         rc = options_set_location(stack->options, plugin_owner(plugin), location, why);
+    if (rc == 0)
+        stack->place = options_location_path(stack->options, plugin_owner(plugin));
     for (size_t i = 0; i < ARRAY_LEN(s3backer_tests) && rc == 0; i++) {
         if (!((const uint8_t *)settings)[s3backer_tests[i].offset])
             continue;
@@ -277,7 +281,10 @@ cache_blocks(const struct stack *stack)
     const struct settings *settings = &stack->settings;
     uint64_t bytes = settings->cache_size, blocks;
 
-    if (options_given(stack->options, "block-cache-size")) {
+    if (settings->shared_disk_mode)
+        return 0;
+    if (options_given(stack->options, "block-cache-size")
+        && (settings->block_cache_file == NULL || settings->block_cache_size == 0)) {
         blocks = settings->block_cache_size;
         if (blocks == 0)
             return 0;
@@ -305,9 +312,10 @@ is_reader(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
 
-    return settings->read_only
-           && !(options_given(stack->options, "block-cache-timeout")
-                && settings->block_cache_timeout_ms == 0);
+    return settings->shared_disk_mode
+           || (settings->read_only
+               && !(options_given(stack->options, "block-cache-timeout")
+                    && settings->block_cache_timeout_ms == 0));
 }
 
 static int
@@ -330,11 +338,15 @@ build_cache(struct stack *stack, unsigned in_flight)
         .read_ahead_max = options_given(stack->options, "read-ahead") ? settings->read_ahead
                                                                       : CACHE_READ_AHEAD_ADAPTIVE,
         .read_ahead_trigger = settings->read_ahead_trigger,
+        .next_takes_parts = stack->tier != NULL,
     };
+    struct store *next = stack->tier != NULL ? stack->tier : stack->consistency;
 
+    /* Two requests for one block must not meet at the tier. */
+    if (blocks == 0 && stack->tier != NULL)
+        blocks = config.blocks_max = CACHE_BLOCKS_MIN;
     if (blocks == 0)
-        return whole_new(stack->consistency, stack->layout.block_bytes, IN_FLIGHT_BYTES,
-                         &stack->blocks);
+        return whole_new(next, stack->layout.block_bytes, IN_FLIGHT_BYTES, &stack->blocks);
     if (settings->block_cache_sync)
         config.write_delay_ns = 0;
     config.write_delay_max_ns = config.write_delay_ns;
@@ -343,11 +355,35 @@ build_cache(struct stack *stack, unsigned in_flight)
     if (config.is_reader && !options_given(stack->options, "block-cache-timeout"))
         config.idle_ns = STALE_READ_ONLY_NS;
     stack->has_cache = true;
-    return cache_new(&config, stack->consistency, stack->pool, stack->stats, &stack->blocks);
+    stack->cache_blocks = config.blocks_max;
+    return cache_new(&config, next, stack->pool, stack->stats, &stack->blocks);
+}
+
+static int
+build_tier(struct stack *stack, unsigned in_flight)
+{
+    const struct settings *settings = &stack->settings;
+    const struct tier_config config = {
+        .file = stack->file,
+        .block_bytes = (uint32_t)stack->layout.block_bytes,
+        .durability = settings->durability == DURABILITY_CACHE ? TIER_FILE : TIER_STORE,
+        .is_sync = settings->block_cache_sync,
+        .is_reader = is_reader(stack),
+        .trusts_file = settings->block_cache_no_verify,
+        .write_delay_ns =
+            settings->block_cache_sync ? 0 : settings->block_cache_write_delay_ms * NS_PER_MS,
+        .unsent_max_ns = settings->max_unsent_age_ms * NS_PER_MS,
+        .in_flight_max = in_flight,
+        .stall_ns = stall_ns(settings, STALL_WRITE_NS),
+    };
+
+    return stack->file == NULL
+               ? 0
+               : tier_new(&config, stack->consistency, stack->pool, stack->stats, &stack->tier);
 }
 
 int
-stack_build(struct stack *stack, struct error *why)
+stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     uint64_t stall_read_ns = stall_ns(settings, STALL_READ_NS);
@@ -358,6 +394,7 @@ stack_build(struct stack *stack, struct error *why)
         .stall_read_ns = stall_read_ns,
         .stall_write_ns = stall_ns(settings, STALL_WRITE_NS),
         .in_flight_max = in_flight_max(stack),
+        .lease = stack->lease,
     };
     const struct consistency_config consistency = {
         .layout = &stack->layout,
@@ -370,6 +407,7 @@ stack_build(struct stack *stack, struct error *why)
         .stall_read_ns = stall_read_ns,
         .listers_max = listers_max(stack),
         .is_reader = is_reader(stack),
+        .is_shared = settings->shared_disk_mode,
     };
     int rc;
 
@@ -378,8 +416,21 @@ stack_build(struct stack *stack, struct error *why)
     if (rc == 0)
         rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
                              &stack->consistency);
+    if (rc != 0)
+        return error_set(why, rc, "out of memory");
+    if (hold_ms > 0)
+        consistency_hold(stack->consistency, hold_ms * NS_PER_MS);
+    return 0;
+}
+
+int
+stack_build_cache(struct stack *stack, struct error *why)
+{
+    unsigned in_flight = in_flight_max(stack);
+    int rc = build_tier(stack, in_flight);
+
     if (rc == 0)
-        rc = build_cache(stack, objects.in_flight_max);
+        rc = build_cache(stack, in_flight);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
     stack->disk = (struct disk){ .next = stack->blocks,
@@ -391,12 +442,20 @@ stack_build(struct stack *stack, struct error *why)
 void
 stack_close(struct stack *stack)
 {
+    struct error why;
+
     if (stack->has_cache)
         cache_free(stack->blocks);
     else
         whole_free(stack->blocks);
+    tier_free(stack->tier);
+    if (stack->file != NULL && cachefile_close(stack->file, &why) != 0)
+        log_line(BD_ERROR, "%s", why.text);
+    spill_close(stack->spill);
+    chain_close(stack->seal);
     consistency_free(stack->consistency);
     objects_free(stack->objects);
+    lease_free(stack->lease);
     chain_close(stack->chain);
     keyring_clear(&stack->keyring);
     manifest_clear(&stack->description.manifest);

@@ -5,6 +5,7 @@
 #define CORE_STACK_H
 
 #include "backend.h"
+#include "cachefile.h"
 #include "chain.h"
 #include "consistency.h"
 #include "disk.h"
@@ -25,6 +26,7 @@ struct stack {
     struct pool *pool;
     struct stats *stats;
     struct backend *backend;
+    const char *place; /* the location, if it is a path on this machine; else NULL */
     /* from stack_detect on */
     struct keyring keyring;
     struct stored_manifest description; /* of format 2 */
@@ -33,10 +35,23 @@ struct stack {
     struct layout layout;
     enum volume_block_0 block_0;
     bool is_damage_told; /* of the block that the password was tried on */
+    /* Of who may write, from stack_lease on; NULL: the store cannot tell who has the volume. */
+    struct lease *lease;
+    /* from stack_file_open on */
+    const char *identity, *volume; /* borrowed: what tells it from others, and what people say */
+    struct chain *seal;            /* what local files are encrypted with; NULL: nothing */
+    struct cachefile *file;        /* NULL: there is no cache file */
+    uint64_t file_block_bytes;     /* of the volume, when it was opened */
+    struct spill *spill;           /* NULL: there is nothing that a mount before could not store */
+    uint32_t vouched; /* the lock that vouches for what is dirty in one of them; 0: none */
+    bool file_is_vouched,
+        spill_is_vouched; /* for that, or there is nothing dirty, or it was compared */
     /* from stack_build on; top to bottom: */
     struct disk disk;
     struct store *blocks; /* the cache, or its stand-in */
     bool has_cache;
+    uint32_t cache_blocks; /* most that it holds */
+    struct store *tier;    /* NULL without a cache file */
     struct store *consistency;
     struct objects *objects;
 };
@@ -59,7 +74,29 @@ int stack_names(const struct stack *stack, char **identity, char **volume, struc
 /* Find out the volume's sizes and open the chain, which is tried on a block; again at each call.  Then build the
  * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);
-int stack_build(struct stack *stack, struct error *why);
+/* From the store up: first its blocks, then, when all is done that concerns them alone, what is over them.  `hold_ms`: so
+ * long another owner's writes may still be on their way. */
+int stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why);
+int stack_build_cache(struct stack *stack, struct error *why);
+/* A chain that encrypts as the volume is, and does nothing else.  Gives it. */
+int stack_seal(struct stack *stack, struct chain **out, struct error *why);
+/* Open the cache file, if one is asked for, and the spill file, if there is one, and judge by the store's lock what is dirty
+ * in them: before the lock is taken, so that who is refused leaves no trace.  Of a new volume: again after stack_claim. */
+int stack_file_open(struct stack *stack, const char *identity, const char *volume,
+                    struct error *why);
+/* Note in them the locks that vouch for them from now on: the one that does and the next one, before that is taken; that one
+ * alone, once it is.  `now` 0: none does yet. */
+int stack_file_note(struct stack *stack, uint32_t now, uint32_t next, struct error *why);
+/* Under the token, with the store's blocks there: what nobody vouches for is compared with the store, and the spill file is
+ * stored. */
+int stack_settle(struct stack *stack, struct error *why);
+/* Is there anything on local disk that the store does not have, and our lock vouches for?  Then the lock must stay. */
+bool stack_file_is_unsaved(const struct stack *stack);
+/* How spill files of this volume are opened. */
+struct spill_config;
+void stack_spill_config(const struct stack *stack, struct spill_config *config);
+/* Under the token, before stack_claim: from now on the lock beats, if the store honours conditions. */
+int stack_lease(struct stack *stack, const struct token *token, struct error *why);
 /* Under the token, before the first write.  -EBUSY: it is not the token of what was found since.  Format 2: make the
  * volume if it is new, and begin an epoch of it. */
 int stack_claim(struct stack *stack, const struct token *token, struct error *why);

@@ -149,7 +149,8 @@ choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
 }
 
 static int
-open_chain(struct stack *stack, const char *list, bool must_authenticate, struct error *why)
+open_chain_as(struct stack *stack, const char *list, bool must_authenticate, struct chain **out,
+              struct error *why)
 {
     const struct settings *settings = &stack->settings;
     const struct manifest *manifest = &stack->description.manifest;
@@ -169,9 +170,15 @@ open_chain(struct stack *stack, const char *list, bool must_authenticate, struct
     memcpy(config.volume_id, manifest->id, VOLUME_ID_BYTES);
     if (manifest_is_encrypted(manifest))
         config.accepts = &manifest->accepts;
+    return chain_open(&config, stack->pool, stack->stats, why, out);
+}
+
+static int
+open_chain(struct stack *stack, const char *list, bool must_authenticate, struct error *why)
+{
     chain_close(stack->chain);
     stack->chain = NULL;
-    return chain_open(&config, stack->pool, stack->stats, why, &stack->chain);
+    return open_chain_as(stack, list, must_authenticate, &stack->chain, why);
 }
 
 /* The block size of a volume of format 1 that does not say it. */
@@ -531,6 +538,55 @@ stack_detect(struct stack *stack, struct error *why)
 }
 
 int
+stack_seal(struct stack *stack, struct chain **out, struct error *why)
+{
+    struct encoding written, only = { 0 };
+    char list[ENCODING_JOINED_BYTES];
+
+    encoding_parse(chain_written(stack->chain), &written, NULL);
+    for (unsigned i = 0; i < written.count; i++) {
+        const struct encoding one = { .count = 1, .tokens = { { 0 } } };
+        struct encoding token = one;
+
+        strcpy(token.tokens[0], written.tokens[i]);
+        if (is_encrypting(stack, &token, false))
+            strcpy(only.tokens[only.count++], written.tokens[i]);
+    }
+    encoding_format(&only, list, sizeof list);
+    return open_chain_as(stack, list, true, out, why);
+}
+
+int
+stack_lease(struct stack *stack, const struct token *token, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    struct lease_config config = {
+        .backend = stack->backend,
+        .pool = stack->pool,
+        .prefix = settings->prefix,
+        .is_format_2 = token->is_format_2,
+        .lock = { .is_there = true,
+                  .value = token->value,
+                  .is_local = token->is_local,
+                  .lease = { .epoch = token->epoch,
+                             .lease_ms = settings->lease_ms,
+                             .settle_ms = settings->settle_time_ms } },
+        .since_ns = token->since_ns,
+    };
+
+    if (!token->has_if_match) {
+        log_line(BD_WARNING,
+                 "the store does not replace objects on a condition: if somebody else takes the "
+                 "volume, nothing tells us, and if this machine dies, nothing tells others");
+        return 0;
+    }
+    memcpy(config.lock.owner, token->owner, sizeof config.lock.owner);
+    memcpy(config.lock.tag, token->tag, sizeof config.lock.tag);
+    memcpy(config.when, token->when, sizeof config.when);
+    return lease_begin(&config, stack->stats, &stack->lease, why);
+}
+
+int
 stack_claim(struct stack *stack, const struct token *token, struct error *why)
 {
     struct manifest *manifest = &stack->description.manifest;
@@ -560,6 +616,9 @@ stack_claim(struct stack *stack, const struct token *token, struct error *why)
     if (rc == 0)
         rc = volume_manifest_write(stack->backend, &stack->layout, &stack->description, why);
     chain_set_epoch(stack->chain, manifest->epoch);
+    if (stack->lease != NULL)
+        lease_set_epoch(stack->lease, manifest->epoch);
+    stack->is_new = stack->is_new && rc != 0;
     return rc;
 }
 

@@ -17,18 +17,15 @@
 
 #define END_SIGNAL SIGUSR2
 #define TRY_EVERY_MS 250
+#define STORE_FIRST_MS 45000 /* then it is unmounted before all is stored */
 #define TELL_EVERY_NS (30 * NS_PER_S)
 
 struct stopper {
     pthread_t thread;
     sigset_t signals;
-    const char *mountpoint;
-    const char *device;
-    const struct disk *disk;
-    struct frontend *frontend;
-    uint64_t timeout_ns;
+    struct stopper_config config;
     atomic_bool is_ending; /* set before END_SIGNAL, which alone means nothing */
-    bool was_forced;
+    bool was_asked, was_forced;
 };
 
 static void
@@ -56,7 +53,8 @@ is_mounted(const struct stopper *stopper)
 {
     struct mountinfo info;
 
-    return mountinfo_at(stopper->mountpoint, &info) && strcmp(info.device, stopper->device) == 0;
+    return mountinfo_at(stopper->config.mountpoint, &info)
+           && strcmp(info.device, stopper->config.device) == 0;
 }
 
 static void
@@ -66,13 +64,12 @@ detach(struct stopper *stopper)
 
     log_line(BD_ERROR,
              "%s is detached though it is in use; what uses it gets I/O errors from now on",
-             stopper->mountpoint);
-    disk_flush_wait(stopper->disk);
-    rc = is_mounted(stopper) ? mountpoint_umount(stopper->mountpoint, true) : 0;
+             stopper->config.mountpoint);
+    rc = is_mounted(stopper) ? mountpoint_umount(stopper->config.mountpoint, true) : 0;
     if (rc != 0)
-        log_line(BD_ERROR, "cannot detach %s: %s", stopper->mountpoint, strerror(-rc));
+        log_line(BD_ERROR, "cannot detach %s: %s", stopper->config.mountpoint, strerror(-rc));
     stopper->was_forced = true;
-    frontend_abandon(stopper->frontend);
+    frontend_abandon(stopper->config.frontend);
 }
 
 static void
@@ -80,11 +77,11 @@ tell_holders(const struct stopper *stopper)
 {
     char holders[400];
 
-    mountpoint_holders(stopper->mountpoint, holders, sizeof holders);
+    mountpoint_holders(stopper->config.mountpoint, holders, sizeof holders);
     log_line(BD_WARNING,
              "%s is in use%s%s; it stays until that ends (a second signal detaches it by "
              "force)",
-             stopper->mountpoint, holders[0] != '\0' ? " by " : "", holders);
+             stopper->config.mountpoint, holders[0] != '\0' ? " by " : "", holders);
 }
 
 /* Returns when the mount is gone or given up. */
@@ -93,11 +90,21 @@ stop(struct stopper *stopper)
 {
     uint64_t started_ns = clock_now_ns(), tell_at_ns = started_ns;
     const struct timespec pause = { 0, TRY_EVERY_MS * 1000000l };
+    uint64_t timeout_ns = stopper->config.timeout_ms * NS_PER_MS;
+    bool is_second;
 
-    log_line(BD_INFO, "stopping: storing what was written to %s", stopper->mountpoint);
-    disk_flush_wait(stopper->disk);
+    if (stopper->was_forced) {
+        stopper->config.hurry(stopper->config.hurry_arg);
+        return;
+    }
+    log_line(BD_INFO, "stopping: storing what was written to %s", stopper->config.mountpoint);
+    stopper->was_asked = true;
+    is_second =
+        disk_flush_wait_or(stopper->config.disk, &stopper->signals, STORE_FIRST_MS) == -EINTR;
+    if (is_second && atomic_load(&stopper->is_ending))
+        return;
     while (is_mounted(stopper)) {
-        int rc = mountpoint_umount(stopper->mountpoint, false), signal;
+        int rc = mountpoint_umount(stopper->config.mountpoint, false), signal;
         uint64_t now = clock_now_ns();
 
         if (rc == 0)
@@ -106,15 +113,15 @@ stop(struct stopper *stopper)
             if (rc == -EBUSY)
                 tell_holders(stopper);
             else
-                log_line(BD_ERROR, "cannot unmount %s: %s; trying again", stopper->mountpoint,
-                         strerror(-rc));
+                log_line(BD_ERROR, "cannot unmount %s: %s; trying again",
+                         stopper->config.mountpoint, strerror(-rc));
             tell_at_ns = now + TELL_EVERY_NS;
         }
-        signal = sigtimedwait(&stopper->signals, NULL, &pause);
+        signal = is_second ? 0 : sigtimedwait(&stopper->signals, NULL, &pause);
         if (atomic_load(&stopper->is_ending))
             return;
-        if ((signal > 0 && signal != END_SIGNAL)
-            || (stopper->timeout_ns > 0 && now - started_ns >= stopper->timeout_ns)) {
+        if (is_second || (signal > 0 && signal != END_SIGNAL)
+            || (timeout_ns > 0 && now - started_ns >= timeout_ns)) {
             detach(stopper);
             return;
         }
@@ -135,19 +142,14 @@ stopper_main(void *arg)
 }
 
 int
-stopper_start(const char *mountpoint, const char *device, const struct disk *disk,
-              struct frontend *frontend, uint64_t timeout_ms, struct stopper **out)
+stopper_start(const struct stopper_config *config, struct stopper **out)
 {
     struct stopper *stopper = calloc(1, sizeof *stopper);
     int rc;
 
     if (stopper == NULL)
         return -ENOMEM;
-    stopper->mountpoint = mountpoint;
-    stopper->device = device;
-    stopper->disk = disk;
-    stopper->frontend = frontend;
-    stopper->timeout_ns = timeout_ms * NS_PER_MS;
+    stopper->config = *config;
     stop_signals(&stopper->signals);
     rc = -pthread_create(&stopper->thread, NULL, stopper_main, stopper);
     if (rc != 0) {
@@ -158,17 +160,17 @@ stopper_start(const char *mountpoint, const char *device, const struct disk *dis
     return 0;
 }
 
-bool
+struct stopped
 stopper_end(struct stopper *stopper)
 {
-    bool was_forced;
+    struct stopped stopped = { false, false };
 
     if (stopper == NULL)
-        return false;
+        return stopped;
     atomic_store(&stopper->is_ending, true);
     pthread_kill(stopper->thread, END_SIGNAL);
     pthread_join(stopper->thread, NULL);
-    was_forced = stopper->was_forced;
+    stopped = (struct stopped){ stopper->was_asked, stopper->was_forced };
     free(stopper);
-    return was_forced;
+    return stopped;
 }

@@ -3,7 +3,8 @@
  *
  * A disk under a mounted filesystem must not go away under it.  So the first signal stores everything and
  * unmounts; while somebody uses the disk it says who and keeps trying, and serving.  A second signal, or
- * the time-out, stores everything once more and detaches by force. */
+ * the time-out, stores everything once more and detaches by force.  Requests that wait for the store are still waited for
+ * then; one more signal, and they fail. */
 #ifndef CORE_STOPPER_H
 #define CORE_STOPPER_H
 
@@ -17,10 +18,23 @@ struct stopper;
 /* Block the signals in the calling thread, and so in those that it makes.  Before the first one that
  * must not die of them. */
 void stopper_block_signals(void);
-/* `device`: of our mount, to know it from another on the same place. `timeout_ms` 0: never. */
-int stopper_start(const char *mountpoint, const char *device, const struct disk *disk,
-                  struct frontend *frontend, uint64_t timeout_ms, struct stopper **out);
-/* After the mount is gone.  True when it was detached by force. */
-bool stopper_end(struct stopper *stopper);
+struct stopper_config {
+    const char *mountpoint;
+    const char *device; /* of our mount, to know it from another on the same place */
+    const struct disk *disk;
+    struct frontend *frontend;
+    uint64_t timeout_ms;      /* 0: never */
+    void (*hurry)(void *arg); /* make all fail that wait for the store; on the stopper's thread */
+    void *hurry_arg;
+};
+
+/* Borrows what the configuration points to until stopper_end. */
+int stopper_start(const struct stopper_config *config, struct stopper **out);
+struct stopped {
+    bool was_asked;  /* by a signal */
+    bool was_forced; /* the mount was detached while it was in use */
+};
+/* After the mount is gone. */
+struct stopped stopper_end(struct stopper *stopper);
 
 #endif

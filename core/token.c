@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "holder.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,105 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TOKEN_SHARED 0x7fffffffu /* reserved: s3backer's shared disk mode */
 #define TAKE_TRIES 3
 #define READ_BACK_AFTER_S 1
 
-static void
-first_word_of(const char *path, char *out, size_t out_bytes)
-{
-    FILE *file = fopen(path, "re");
-
-    snprintf(out, out_bytes, "-");
-    if (file == NULL)
-        return;
-    if (fgets(out, (int)out_bytes, file) == NULL || out[0] == '\n')
-        snprintf(out, out_bytes, "-");
-    out[strcspn(out, " \n")] = '\0';
-    fclose(file);
-}
-
-/* Who we are: "MACHINE BOOT LOCK HOST". */
-static void
-owner_format(const char *lock_id, char *out, size_t out_bytes)
-{
-    char machine[48], boot[48], host[100] = "-";
-
-    first_word_of("/etc/machine-id", machine, sizeof machine);
-    first_word_of("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
-    gethostname(host, sizeof host - 1);
-    host[sizeof host - 1] = '\0';
-    snprintf(out, out_bytes, "%s %s %s %s", machine, boot, lock_id, host);
-}
-
-/* Was this token left by a daemon of this machine that is dead for sure?
- *
- * Same machine and host name, and: this boot and the very lock that we hold (containers share a boot, but not the
- * directory of locks; who named the volume otherwise has another lock, and may live); or another boot, so that all of that time is gone, where the machine has an
- * id by which to know it (a container or a fresh system may have none). */
-static bool
-is_dead_neighbour(const char *theirs, const char *ours)
-{
-    char machine[2][64], boot[2][64], lock[2][64], host[2][128];
-
-    if (sscanf(theirs, "%63s %63s %63s %127s", machine[0], boot[0], lock[0], host[0]) != 4
-        || sscanf(ours, "%63s %63s %63s %127s", machine[1], boot[1], lock[1], host[1]) != 4)
-        return false;
-    if (strcmp(machine[0], machine[1]) != 0 || strcmp(host[0], host[1]) != 0
-        || strcmp(boot[0], "-") == 0 || strcmp(boot[1], "-") == 0)
-        return false;
-    if (strcmp(boot[0], boot[1]) == 0)
-        return strcmp(lock[0], lock[1]) == 0;
-    return strcmp(machine[0], "-") != 0;
-}
-
-static void
-token_name(const struct layout *layout, object_name name)
-{
-    layout_control_name(layout, layout->is_format_2 ? TOKEN_LOCK_OBJECT : TOKEN_OBJECT, name);
-}
-
-struct stored_token {
-    bool is_there;
-    uint32_t value;
-    char owner[BD_ATTR_VALUE_BYTES_MAX + 1];
-    char tag[BD_TAG_BYTES_MAX + 1];
-};
-
-static int
-token_read(struct backend *backend, const struct layout *layout, struct stored_token *token,
-           struct error *why)
-{
-    struct backend_io *io = backend_io_new(backend);
-    object_name name;
-    enum bd_status status;
-    const char *text;
-    size_t bytes;
-    int rc = 0;
-
-    memset(token, 0, sizeof *token);
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    token_name(layout, name);
-    io->io.op = BD_HEAD_OBJECT;
-    io->io.name = name;
-    status = ask(io, NULL);
-    if (status == BD_OK) {
-        token->is_there = true;
-        text = backend_io_attr(io, ATTR_TOKEN, &bytes);
-        token->value = text != NULL ? (uint32_t)strtoul(text, NULL, 16) : 1;
-        text = backend_io_attr(io, ATTR_OWNER, &bytes);
-        snprintf(token->owner, sizeof token->owner, "%s", text != NULL ? text : "");
-        snprintf(token->tag, sizeof token->tag, "%s", io->tag != NULL ? io->tag : "");
-    } else if (status != BD_ABSENT) {
-        rc = ask_failed(io, "look for the mount token", why);
-    }
-    backend_io_free(io);
-    return rc;
-}
-
-static uint32_t
-random_token(void)
+uint32_t
+token_value(void)
 {
     uint32_t value = 0;
 
@@ -125,58 +32,87 @@ random_token(void)
 }
 
 static bool
-is_ours(const struct stored_token *stored, const struct token *token)
+is_ours(const struct lock *stored, const struct token *token)
 {
-    return stored->is_there && stored->value == token->value
-           && strcmp(stored->owner, token->owner) == 0;
+    return lock_is_of(stored, token->value, token->owner);
 }
 
-static bool
-is_same(const struct stored_token *a, const struct stored_token *b)
-{
-    return a->is_there == b->is_there && a->value == b->value && strcmp(a->owner, b->owner) == 0
-           && strcmp(a->tag, b->tag) == 0;
-}
+/* A lock to be removed. */
+struct removing {
+    char tag[BD_TAG_BYTES_MAX + 1]; /* of it; "" not known, and whichever is there goes */
+    uint64_t until_ns, settle_ns;
+};
 
-static int
-token_delete(struct backend *backend, const struct layout *layout, const char *tag,
-             struct error *why)
+static enum bd_status
+try_delete(struct backend *backend, const struct layout *layout, const struct removing *removing,
+           struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
     enum bd_status status;
     object_name name;
-    int rc = 0;
 
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    token_name(layout, name);
+    if (io == NULL) {
+        error_set(why, -ENOMEM, "out of memory");
+        return BD_FATAL;
+    }
+    lock_name(layout, name);
     io->io.op = BD_DELETE;
     io->io.name = name;
-    if (tag != NULL && tag[0] != '\0'
-        && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
-        io->io.if_match = tag;
-    status = ask(io, NULL);
+    if (removing->tag[0] != '\0' && backend_info(backend)->capabilities & BD_CAP_CONDITIONS_DELETE)
+        io->io.if_match = removing->tag;
+    status = ask_until(io, removing->until_ns);
     if (status == BD_UNSUPPORTED && io->io.if_match != NULL) {
         io->io.if_match = NULL;
-        status = ask(io, NULL);
+        status = ask_until(io, removing->until_ns);
     }
     /* BD_CONDITION: it changed since it was read, so it is not ours any more. */
     if (status != BD_OK && status != BD_ABSENT && status != BD_CONDITION)
-        rc = ask_failed(io, "remove the mount token", why);
+        ask_failed(io, "remove the mount token", why);
+    else
+        status = BD_OK;
     backend_io_free(io);
-    return rc;
+    return status;
 }
 
-/* Remove the token if it is ours, or not there; *was_ours is false for another's. */
+/* An attempt without an answer may be carried out later, and then removes whatever lock is there.  So the lock stays where it is,
+ * which keeps everybody off, until that cannot be any more. */
 static int
-remove_ours(struct backend *backend, const struct layout *layout, const struct token *token,
-            bool *was_ours, struct error *why)
+token_delete(struct backend *backend, const struct layout *layout, const struct removing *removing,
+             struct error *why)
 {
-    struct stored_token stored;
-    int rc = token_read(backend, layout, &stored, why);
+    struct error reason;
 
-    *was_ours = rc == 0 && (!stored.is_there || is_ours(&stored, token));
-    return *was_ours && stored.is_there ? token_delete(backend, layout, stored.tag, why) : rc;
+    for (unsigned i = 0; i < TAKE_TRIES; i++) {
+        enum bd_status status;
+        struct lock now;
+
+        if (clock_now_ns() >= removing->until_ns)
+            return error_set(why, -EIO,
+                             "the mount token could not be removed in the time that it was surely "
+                             "ours, and stays: a mount on this machine takes it over");
+        status = try_delete(backend, layout, removing, &reason);
+        if (status == BD_OK)
+            return 0;
+        if (status != BD_UNKNOWN)
+            return error_set(why, status_errno(status), "%s", reason.text);
+        ask_wait_settled(clock_now_ns() + removing->settle_ns);
+        if (holder_look(backend, layout, &now, why) != 0)
+            return -EIO;
+        if (!now.is_there || (removing->tag[0] != '\0' && strcmp(now.tag, removing->tag) != 0))
+            return 0;
+        if (removing->tag[0] == '\0')
+            return error_set(why, -EIO,
+                             "%s; a mount token is there now, that one or the one of somebody who "
+                             "has mounted since: if still nobody uses the volume, try again",
+                             reason.text);
+    }
+    return error_set(why, -EIO, "%s", reason.text);
+}
+
+static void
+tell_not_ours(void)
+{
+    log_line(BD_WARNING, "the mount token is not ours any more; it stays");
 }
 
 static void
@@ -188,31 +124,123 @@ pause_s(unsigned seconds)
         ;
 }
 
-/* The taking of a token: each of its puts sends the same bytes. */
+static struct removing
+removing_of(const struct token *token, const struct lock *lock)
+{
+    struct removing removing = { .until_ns = token->until_ns,
+                                 .settle_ns = token->settle_ms * NS_PER_MS };
+
+    memcpy(removing.tag, lock->tag, sizeof removing.tag);
+    return removing;
+}
+
+/* The taking of a token: each of its puts sends the same bytes.  (Without a lease: whether the store honours conditions,
+ * and so whether there can be one, is not known yet.) */
 struct taking {
     struct backend *backend;
     const struct layout *layout;
     struct token *token;
-    struct stored_token old; /* what was there before */
+    struct lock old; /* what was there before */
     bool is_forced;
-    char body[160];
+    bool never_without;             /* a condition */
     char tag[BD_TAG_BYTES_MAX + 1]; /* of the last put that was done; "" when none came */
     bool may_be_there;              /* a put was done, or may have been */
 };
 
-/* s3backer's two lines, which nobody parses, and the token, so that the bodies of no two tokens are alike: some
- * stores make their tags of the body alone. */
-static void
-taking_body(struct taking *taking)
-{
-    char host[100] = "-", when[32] = "";
-    time_t now = time(NULL);
-    struct tm utc;
+/* A lock to be put, and what became of that. */
+struct putting {
+    const struct lock *lock;
+    const char *when;
+    const char *if_match, *if_none_match; /* NULL: no such condition */
+    bool is_unknown;                      /* as of ask() */
+    char tag[BD_TAG_BYTES_MAX + 1];       /* once it is done; "" when none came */
+};
 
-    gethostname(host, sizeof host - 1);
-    host[sizeof host - 1] = '\0';
-    strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc));
-    snprintf(taking->body, sizeof taking->body, "%s\n%s\n%08x\n", host, when, taking->token->value);
+/* Fills `why` unless the answer is BD_OK. */
+static enum bd_status
+put(struct backend *backend, const struct layout *layout, struct putting *putting,
+    struct error *why)
+{
+    struct backend_io *io = backend_io_new(backend);
+    struct lock_text text = { .attrs = { 0 } };
+    enum bd_status status = BD_FATAL;
+    object_name name;
+
+    if (io == NULL || lock_put(io, putting->lock, putting->when, &text) != 0) {
+        error_set(why, -ENOMEM, "out of memory");
+        goto free_io;
+    }
+    lock_name(layout, name);
+    io->io.name = name;
+    io->io.if_match = putting->if_match;
+    io->io.if_none_match = putting->if_none_match;
+    status = ask(io, &putting->is_unknown);
+    if (status == BD_OK)
+        snprintf(putting->tag, sizeof putting->tag, "%s", io->tag != NULL ? io->tag : "");
+    else
+        ask_failed(io, "write the mount token", why);
+free_io:
+    attrs_clear(&text.attrs);
+    backend_io_free(io);
+    return status;
+}
+
+/* In the place of our token, the lock that a dead daemon left, with the beat at which it stands still.  The body says another
+ * time, so it is another version to whoever watches. */
+static int
+put_back(struct backend *backend, const struct layout *layout, const struct token *token,
+         const char *tag, struct error *why)
+{
+    bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
+    char when[LOCK_WHEN_BYTES];
+    struct putting putting = { .lock = &token->before, .when = when };
+    struct error reason;
+    enum bd_status status;
+    struct lock now;
+    int rc = 0;
+
+    lock_now(when);
+    putting.if_match = has_conditions && tag[0] != '\0' ? tag : NULL;
+    status = put(backend, layout, &putting, &reason);
+    if (status == BD_CONDITION)
+        rc = holder_look(backend, layout, &now, &reason);
+    if (status == BD_CONDITION && rc == 0 && !is_ours(&now, token)) {
+        /* An attempt whose answer was lost has done it; or somebody else has come. */
+        if (!lock_is_of(&now, token->before.value, token->before.owner))
+            tell_not_ours();
+        return 0;
+    }
+    if (status == BD_UNSUPPORTED || (status == BD_CONDITION && rc == 0 && !token->has_if_match)) {
+        putting.if_match = NULL;
+        status = put(backend, layout, &putting, &reason);
+    }
+    if (rc == 0 && status == BD_OK)
+        return 0;
+    return error_set(
+        why, rc != 0 ? rc : status_errno(status),
+        "the lock that a dead daemon left on the volume could not be put back, and ours "
+        "is there now: %s",
+        reason.text);
+}
+
+/* Leave the volume as it was found. */
+static int
+leave(struct backend *backend, const struct layout *layout, const struct token *token,
+      struct error *why)
+{
+    struct removing removing;
+    struct lock now;
+    int rc = holder_look(backend, layout, &now, why);
+
+    if (rc != 0)
+        return rc;
+    removing = removing_of(token, &now);
+    if (now.is_there && is_ours(&now, token))
+        return token->before.is_there ? put_back(backend, layout, token, now.tag, why)
+                                      : token_delete(backend, layout, &removing, why);
+    if (now.is_there || token->before.is_there)
+        tell_not_ours();
+    return 0;
 }
 
 /* Put our token.  *was_unknown (NULL: nobody wants to know): as of ask().  Fills `why` unless the answer is BD_OK. */
@@ -220,41 +248,20 @@ static enum bd_status
 token_put(struct taking *taking, const char *if_match, const char *if_none_match, bool *was_unknown,
           struct error *why)
 {
-    struct backend_io *io = backend_io_new(taking->backend);
-    enum bd_status status = BD_FATAL;
-    struct attrs attrs = { 0 };
-    bool is_unknown = false;
-    char value[16];
-    object_name name;
+    const struct token *token = taking->token;
+    struct lock lock = { .value = token->value, .is_local = token->is_local };
+    struct putting putting = {
+        .lock = &lock, .when = token->when, .if_match = if_match, .if_none_match = if_none_match
+    };
+    enum bd_status status;
 
-    snprintf(value, sizeof value, "%08x", taking->token->value);
-    if (io == NULL || attrs_add(&attrs, ATTR_TOKEN, value, strlen(value)) != 0
-        || attrs_add(&attrs, ATTR_OWNER, taking->token->owner, strlen(taking->token->owner)) != 0) {
-        error_set(why, -ENOMEM, "out of memory");
-        goto free_io;
-    }
-    token_name(taking->layout, name);
-    io->io.op = BD_PUT;
-    io->io.name = name;
-    io->io.body = taking->body;
-    io->io.body_bytes = strlen(taking->body);
-    io->io.media_type = "text/plain";
-    io->io.attrs = attrs.list;
-    io->io.attr_count = attrs.count;
-    io->io.attr_stride = sizeof *attrs.list;
-    io->io.if_match = if_match;
-    io->io.if_none_match = if_none_match;
-    status = ask(io, &is_unknown);
+    memcpy(lock.owner, token->owner, sizeof lock.owner);
+    status = put(taking->backend, taking->layout, &putting, why);
     if (was_unknown != NULL)
-        *was_unknown = is_unknown;
-    taking->may_be_there = taking->may_be_there || is_unknown || status == BD_OK;
+        *was_unknown = putting.is_unknown;
+    taking->may_be_there = taking->may_be_there || putting.is_unknown || status == BD_OK;
     if (status == BD_OK)
-        snprintf(taking->tag, sizeof taking->tag, "%s", io->tag != NULL ? io->tag : "");
-    else
-        ask_failed(io, "write the mount token", why);
-free_io:
-    attrs_clear(&attrs);
-    backend_io_free(io);
+        memcpy(taking->tag, putting.tag, sizeof taking->tag);
     return status;
 }
 
@@ -263,8 +270,8 @@ free_io:
 static int
 take_on_condition(struct taking *taking, struct error *why)
 {
-    const struct stored_token *old = &taking->old;
-    struct stored_token now;
+    const struct lock *old = &taking->old;
+    struct lock now;
     int rc;
 
     if (old->is_there && old->tag[0] == '\0')
@@ -279,14 +286,14 @@ take_on_condition(struct taking *taking, struct error *why)
             return status == BD_UNSUPPORTED ? -EOPNOTSUPP : status_errno(status);
         /* Ours: an attempt whose answer was lost.  Another: it was first.  As before: that makes no sense,
          * unless the store shows us something old; so look again before a judgement. */
-        rc = token_read(taking->backend, taking->layout, &now, why);
+        rc = holder_look(taking->backend, taking->layout, &now, why);
         if (rc != 0)
             return rc;
         if (is_ours(&now, taking->token)) {
             memcpy(taking->tag, now.tag, sizeof taking->tag);
             return 0;
         }
-        if (!is_same(old, &now))
+        if (!lock_is_same(old, &now))
             return error_set(why, -EBUSY, "another mount of the same volume was faster");
         pause_s(1);
     }
@@ -308,7 +315,7 @@ static int
 prove(struct taking *taking, struct error *why)
 {
     struct token *token = taking->token;
-    struct stored_token now;
+    struct lock now;
     char wrong[BD_TAG_BYTES_MAX + 1];
     enum bd_status status;
     bool was_unknown = false;
@@ -321,7 +328,7 @@ prove(struct taking *taking, struct error *why)
     if (status != BD_CONDITION)
         return status_errno(status);
     if (taking->tag[0] == '\0') {
-        rc = token_read(taking->backend, taking->layout, &now, why);
+        rc = holder_look(taking->backend, taking->layout, &now, why);
         if (rc != 0 || now.tag[0] == '\0')
             return rc;
         memcpy(taking->tag, now.tag, sizeof taking->tag);
@@ -332,8 +339,10 @@ prove(struct taking *taking, struct error *why)
         return 0;
     if (status != BD_CONDITION)
         return status_errno(status);
+    /* A shared one may have been put by another of us since. */
     status = token_put(taking, taking->tag, NULL, &was_unknown, why);
-    token->has_if_match = status == BD_OK || (status == BD_CONDITION && was_unknown);
+    token->has_if_match =
+        status == BD_OK || (status == BD_CONDITION && (was_unknown || token->is_shared));
     return status == BD_OK || status == BD_CONDITION || status == BD_UNSUPPORTED
                ? 0
                : status_errno(status);
@@ -341,7 +350,7 @@ prove(struct taking *taking, struct error *why)
 
 /* What we put last, without its attributes.  No two tokens have the same body, so a tag tells them apart. */
 static bool
-is_bare(const struct stored_token *now, const struct taking *taking)
+is_bare(const struct lock *now, const struct taking *taking)
 {
     return now->owner[0] == '\0' && now->tag[0] != '\0' && strcmp(now->tag, taking->tag) == 0;
 }
@@ -350,24 +359,28 @@ is_bare(const struct stored_token *now, const struct taking *taking)
 static int
 read_back(struct taking *taking, struct error *why)
 {
-    struct stored_token now;
+    struct removing removing;
+    struct lock now;
     struct error ignored;
     int rc;
 
     if (!(backend_info(taking->backend)->capabilities & BD_CAP_ATTRS))
         return 0;
-    rc = token_read(taking->backend, taking->layout, &now, why);
+    rc = holder_look(taking->backend, taking->layout, &now, why);
     if (rc != 0)
         return rc;
-    if (is_ours(&now, taking->token))
+    if (is_ours(&now, taking->token)) {
+        memcpy(taking->tag, now.tag, sizeof taking->tag);
         return 0;
+    }
     if (!now.is_there) {
         log_line(BD_WARNING, "the mount token was written, and is not there: the store forgets, or "
                              "shows what is old; nothing keeps another mount off the volume");
         return 0;
     }
     if (is_bare(&now, taking)) {
-        token_delete(taking->backend, taking->layout, now.tag, &ignored);
+        removing = removing_of(taking->token, &now);
+        token_delete(taking->backend, taking->layout, &removing, &ignored);
         return error_set(
             why, -EIO,
             "the store does not keep the attributes of objects, in which sizes and the "
@@ -388,10 +401,14 @@ take(struct taking *taking, bool is_claimed, struct error *why)
     struct token *token = taking->token;
     struct error ignored;
     int rc = is_claimed ? take_on_condition(taking, why) : -EOPNOTSUPP;
-    bool is_proven, was_ours;
+    bool is_proven;
 
     if (rc == 0) {
         rc = prove(taking, why);
+    } else if (rc == -EOPNOTSUPP && taking->never_without) {
+        rc = error_set(why, -EIO,
+                       "the store does not replace the lock on the condition that nobody else has; "
+                       "only --reset-mounted-flag is left, if you know that its owner is dead");
     } else if (rc == -EOPNOTSUPP) {
         enum bd_status status = token_put(taking, NULL, NULL, NULL, why);
 
@@ -407,71 +424,263 @@ take(struct taking *taking, bool is_claimed, struct error *why)
     }
     if (rc == 0)
         rc = read_back(taking, why);
-    /* What was put must not lock others out.  (A put that the store carries out after this still does.) */
-    if (rc != 0 && rc != -EBUSY && taking->may_be_there)
-        remove_ours(taking->backend, taking->layout, token, &was_ours, &ignored);
+    /* What was put must not lock others out.  (A put that the store carries out after this still does.)  A shared one
+     * others rely on by now. */
+    if (rc != 0 && rc != -EBUSY && taking->may_be_there && !token->is_shared)
+        leave(taking->backend, taking->layout, token, &ignored);
     return rc;
 }
 
-int
-token_take(struct backend *backend, const struct layout *layout, const char *lock_id,
-           bool is_forced, struct token *token, struct error *why)
+static void
+token_begin(struct token *token, const struct layout *layout, const struct token_wish *wish)
 {
-    struct taking taking = {
-        .backend = backend, .layout = layout, .token = token, .is_forced = is_forced
-    };
-    const struct stored_token *old = &taking.old;
-    int rc;
-
     memset(token, 0, sizeof *token);
-    token->value = random_token();
+    token->value = wish->value != 0 ? wish->value : token_value();
+    token->is_local = wish->is_local;
     token->is_format_2 = layout->is_format_2;
-    owner_format(lock_id, token->owner, sizeof token->owner);
-    taking_body(&taking);
-    rc = token_read(backend, layout, &taking.old, why);
-    if (rc != 0)
-        return rc;
-    if (old->is_there && strcmp(old->owner, TOKEN_FENCE_OWNER) == 0)
+    token->settle_ms = wish->settle_ms;
+    token->until_ns = UINT64_MAX;
+    token->since_ns = clock_now_ns();
+    holder_format(wish->lock_id, token->owner, sizeof token->owner);
+    lock_now(token->when);
+}
+
+static int
+token_end(struct taking *taking, struct error *why)
+{
+    uint64_t capabilities = backend_info(taking->backend)->capabilities;
+    int rc = take(taking, capabilities & BD_CAP_CONDITIONS_PUT, why);
+
+    if (rc == 0)
+        why->text[0] = '\0'; /* what was refused as it should be is nobody's concern */
+    memcpy(taking->token->tag, taking->tag, sizeof taking->token->tag);
+    taking->token->epoch = taking->old.lease.epoch + 1;
+    return rc;
+}
+
+/* Who has it, when he was last heard of, and the ways out. */
+static int
+refuse(const struct lock *lock, struct error *why)
+{
+    const char *host = lock_host(lock);
+    time_t at = (time_t)lock->lease.at_s, ago = time(NULL) - at;
+    char when[32] = "";
+    struct tm utc;
+
+    if (lock_is_shared(lock))
+        return error_set(
+            why, -EBUSY,
+            "the volume is mounted with --sharedDiskMode, or was: its mount token stays "
+            "when that ends; if no machine has it mounted so any more, clear it with "
+            "--reset-mounted-flag");
+    if (lock->lease.beat == 0)
+        return error_set(why, -EBUSY,
+                         "the volume is in use%s%s, says its mount token; if that is not so any "
+                         "more, clear it with --reset-mounted-flag",
+                         host != NULL ? " on " : "", host != NULL ? host : "");
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &utc));
+    return error_set(
+        why, -EBUSY,
+        "the volume is in use on %s, which renewed its lock last at %s (%lld s ago, if "
+        "its clock is right); if that machine is dead, `bucketdisk takeover` waits "
+        "until it surely writes no more, about %llu s, and frees the volume; "
+        "--reset-mounted-flag frees it at once",
+        host != NULL ? host : "another machine", when, (long long)(ago > 0 ? ago : 0),
+        (unsigned long long)((lock->lease.lease_ms + lock->lease.settle_ms) / 1000));
+}
+
+/* What is there before ours comes. */
+static int
+look_for_others(struct taking *taking, struct error *why)
+{
+    int rc = holder_look(taking->backend, taking->layout, &taking->old, why);
+
+    if (rc == 0 && taking->old.is_there && strcmp(taking->old.owner, TOKEN_FENCE_OWNER) == 0)
         return error_set(why, -EBUSY,
                          "a volume of format 2 is here, or was begun, but its description is not: "
                          "--format=2 begins it again; to give it up, clear its mount token with "
                          "--reset-mounted-flag");
-    if (old->is_there && !is_forced) {
-        const char *host = strrchr(old->owner, ' ');
+    return rc;
+}
 
-        if (!is_dead_neighbour(old->owner, token->owner))
-            return error_set(why, -EBUSY,
-                             "the volume is in use%s%s, says its mount token; if that is "
-                             "not so any more, clear it with --reset-mounted-flag",
-                             host != NULL ? " on" : "", host != NULL ? host : "");
-        token->was_taken_over = true;
-        log_line(BD_INFO,
-                 "a daemon on this machine ended without giving the volume back; taking it "
-                 "over");
-    } else if (old->is_there) {
+/* So long what its owner has sent may still be carried out. */
+static uint64_t
+held_ms(const struct taking *taking, const struct token_wish *wish)
+{
+    const struct lock *old = &taking->old;
+
+    if (backend_info(taking->backend)->capabilities & BD_CAP_LOCAL)
+        return 0;
+    return old->lease.settle_ms > wish->settle_ms ? old->lease.settle_ms : wish->settle_ms;
+}
+
+/* A dead daemon's lock. */
+static int
+take_after(struct taking *taking, const struct token_wish *wish, struct error *why)
+{
+    struct lock *old = &taking->old;
+    enum holder_kin kin = holder_kin(old, wish->lock_id);
+    bool may_be_copied = kin == HOLDER_BEFORE_BOOT && old->lease.beat > 0;
+    int rc;
+
+    if (kin == HOLDER_OTHER)
+        return refuse(old, why);
+    if (!wish->is_passing && old->is_local && old->value != wish->vouched)
+        return error_set(
+            why, -EBUSY,
+            "a daemon with --durability=cache ended on this machine before all that it "
+            "had acknowledged was stored: mount with its --block-cache-file, which has "
+            "the rest; --force goes on without it, and the filesystem may be beyond "
+            "repair then");
+    if (!wish->is_passing && wish->kept != NULL && old->value == wish->kept->token
+        && old->value != wish->vouched)
+        return error_set(
+            why, -EBUSY,
+            "the daemon that had the volume before on this machine left what was not "
+            "stored in %s: mount with that --block-cache-file, or the "
+            "--spill-directory that it is in; --block-cache-discard-dirty-blocks goes on "
+            "without it",
+            wish->kept->path);
+    /* Who lives beats each third of a lease. */
+    if (may_be_copied) {
+        rc = holder_watch(taking->backend, taking->layout, old->lease.lease_ms * NS_PER_MS / 2, old,
+                          why);
+        if (rc != 0)
+            return rc;
+    }
+    taking->token->before = *old;
+    taking->token->hold_ms = held_ms(taking, wish) + (may_be_copied ? old->lease.lease_ms : 0);
+    if (old->is_there)
+        log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking "
+                          "it over");
+    return 0;
+}
+
+static int
+take_alone(struct backend *backend, const struct layout *layout, const struct token_wish *wish,
+           struct token *token, struct error *why)
+{
+    struct taking taking = {
+        .backend = backend, .layout = layout, .token = token, .is_forced = wish->is_forced
+    };
+    const struct lock *old = &taking.old;
+    int rc = look_for_others(&taking, why);
+
+    if (rc == 0 && wish->vouched != 0 && (!old->is_there || old->value != wish->vouched))
+        rc = error_set(why, -EBUSY, "the volume's lock has just changed; try again");
+    if (rc == 0 && old->is_there && !wish->is_forced)
+        rc = take_after(&taking, wish, why);
+    if (rc != 0)
+        return rc;
+    if (old->is_there && wish->is_forced) {
+        token->has_replaced = true;
+        token->hold_ms = held_ms(&taking, wish);
         log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
     }
-    rc = take(&taking, backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT, why);
-    if (rc == 0)
-        why->text[0] = '\0'; /* what was refused as it should be is nobody's concern */
-    return rc;
+    return token_end(&taking, why);
 }
 
 int
-token_drop(struct backend *backend, const struct layout *layout, const struct token *token,
+token_take(struct backend *backend, const struct layout *layout, const struct token_wish *wish,
+           struct token *token, struct error *why)
+{
+    token_begin(token, layout, wish);
+    return take_alone(backend, layout, wish, token, why);
+}
+
+/* It is there: only what the store's conditions are worth is left to find out, and that changes nothing, for what is put over
+ * it says the same. */
+static int
+join(struct taking *taking, struct error *why)
+{
+    bool has_conditions = backend_info(taking->backend)->capabilities & BD_CAP_CONDITIONS_PUT;
+    int rc;
+
+    memcpy(taking->tag, taking->old.tag, sizeof taking->tag);
+    if (!taking->layout->is_format_2 || !has_conditions)
+        return 0;
+    rc = prove(taking, why);
+    return rc == 0 ? read_back(taking, why) : rc;
+}
+
+int
+token_take_shared(struct backend *backend, const struct layout *layout, bool is_forced,
+                  struct token *token, struct error *why)
+{
+    const struct token_wish wish = { .lock_id = "-", .value = TOKEN_SHARED };
+    struct taking taking = {
+        .backend = backend, .layout = layout, .token = token, .is_forced = is_forced
+    };
+    const struct lock *old = &taking.old;
+    const char *host;
+    int rc;
+
+    token_begin(token, layout, &wish);
+    token->owner[0] = '\0';
+    token->is_shared = true;
+    rc = look_for_others(&taking, why);
+    if (rc != 0)
+        return rc;
+    if (lock_is_shared(old)) {
+        rc = join(&taking, why);
+        if (rc == 0)
+            why->text[0] = '\0';
+        return rc;
+    }
+    host = lock_host(old);
+    /* Also a dead neighbour's: what it has left is for one who has the volume alone. */
+    if (old->is_there && !is_forced)
+        return error_set(
+            why, -EBUSY,
+            "the volume is in use%s%s by somebody who does not share it, says its mount token; "
+            "unmount it there, or if a daemon died with it, mount and unmount it once without "
+            "--sharedDiskMode",
+            host != NULL ? " on " : "", host != NULL ? host : "");
+    if (old->is_there)
+        log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
+    return token_end(&taking, why);
+}
+
+int
+token_take_from(struct backend *backend, const struct layout *layout, const struct token_wish *wish,
+                const struct lock *dead, struct token *token, struct error *why)
+{
+    struct taking taking = {
+        .backend = backend, .layout = layout, .token = token, .old = *dead, .never_without = true
+    };
+
+    token_begin(token, layout, wish);
+    return token_end(&taking, why);
+}
+
+int
+token_drop(struct backend *backend, const struct layout *layout, struct token *token,
            struct error *why)
 {
-    const struct layout taken = { .prefix = layout->prefix, .is_format_2 = token->is_format_2 };
-    bool was_ours;
-    int rc = remove_ours(backend, &taken, token, &was_ours, why);
-
-    if (rc == 0 && !was_ours)
-        log_line(BD_WARNING, "the mount token is not ours any more; it stays");
-    return rc;
+    token->before.is_there = false;
+    return token_give_back(backend, layout, token, why);
 }
 
 int
-token_reset(struct backend *backend, const struct layout *layout, struct error *why)
+token_give_back(struct backend *backend, const struct layout *layout, const struct token *token,
+                struct error *why)
 {
-    return token_delete(backend, layout, NULL, why);
+    const struct layout taken = { .prefix = layout->prefix, .is_format_2 = token->is_format_2 };
+
+    if (token->is_shared) {
+        log_line(BD_INFO,
+                 "the volume's mount token says that it is shared, and stays; when no machine "
+                 "has the volume mounted any more, --reset-mounted-flag clears it");
+        return 0;
+    }
+    return leave(backend, &taken, token, why);
+}
+
+int
+token_reset(struct backend *backend, const struct layout *layout, uint64_t settle_ms,
+            struct error *why)
+{
+    const struct removing removing = { .until_ns = UINT64_MAX, .settle_ns = settle_ms * NS_PER_MS };
+
+    return token_delete(backend, layout, &removing, why);
 }

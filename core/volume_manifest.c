@@ -261,7 +261,8 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
 }
 
 int
-volume_reset_fence(struct backend *backend, const struct layout *layout, struct error *why)
+volume_reset_fence(struct backend *backend, const struct layout *layout, uint64_t settle_ms,
+                   struct error *why)
 {
     const struct layout s3backers = { .prefix = layout->prefix };
     object_name name;
@@ -270,5 +271,5 @@ volume_reset_fence(struct backend *backend, const struct layout *layout, struct 
 
     layout_control_name(layout, TOKEN_OBJECT, name);
     rc = fence_check(backend, name, &is_ours, why);
-    return rc == -EBUSY ? token_reset(backend, &s3backers, why) : rc;
+    return rc == -EBUSY ? token_reset(backend, &s3backers, settle_ms, why) : rc;
 }

@@ -36,6 +36,7 @@ int volume_manifest_layout(const struct manifest *manifest, const struct volume_
  * somebody else is there. */
 int volume_fence_s3backer(struct backend *backend, const struct layout *layout, struct error *why);
 /* Remove a token of somebody else from there; ours stays. */
-int volume_reset_fence(struct backend *backend, const struct layout *layout, struct error *why);
+int volume_reset_fence(struct backend *backend, const struct layout *layout, uint64_t settle_ms,
+                       struct error *why);
 
 #endif

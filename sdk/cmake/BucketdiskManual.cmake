@@ -9,7 +9,7 @@ function(bd_add_manual)
             continue()
         endif()
         add_custom_command(OUTPUT ${page} DEPENDS ${source}
-            COMMAND ${PANDOC} -s -f markdown-smart -t man -o ${page} ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+            COMMAND ${PANDOC} -s -f markdown-smart -t man -M hyphenate=false -o ${page} ${CMAKE_CURRENT_SOURCE_DIR}/${source})
         add_custom_target(manual-${page} ALL DEPENDS ${page})
         install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
     endforeach()

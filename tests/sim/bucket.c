@@ -74,7 +74,8 @@ static struct {
 } bucket;
 
 static const char *const op_words[] = {
-    [OBJECT_GET] = "GET", [OBJECT_PUT] = "PUT", [OBJECT_DELETE] = "DELETE", [OBJECT_LIST] = "LIST"
+    [OBJECT_GET] = "GET",       [OBJECT_HEAD] = "HEAD", [OBJECT_PUT] = "PUT",
+    [OBJECT_DELETE] = "DELETE", [OBJECT_LIST] = "LIST",
 };
 
 /* ---- what is stored */
@@ -166,12 +167,18 @@ is_write(const struct request *request)
     return request->req->op == OBJECT_PUT || request->req->op == OBJECT_DELETE;
 }
 
+static bool
+is_read(const struct request *request)
+{
+    return request->req->op == OBJECT_GET || request->req->op == OBJECT_HEAD;
+}
+
 static void
 in_use(const struct request *request, unsigned by)
 {
     const struct object_req *req = request->req;
 
-    if (req->op == OBJECT_GET)
+    if (is_read(request))
         bucket.objects[req->block].readers += by;
     else if (req->op == OBJECT_PUT)
         bucket.objects[req->block].writers += by;
@@ -332,12 +339,14 @@ sample(void *arg)
     const struct version *shown = version_shown(req->block);
 
     req->is_absent = shown->data == NULL;
-    if (shown->data != NULL) {
-        memcpy(req->data, shown->data, bucket.config.layout.block_bytes);
+    if (shown->data != NULL)
         snprintf(req->tag, sizeof req->tag, "%" PRIu64, shown->tag);
-    } else {
+    if (req->op == OBJECT_HEAD)
+        return;
+    if (shown->data != NULL)
+        memcpy(req->data, shown->data, bucket.config.layout.block_bytes);
+    else
         memset(req->data, 0, bucket.config.layout.block_bytes);
-    }
 }
 
 /* One name after the other; the page shows each as it is when its turn comes. */
@@ -416,7 +425,9 @@ attempt(void *arg)
     request->is_unknown = fate.is_lost;
     switch (req->op) {
     case OBJECT_GET:
-        memset(req->data, RUBBISH, bucket.config.layout.block_bytes);
+    case OBJECT_HEAD:
+        if (req->op == OBJECT_GET)
+            memset(req->data, RUBBISH, bucket.config.layout.block_bytes);
         if (fate.rc == 0)
             event_add(chance_from(clock_now_ns(), fate.answer_ns), OWNER_DAEMON, sample, request);
         break;
@@ -445,13 +456,12 @@ static void
 check_alone(const struct request *request, uint64_t block)
 {
     const struct object *object = &bucket.objects[block];
-    bool is_alone =
-        object->writers == 0 && (request->req->op == OBJECT_GET || object->readers == 0);
+    bool is_alone = object->writers == 0 && (is_read(request) || object->readers == 0);
 
     if (!is_alone)
         world_fail("%s of block %" PRIu64 ", of which another request is at the store",
                    op_words[request->req->op], block);
-    if (request->req->op == OBJECT_GET)
+    if (is_read(request))
         return;
     for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects;
          effect = effect->next) {
@@ -627,6 +637,17 @@ bool
 bucket_is_unsettled(void)
 {
     return bucket.effects.next != &bucket.effects;
+}
+
+bool
+bucket_may_change(uint64_t block)
+{
+    for (const struct effect *effect = bucket.effects.next; effect != &bucket.effects;
+         effect = effect->next) {
+        if (effect->block == block && !is_same(effect->data, bucket.objects[block].now.data))
+            return true;
+    }
+    return false;
 }
 
 const char *

@@ -40,6 +40,8 @@ struct objects *bucket_objects(void);
 void bucket_kill(void);
 /* An attempt that was given up may still be carried out. */
 bool bucket_is_unsettled(void);
+/* One may put something else in the place of this block. */
+bool bucket_may_change(uint64_t block);
 /* NULL: there is no object. */
 const char *bucket_data(uint64_t block);
 uint64_t bucket_requests(void);

@@ -6,11 +6,14 @@
 #include "cache.h"
 #include "consistency.h"
 #include "disk.h"
+#include "tier.h"
 
 struct daemon_config {
     struct consistency_config consistency;
-    bool has_cache; /* else whole.h, with room for as many blocks */
-    struct cache_config cache;
+    bool has_cache;            /* else whole.h, with room for as many blocks */
+    struct cache_config cache; /* next_takes_parts without has_file: over parts.h */
+    bool has_file;             /* then that of file.h is below the cache */
+    struct tier_config tier;
 };
 
 void daemon_open(const struct daemon_config *config);
@@ -25,6 +28,19 @@ uint64_t daemon_settled_at_ns(void);
 /* When a request below the cache failed last; 0: never. */
 uint64_t daemon_failed_ns(void);
 uint64_t daemon_cached_blocks(void);
+/* So many writes in a million are not taken by the layer that takes parts. */
+void daemon_set_refusals(unsigned ppm);
+/* What the layer that takes parts holds is on its way to the store. */
+void daemon_push(void);
+/* Nobody submits any more: have the cache hand over what is unsaved, with everything below refusing.  False: it was not
+ * handed over, and all goes on.  Else only daemon_replay, then daemon_close may follow. */
+bool daemon_spill(void);
+/* Write to the store, which must be well, what was handed over. */
+void daemon_replay(void);
+/* With a file.  As tier.h says. */
+void daemon_ending(void);
+void daemon_pause(void);
+uint64_t daemon_unsent(void);
 /* All is stored, and every request answered. */
 void daemon_close(void);
 /* It died: world_kill was called. */

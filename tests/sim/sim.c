@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The deterministic simulation: sim [--seed N] [--seconds S] [--operations N] [--whole] [--trace].
+/* The deterministic simulation: sim [--seed N] [--seconds S] [--operations N] [--whole] [--file | --no-file] [--trace].
  *
  * A run is all that one seed decides: sizes and settings, a store and its faults, clients, and a few lives of
  * the daemon, each of which ends in a kill or an orderly stop.  What is checked on the way is said in
  * truth.h, bucket.h, daemon.c and below; README.md has the list. */
 #include "bucket.h"
 #include "daemon.h"
+#include "file.h"
 #include "truth.h"
+#include "versions.h"
 #include "world.h"
 
 #include "base/util.h"
@@ -78,6 +80,11 @@ static struct {
     struct bucket_faults faults; /* when it is not well */
     struct world_faults world_faults;
     bool is_whole_only;
+    enum { FILES_SOMETIMES, FILES_NEVER, FILES_ALWAYS } files;
+    bool has_file; /* the machine has, in all lives of the daemon, though not each may use it */
+    bool is_all_stored; /* what an earlier life left in it, too */
+    bool is_file_old;   /* somebody may have written to the store past it */
+    struct file_faults file_faults;
     uint64_t operations_max; /* of a run; 0: as the seed says */
 
     struct mix mix;
@@ -88,7 +95,7 @@ static struct {
     bool is_killed;
     uint64_t well_ns; /* since when the store is; NEVER: it is not */
     uint64_t patience_ns;
-    uint64_t operations, kills, stops, flushes, failures; /* for the report */
+    uint64_t operations, kills, stops, spills, flushes, failures; /* for the report */
 } sim;
 
 static const char *const op_words[] = {
@@ -106,6 +113,29 @@ stored(uint64_t cell)
     return data != NULL ? data + offset % sim.layout.block_bytes : NULL;
 }
 
+/* The same for who has the cache file as file_look saw it. */
+static const char *
+kept_or_stored(uint64_t cell)
+{
+    uint64_t offset = truth_offset(cell);
+    uint32_t within = (uint32_t)(offset % sim.layout.block_bytes);
+    const char *sector = file_seen(offset / sim.layout.block_bytes, within / SECTOR);
+
+    return sector != NULL ? sector + within % SECTOR : stored(cell);
+}
+
+/* Nothing that was acknowledged would be lost. */
+static void
+check_durable(const char *when, bool is_power_cut)
+{
+    if (sim.is_all_stored)
+        truth_check_durable(stored, when);
+    if (!sim.has_file)
+        return;
+    file_look(is_power_cut);
+    truth_check_durable(kept_or_stored, when);
+}
+
 /* ---- failures */
 
 static void
@@ -115,14 +145,15 @@ tell(void)
 
     printf("%" PRIu64 " blocks of %u bytes, %s; cache of %u blocks, dirty %u, delay %" PRIu64
            " to %" PRIu64 " ms, idle %" PRIu64 " ms%s, stall %" PRIu64 " ms, protected %" PRIu64
-           ", in flight %u%s, ahead %u from %u on\n",
+           ", in flight %u%s%s, ahead %u from %u on\n",
            sim.layout.block_count, sim.layout.block_bytes,
            sim.daemon.has_cache ? "cache.c" : "whole.c", cache->blocks_max, cache->dirty_max,
            (uint64_t)(cache->write_delay_ns / NS_PER_MS),
            (uint64_t)(cache->write_delay_max_ns / NS_PER_MS),
            (uint64_t)(cache->idle_ns / NS_PER_MS), cache->is_reader ? " since fetched" : "",
            (uint64_t)(cache->stall_ns / NS_PER_MS), cache->protected_count, cache->in_flight_max,
-           cache->is_sync ? ", sync" : "", cache->read_ahead_max, cache->read_ahead_trigger);
+           cache->is_sync ? ", sync" : "", cache->next_takes_parts ? ", parts" : "",
+           cache->read_ahead_max, cache->read_ahead_trigger);
     printf("store:%s%s%s, settle %" PRIu64 " ms, write gap %" PRIu64 " ms, tags %" PRIu64
            ", preempt %u, memory %u\n",
            sim.bucket.capabilities & BD_CAP_CONSISTENT ? " consistent" : "",
@@ -131,6 +162,16 @@ tell(void)
            (uint64_t)(sim.daemon.consistency.recent.write_gap_ns / NS_PER_MS),
            sim.daemon.consistency.recent.tag_count_max, sim.world_faults.preempt_ppm,
            sim.world_faults.memory_ppm);
+    if (sim.daemon.has_file) {
+        const struct tier_config *tier = &sim.daemon.tier;
+
+        printf("file: durable in %s%s%s, delay %" PRIu64 " ms, unsent %" PRIu64
+               " ms, in flight %u, faults of 1000: write %u sync %u\n",
+               tier->durability == TIER_FILE ? "file" : "store", tier->is_sync ? ", sync" : "",
+               tier->is_reader ? ", compares" : "", (uint64_t)(tier->write_delay_ns / NS_PER_MS),
+               (uint64_t)(tier->unsent_max_ns / NS_PER_MS), tier->in_flight_max,
+               sim.file_faults.write_of_1000, sim.file_faults.sync_of_1000);
+    }
     printf("faults: retry %u lost %u final %u memory %u\n", sim.faults.retry_ppm,
            sim.faults.lost_ppm, sim.faults.final_ppm, sim.faults.memory_ppm);
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
@@ -226,6 +267,8 @@ check_seek(const struct client *client)
 static bool
 is_stored(enum disk_op op)
 {
+    if (sim.daemon.has_file)
+        return op == DISK_WRITE && sim.daemon.tier.is_sync && sim.daemon.cache.is_sync;
     return !sim.daemon.has_cache || (op == DISK_WRITE && sim.daemon.cache.is_sync);
 }
 
@@ -258,8 +301,10 @@ client_done(struct disk_req *req)
         if (req->rc != 0)
             break;
         truth_flushed(client->start);
+        if (sim.daemon.tier.durability == TIER_STORE)
+            sim.is_all_stored = true;
         if (chance_one_in(1 + truth_cells() / 64))
-            truth_check_durable(stored, "a flush is done");
+            check_durable("a flush is done", chance_one_in(2));
         break;
     case DISK_SEEK_DATA:
     case DISK_SEEK_HOLE:
@@ -382,7 +427,9 @@ store_well(void)
     faults.memory_ppm = 0;
     sim.well_ns = clock_now_ns();
     bucket_set_faults(&well);
+    daemon_set_refusals(0);
     world_set_faults(&faults);
+    file_set_faults(&(struct file_faults){ 0 });
 }
 
 static void
@@ -398,7 +445,9 @@ store_ill(void)
     if (chance_one_in(8) && sim.faults.final_ppm > 0)
         faults.final_ppm = 500000;
     bucket_set_faults(&faults);
+    daemon_set_refusals(faults.final_ppm);
     world_set_faults(&sim.world_faults);
+    file_set_faults(&sim.file_faults);
 }
 
 /* ---- waiting */
@@ -473,9 +522,17 @@ drain(void)
 {
     unsigned flushes = 0;
 
+    if (chance_one_in(4)) {
+        daemon_pause();
+        pass(chance_scaled(1, 20 * NS_PER_S));
+    }
+    daemon_ending();
     while (ask(DISK_FLUSH) != 0) {
         if (++flushes == FLUSHES_MAX)
             world_fail("%u flushes have failed, with the store being well", flushes);
+        /* Who waits for room in the file gives up sooner than a lost attempt is settled. */
+        if (sim.daemon.has_file)
+            pass(sim.bucket.settle_ns / 8);
     }
     truth_check_stored(stored, "what is stored, after a flush,");
     /* And what is cached is the same. */
@@ -563,12 +620,40 @@ pick_cache(void)
     sim.daemon.consistency.listers_max = (unsigned)ONE_OF(1, 2, 16);
     cache->read_ahead_trigger = (uint32_t)chance_below(4);
     sim.daemon.has_cache = !sim.is_whole_only && !chance_one_in(20);
+    cache->next_takes_parts = sim.daemon.has_cache && chance_one_in(3);
+}
+
+static void
+pick_tier(void)
+{
+    struct tier_config *tier = &sim.daemon.tier;
+
+    sim.is_all_stored = true;
+    if (!sim.has_file)
+        return;
+    file_look(false);
+    sim.is_all_stored = file_seen_blocks() == 0;
+    sim.daemon.has_file = !file_is_synced() || file_seen_blocks() > 0 || !chance_one_in(6);
+    sim.is_file_old = sim.is_file_old || !sim.daemon.has_file;
+    sim.daemon.has_cache = sim.daemon.has_cache || sim.daemon.has_file;
+    sim.daemon.cache.next_takes_parts = sim.daemon.has_file;
+    *tier = (struct tier_config){ .block_bytes = sim.layout.block_bytes,
+                                  .durability = chance_one_in(2) ? TIER_STORE : TIER_FILE };
+    sim.is_all_stored = sim.is_all_stored && tier->durability == TIER_STORE;
+    tier->is_sync = sim.daemon.cache.is_sync;
+    tier->is_reader = chance_one_in(4);
+    tier->trusts_file = !sim.is_file_old && chance_one_in(3);
+    tier->write_delay_ns = ONE_OF(0, 0, NS_PER_MS, 50 * NS_PER_MS, 2 * NS_PER_S, 250 * NS_PER_S);
+    tier->unsent_max_ns = ONE_OF(0, 0, 100 * NS_PER_MS, 5 * NS_PER_S, 300 * NS_PER_S);
+    tier->in_flight_max = (unsigned)ONE_OF(1, 2, 4, 16);
+    tier->stall_ns = sim.daemon.cache.stall_ns > 0 ? sim.daemon.cache.stall_ns : UINT64_MAX;
 }
 
 static void
 open_daemon(void)
 {
     pick_cache();
+    pick_tier();
     if (world_is_traced())
         tell();
     daemon_open(&sim.daemon);
@@ -601,10 +686,14 @@ check_write_back(void)
 {
     if (!sim.daemon.has_cache)
         return;
-    pass(sim.daemon.cache.write_delay_max_ns + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns
-         + 200 * NS_PER_S
+    pass(sim.daemon.cache.write_delay_max_ns + sim.daemon.tier.write_delay_ns
+         + 4 * sim.bucket.settle_ns + sim.bucket.attempt_ns + 200 * NS_PER_S
          + sim.layout.block_count
                * (4 * sim.faults.latency_max_ns + sim.daemon.consistency.recent.write_gap_ns));
+    if (sim.daemon.cache.next_takes_parts) { /* the cache has sent all */
+        daemon_push();
+        pass(sim.patience_ns);
+    }
     truth_check_stored(stored, "what is stored, after a long time,");
 }
 
@@ -612,11 +701,14 @@ static void
 die(void)
 {
     bool is_taken_over = sim.bucket.capabilities & BD_CAP_CONSISTENT && chance_one_in(2);
+    bool is_power_cut = chance_one_in(2);
 
     sim.kills++;
     world_trace("KILL");
     bucket_kill();
     world_kill();
+    if (sim.daemon.has_file)
+        file_kill(is_power_cut);
     store_well();
     daemon_forget();
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
@@ -629,36 +721,49 @@ die(void)
     sim.busy = sim.awake = 0;
     sim.to_issue = 0;
     sim.is_killed = false;
-    truth_check_durable(stored, "the daemon was killed");
+    check_durable("the daemon was killed", false);
     if (is_taken_over) {
         truth_crash(NULL);
         open_daemon();
         daemon_hold();
     } else {
         pass(sim.bucket.settle_ns + sim.bucket.stale_ns);
-        truth_crash(stored);
+        truth_crash(sim.has_file ? kept_or_stored : stored);
         open_daemon();
     }
 }
 
 static void
-stop(void)
+stop(bool is_to_spill)
 {
+    bool is_spilled = is_to_spill && !sim.daemon.has_file && daemon_spill();
     uint64_t at;
 
+    store_well();
     sim.stops++;
+    sim.spills += is_spilled;
     if (chance_one_in(2))
         daemon_stop_listing();
     while (daemon_is_surveying())
         pass(NS_PER_S);
-    drain();
+    if (is_spilled) {
+        daemon_replay();
+        pass(sim.patience_ns);
+        truth_check_stored(stored, "what was handed over, and stored,");
+    } else {
+        drain();
+    }
     at = daemon_settled_at_ns();
     if (at > clock_now_ns())
         pass(at - clock_now_ns());
     if (bucket_is_unsettled())
         world_fail("an attempt may still be carried out when all is settled");
+    if (daemon_unsent() > 0)
+        world_fail("%" PRIu64 " blocks are not sent after a flush at the end", daemon_unsent());
     world_trace("STOP");
     daemon_close();
+    if (sim.daemon.has_file)
+        file_kill(false);
     truth_crash(stored);
 }
 
@@ -666,6 +771,7 @@ static void
 life(uint64_t operations, bool is_last)
 {
     bool is_to_die = !is_last && chance_one_in(2);
+    bool is_to_spill = sim.daemon.has_cache && chance_one_in(3);
     unsigned phases = (unsigned)chance_scaled(1, 6);
 
     if (chance_one_in(4))
@@ -682,11 +788,12 @@ life(uint64_t operations, bool is_last)
         die();
         return;
     }
-    store_well();
+    if (!is_to_spill)
+        store_well();
     clients_run(true);
-    if (chance_one_in(4))
+    if (!is_to_spill && chance_one_in(4))
         check_write_back();
-    stop();
+    stop(is_to_spill);
     pass(sim.bucket.stale_ns);
     if (!is_last)
         open_daemon();
@@ -750,6 +857,33 @@ pick_store(void)
 }
 
 static void
+pick_file(void)
+{
+    struct cachefile_config config = { .path = "cache",
+                                       .volume = "volume",
+                                       .identity = "identity",
+                                       .identity_bytes = 8,
+                                       .block_bytes = sim.layout.block_bytes };
+    uint64_t blocks = sim.layout.block_count;
+
+    config.slots = (uint32_t)ONE_OF(1, 2, 3, 8, blocks, blocks, 2 * blocks);
+    config.journal_spare_bytes = (uint32_t)ONE_OF(512, 4096, 65536);
+    sim.has_file =
+        sim.layout.block_count <= 200
+        && (sim.files == FILES_ALWAYS || (sim.files == FILES_SOMETIMES && chance_one_in(2)));
+    sim.is_file_old = false;
+    sim.daemon.has_file = false;
+    sim.daemon.tier = (struct tier_config){ 0 };
+    sim.file_faults = (struct file_faults){ 0 };
+    if (chance_one_in(4)) {
+        sim.file_faults.write_of_1000 = (unsigned)ONE_OF(0, 1, 10, 300);
+        sim.file_faults.sync_of_1000 = (unsigned)ONE_OF(0, 1, 10, 300);
+        sim.file_faults.rc = chance_one_in(2) ? -EIO : -ENOSPC;
+    }
+    file_new(&config, blocks);
+}
+
+static void
 run(uint64_t seed, bool is_traced)
 {
     uint64_t operations;
@@ -769,6 +903,7 @@ run(uint64_t seed, bool is_traced)
         (struct world_faults){ .preempt_ppm = (unsigned)ONE_OF(0, 1000, 10000, 100000) };
     sim.daemon.consistency = (struct consistency_config){ .layout = &sim.layout };
     pick_store();
+    pick_file();
     sim.daemon.consistency.stall_read_ns = sim.bucket.stall_read_ns;
     /* Everything that one may have to wait for: each client before it, and what these wait for. */
     sim.patience_ns =
@@ -787,12 +922,15 @@ run(uint64_t seed, bool is_traced)
     truth_new(sim.layout.block_count * sim.layout.block_bytes / SECTOR,
               (unsigned)chance_from(1, 4));
     bucket_new(&sim.bucket);
+    versions_new(sim.layout.block_count, sim.layout.block_bytes);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         sim.clients[i] = (struct client){ .number = i };
     store_well();
     open_daemon();
     for (unsigned i = 0; i < lives; i++)
         life(1 + operations / lives, i == lives - 1);
+    versions_free();
+    file_free();
     bucket_free();
     truth_free();
 }
@@ -831,12 +969,15 @@ seconds(void)
 static void
 usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed N] [--seconds S] [--operations N] [--whole] [--trace]\n"
-                    "  --seed N        the first seed; by default $BUCKETDISK_SEED, or the time\n"
-                    "  --seconds S     go on with the next seeds for so long; without it, one run\n"
-                    "  --operations N  so many in each run, as far as it comes\n"
-                    "  --whole         never the cache, but its stand-in\n"
-                    "  --trace         say what happens\n");
+    fprintf(stderr,
+            "usage: sim [--seed N] [--seconds S] [--operations N] [--whole] [--file | --no-file]\n"
+            "       [--trace]\n"
+            "  --seed N        the first seed; by default $BUCKETDISK_SEED, or the time\n"
+            "  --seconds S     go on with the next seeds for so long; without it, one run\n"
+            "  --operations N  so many in each run, as far as it comes\n"
+            "  --whole         never the memory cache, but its stand-in (with a file: the cache)\n"
+            "  --file          always a cache file; --no-file: never; else by chance\n"
+            "  --trace         say what happens\n");
     exit(2);
 }
 
@@ -848,6 +989,8 @@ main(int argc, char **argv)
         { "seconds", required_argument, NULL, 'S' },
         { "operations", required_argument, NULL, 'o' },
         { "whole", no_argument, NULL, 'w' },
+        { "file", no_argument, NULL, 'f' },
+        { "no-file", no_argument, NULL, 'n' },
         { "trace", no_argument, NULL, 't' },
         { NULL, 0, NULL, 0 },
     };
@@ -872,6 +1015,12 @@ main(int argc, char **argv)
         case 'w':
             sim.is_whole_only = true;
             break;
+        case 'f':
+            sim.files = FILES_ALWAYS;
+            break;
+        case 'n':
+            sim.files = FILES_NEVER;
+            break;
         case 't':
             is_traced = true;
             break;
@@ -892,10 +1041,13 @@ main(int argc, char **argv)
         requests += bucket_requests();
     } while (seconds() - began < limit);
     printf("%" PRIu64 " runs, seeds %" PRIu64 " .. %" PRIu64 ": %" PRIu64 " operations (%" PRIu64
-           " failed, %" PRIu64 " flushes), %" PRIu64 " kills, %" PRIu64 " stops, %" PRIu64
-           " requests, %" PRIu64 " events; the last digest is %016" PRIx64 "\n",
+           " failed, %" PRIu64 " flushes), %" PRIu64 " kills, %" PRIu64 " stops (%" PRIu64
+           " with what was unsaved handed over), %" PRIu64 " requests, %" PRIu64
+           " versions asked for (%" PRIu64 " the same), %" PRIu64
+           " events; the last digest is %016" PRIx64 "\n",
            runs, seed - runs, seed - 1, sim.operations, sim.failures, sim.flushes, sim.kills,
-           sim.stops, requests, events, world_digest());
+           sim.stops, sim.spills, requests, versions_asked(), versions_same(), events,
+           world_digest());
     printf("%.0f operations a second\n", (double)sim.operations / (seconds() - began));
     return 0;
 }

@@ -22,7 +22,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define THREADS_MAX 8u
+#define THREADS_MAX 200u /* each that waits for another one keeps its own */
 #define STACK_BYTES (1u << 20)
 #define HELD_MAX 8u
 #define PAGE_BYTES 4096u
@@ -32,13 +32,15 @@ struct thread {
     ucontext_t context;
     char *stack;
     bool is_idle; /* in its loop, between two events, or not started */
-    void *fake;   /* the sanitizer's */
+    const pthread_cond_t *waits_for;
+    void *fake; /* the sanitizer's */
 };
 
 static _Alignas(PAGE_BYTES) char stacks[THREADS_MAX][STACK_BYTES];
 
 static struct {
     struct thread all[THREADS_MAX + 1]; /* the last is main */
+    unsigned started;                   /* so many of them were ever needed */
     unsigned current;
     void (*loop)(void);
     const pthread_mutex_t *held[HELD_MAX];
@@ -111,16 +113,20 @@ thread_start(unsigned number)
     thread->context.uc_link = NULL;
     makecontext(&thread->context, thread_main, 0);
     thread->is_idle = true;
+    thread->waits_for = NULL;
 }
 
 static unsigned
 idle_thread(void)
 {
-    for (unsigned i = 0; i < THREADS_MAX; i++) {
+    for (unsigned i = 0; i < threads.started; i++) {
         if (threads.all[i].is_idle)
             return i;
     }
-    return MAIN;
+    if (threads.started == THREADS_MAX)
+        return MAIN;
+    thread_start(threads.started);
+    return threads.started++;
 }
 
 void
@@ -135,7 +141,7 @@ void
 threads_drop_all(void)
 {
     assert(threads.current == MAIN);
-    for (unsigned i = 0; i < THREADS_MAX; i++)
+    for (unsigned i = 0; i < threads.started; i++)
         thread_start(i);
     threads.held_count = 0;
     threads.waited_for = NULL;
@@ -267,14 +273,30 @@ __wrap_pthread_mutex_destroy(pthread_mutex_t *mutex)
     return 0;
 }
 
-/* Only main waits for others: as who stops the daemon does. */
+static int
+worker_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    unsigned to = idle_thread();
+
+    if (threads.held_count != 1 || threads.held[0] != mutex)
+        world_fail("a worker waits for another one with a mutex held");
+    if (to == MAIN)
+        world_fail("all threads wait");
+    threads.held_count = 0;
+    threads.all[threads.current].waits_for = cond;
+    threads.all[to].is_idle = false;
+    thread_switch(to);
+    return __wrap_pthread_mutex_lock(mutex);
+}
+
+/* Main waits as who stops the daemon does; workers, who may wait for the local disk, for each other. */
 int
 __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
     enum world_end end;
 
     if (threads.current != MAIN)
-        world_fail("a worker waits for another one");
+        return worker_wait(cond, mutex);
     __wrap_pthread_mutex_unlock(mutex);
     threads.waited_for = cond;
     end = world_run(clock_now_ns() + NS_PER_S * 100000);
@@ -286,6 +308,12 @@ __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 int
 __wrap_pthread_cond_broadcast(pthread_cond_t *cond)
 {
+    for (unsigned i = 0; i < threads.started; i++) {
+        if (threads.all[i].waits_for != cond)
+            continue;
+        threads.all[i].waits_for = NULL;
+        event_add(clock_now_ns(), OWNER_DAEMON, resume_event, (void *)(uintptr_t)i);
+    }
     if (threads.waited_for == cond) {
         threads.waited_for = NULL;
         world_stop();

@@ -37,6 +37,7 @@ static struct {
     uint32_t heap_count;
     unsigned daemon_events;
 
+    struct world_faults faults;
     uint64_t events, digest;
     void (*tell)(void);
 } world;
@@ -249,8 +250,16 @@ world_kill(void)
 }
 
 void
+world_calm(bool is_calm)
+{
+    threads_set_ppm(is_calm ? 0 : world.faults.preempt_ppm);
+    memory_set_ppm(is_calm ? 0 : world.faults.memory_ppm);
+}
+
+void
 world_set_faults(const struct world_faults *faults)
 {
+    world.faults = *faults;
     threads_set_ppm(faults->preempt_ppm);
     memory_set_ppm(faults->memory_ppm);
 }

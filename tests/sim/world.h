@@ -67,6 +67,8 @@ enum world_end {
 
 void world_new(const struct world_config *config);
 void world_set_faults(const struct world_faults *faults);
+/* From now on, until it is called with false: nobody loses the processor, and there is memory. */
+void world_calm(bool is_calm);
 enum world_end world_run(uint64_t until_ns);
 void world_stop(void);
 /* The daemon is dead: its events, threads, mutexes and memory are gone. */

@@ -418,6 +418,7 @@ rig_open(struct rig *rig, const struct rig_config *config)
                                      .recent.tag_count_max = config->tag_count_max,
                                      .stall_read_ns = objects.stall_read_ns,
                                      .is_reader = config->is_reader,
+                                     .is_shared = config->is_shared,
                                      .listers_max = (unsigned)or_default(config->listers_max, 1) };
     assert_int_equal(pool_new(2, &rig->pool), 0);
     assert_int_equal(stats_new(&rig->stats), 0);
@@ -563,24 +564,33 @@ call_start(struct rig *rig, struct call *call, struct store_req req)
     store_submit(rig->store, &call->req);
 }
 
+/* What must be overwritten. */
+static const struct store_version untold = { VERSION_TAG, "nobody has told" };
+
 void
 call_read(struct rig *rig, struct call *call, uint64_t block)
 {
     memset(call->data, 0xee, sizeof call->data);
-    call_start(
-        rig, call,
-        (struct store_req){
-            .op = STORE_READ, .block = block, .bytes = RIG_BLOCK_BYTES, .data = call->data });
+    call->version = untold;
+    call_start(rig, call,
+               (struct store_req){ .op = STORE_READ,
+                                   .block = block,
+                                   .bytes = RIG_BLOCK_BYTES,
+                                   .data = call->data,
+                                   .version = &call->version });
 }
 
 void
 call_write(struct rig *rig, struct call *call, uint64_t block, unsigned char fill)
 {
     memset(call->data, fill, sizeof call->data);
-    call_start(
-        rig, call,
-        (struct store_req){
-            .op = STORE_WRITE, .block = block, .bytes = RIG_BLOCK_BYTES, .data = call->data });
+    call->version = untold;
+    call_start(rig, call,
+               (struct store_req){ .op = STORE_WRITE,
+                                   .block = block,
+                                   .bytes = RIG_BLOCK_BYTES,
+                                   .data = call->data,
+                                   .version = &call->version });
 }
 
 void
@@ -593,6 +603,17 @@ void
 call_flush(struct rig *rig, struct call *call)
 {
     call_start(rig, call, (struct store_req){ .op = STORE_FLUSH });
+}
+
+void
+call_check(struct rig *rig, struct call *call, uint64_t block, const struct store_version *version)
+{
+    call->version = *version;
+    call_start(rig, call,
+               (struct store_req){ .op = STORE_CHECK,
+                                   .block = block,
+                                   .version = &call->version,
+                                   .is_same = version->is != VERSION_TAG });
 }
 
 void

@@ -24,6 +24,7 @@ struct rig_config {
     const char *prefix;
     bool is_inconsistent; /* the store does not promise to read what was written */
     bool is_reader;       /* somebody else writes */
+    bool is_shared;       /* and so do we */
     bool has_no_delete_many;
     uint32_t delete_many_max;                                     /* 1000 */
     uint32_t list_max;                                            /* 1000 */
@@ -121,6 +122,7 @@ void fake_answer_some(struct fake_request *request, const char *name, enum bd_st
 struct call {
     struct store_req req;
     sem_t done;
+    struct store_version version; /* READ, WRITE: what was told of it */
     unsigned char data[RIG_BLOCK_BYTES];
 };
 
@@ -128,6 +130,9 @@ void call_read(struct rig *rig, struct call *call, uint64_t block);
 void call_write(struct rig *rig, struct call *call, uint64_t block, unsigned char fill);
 void call_zero(struct rig *rig, struct call *call, uint64_t block, uint64_t count);
 void call_flush(struct rig *rig, struct call *call);
+/* Is it this version? */
+void call_check(struct rig *rig, struct call *call, uint64_t block,
+                const struct store_version *version);
 void call_seek(struct rig *rig, struct call *call, uint64_t block, uint64_t end, bool want_data);
 /* Waits; returns its rc and ends the call. */
 int call_end(struct call *call);

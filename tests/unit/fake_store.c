@@ -40,14 +40,61 @@ note(struct below *below, bool is_right, const char *promise)
 }
 
 static bool
+is_of_blocks(const struct store_req *req)
+{
+    return req->op != STORE_SEEK && req->op != STORE_FLUSH;
+}
+
+static bool
 is_alone(const struct below *below, const struct store_req *req)
 {
+    if (below->orders_blocks)
+        return true;
     for (const struct asked *other = below->there; other != NULL; other = other->there_next) {
-        if (other->req->op != STORE_SEEK && other->req->block <= last_of(req)
+        if (is_of_blocks(other->req) && other->req->block <= last_of(req)
             && last_of(other->req) >= req->block)
             return false;
     }
     return true;
+}
+
+static uint32_t
+sectors_of(const struct below *below)
+{
+    return below->block_bytes / SECTOR_BYTES;
+}
+
+static size_t
+map_bytes(const struct below *below)
+{
+    return (sectors_of(below) + 63) / 64 * sizeof(uint64_t);
+}
+
+static bool
+has_sector(const uint64_t *valid, uint32_t sector)
+{
+    return valid == NULL || (valid[sector / 64] >> sector % 64 & 1) != 0;
+}
+
+static uint32_t
+count_sectors(const struct below *below, const uint64_t *valid)
+{
+    uint32_t count = 0;
+
+    for (uint32_t sector = 0; sector < sectors_of(below); sector++)
+        count += has_sector(valid, sector);
+    return count;
+}
+
+static void
+take_sectors(struct below *below, const struct store_req *req)
+{
+    for (uint32_t sector = 0; sector < sectors_of(below); sector++) {
+        size_t at = (size_t)sector * SECTOR_BYTES;
+
+        if (has_sector(req->valid, sector))
+            memcpy(data_of(below, req->block) + at, (char *)req->data + at, SECTOR_BYTES);
+    }
 }
 
 static void
@@ -58,12 +105,39 @@ carry_out(struct below *below, struct store_req *req)
         if (req->op == STORE_READ)
             memcpy(req->data, data_of(below, block), below->block_bytes);
         else if (req->op == STORE_WRITE)
-            memcpy(data_of(below, block), req->data, below->block_bytes);
+            take_sectors(below, req);
         else if (req->op == STORE_ZERO)
             memset(data_of(below, block), 0, below->block_bytes);
-        if (req->op == STORE_WRITE || req->op == STORE_ZERO)
+        if (req->op == STORE_WRITE || req->op == STORE_ZERO) {
             below->is_zero[block] = req->op == STORE_ZERO;
+            below->versions[block]++;
+        }
     }
+}
+
+static void
+tell_version(const struct below *below, uint64_t block, struct store_version *version)
+{
+    version->is = below->is_silent        ? VERSION_UNKNOWN
+                  : below->is_zero[block] ? VERSION_ABSENT
+                                          : VERSION_TAG;
+    snprintf(version->tag, sizeof version->tag, "\"%u\"", below->versions[block]);
+}
+
+static void
+answer_version(const struct below *below, struct store_req *req)
+{
+    struct store_version version;
+
+    if (!is_of_blocks(req) || req->op == STORE_ZERO || req->block >= below->block_count)
+        return;
+    tell_version(below, req->block, &version);
+    if (req->op == STORE_CHECK)
+        req->is_same =
+            version.is == req->version->is
+            && (version.is != VERSION_TAG || strcmp(version.tag, req->version->tag) == 0);
+    else if (req->version != NULL)
+        *req->version = version;
 }
 
 /* An error says nothing of what became of a write. */
@@ -80,14 +154,20 @@ asked_end(struct asked *asked, int rc, bool is_carried_out)
     *link = asked->there_next;
     below->there_now--;
     if (req->op == STORE_WRITE)
-        note(below, memcmp(asked->data, req->data, below->block_bytes) == 0,
+        note(below,
+             memcmp(asked->data, req->data, below->block_bytes) == 0
+                 && (asked->valid == NULL
+                     || memcmp(asked->valid, req->valid, map_bytes(below)) == 0),
              "what is being written does not change");
     if (is_carried_out)
         carry_out(below, req);
     else if (req->op == STORE_READ)
         memset(req->data, 0xdd, req->bytes);
+    if (rc == 0)
+        answer_version(below, req);
     pthread_mutex_unlock(&below->lock);
     free(asked->data);
+    free(asked->valid);
     free(asked);
     store_done(req, rc);
 }
@@ -126,8 +206,16 @@ below_submit(struct store *store, struct store_req *req)
         asked->data = malloc(req->bytes);
         memcpy(asked->data, req->data, req->bytes);
     }
-    note(below, req->op != STORE_FLUSH, "no flush is passed on");
-    note(below, req->op == STORE_SEEK || is_alone(below, req),
+    if (req->valid != NULL) {
+        uint32_t count = count_sectors(below, req->valid);
+
+        note(below, below->takes_parts && count > 0 && count < sectors_of(below),
+             "only to who takes parts is a part given, which is neither nothing nor all");
+        asked->valid = malloc(map_bytes(below));
+        memcpy(asked->valid, req->valid, map_bytes(below));
+    }
+    note(below, req->op != STORE_FLUSH || below->takes_parts, "no flush is passed on");
+    note(below, !is_of_blocks(req) || is_alone(below, req),
          "of one block, no two requests are there at once");
     asked->there_next = below->there;
     below->there = asked;
@@ -254,6 +342,17 @@ asked_expect_data(struct asked *asked, uint32_t sector, uint32_t sectors, unsign
 }
 
 void
+asked_expect_valid(struct asked *asked, uint32_t sector, uint32_t sectors)
+{
+    assert_int_equal(asked->req->op, STORE_WRITE);
+    for (uint32_t i = 0; i < SECTORS; i++) {
+        if (has_sector(asked->req->valid, i) != (i >= sector && i < sector + sectors))
+            fail_msg("sector %u is %s", i,
+                     has_sector(asked->req->valid, i) ? "valid" : "not valid");
+    }
+}
+
+void
 asked_answer(struct asked *asked, int rc)
 {
     asked_end(asked, rc, rc == 0);
@@ -265,7 +364,7 @@ below_answer(struct below *below, enum store_op op, uint64_t block, int rc)
     asked_answer(below_expect(below, op, block), rc);
 }
 
-static void
+void
 below_init(struct below *below, uint32_t block_bytes, uint64_t block_count)
 {
     below->store.submit = below_submit;
@@ -277,9 +376,37 @@ below_init(struct below *below, uint32_t block_bytes, uint64_t block_count)
     below->last = &below->first;
     below->data = malloc(block_count * block_bytes);
     below->is_zero = calloc(block_count, sizeof *below->is_zero);
+    below->versions = calloc(block_count, sizeof *below->versions);
     assert_int_equal(pool_new(2, &below->pool), 0);
     for (uint64_t block = 0; block < block_count; block++)
         memset(data_of(below, block), stored_byte(block), block_bytes);
+}
+
+void
+below_end(struct below *below)
+{
+    if (below->violation != NULL)
+        fail_msg("broken: %s", below->violation);
+    assert_null(below->there);
+    pool_free(below->pool);
+    pthread_cond_destroy(&below->arrived);
+    pthread_mutex_destroy(&below->lock);
+    free(below->data);
+    free(below->is_zero);
+    free(below->versions);
+}
+
+void
+below_expect_nothing(struct below *below)
+{
+    struct asked *first;
+
+    pthread_mutex_lock(&below->lock);
+    first = below->first;
+    pthread_mutex_unlock(&below->lock);
+    if (first != NULL)
+        fail_msg("op %d of block %ju was asked for", (int)first->req->op,
+                 (uintmax_t)first->req->block);
 }
 
 /* ---- the cache over it */
@@ -312,6 +439,7 @@ cached_new_with(struct cache_config config, unsigned workers)
     cached->config = config;
     below_init(&cached->below, config.block_bytes,
                config.block_count < KEPT_MAX ? config.block_count : KEPT_MAX);
+    cached->below.takes_parts = config.next_takes_parts;
     assert_int_equal(pool_new(workers, &cached->pool), 0);
     assert_int_equal(stats_new(&cached->stats), 0);
     assert_int_equal(
@@ -333,16 +461,9 @@ cached_free(struct cached *cached)
         assert_int_equal(wish_end(&flush), 0);
         cache_free(cached->store);
     }
-    if (below->violation != NULL)
-        fail_msg("broken: %s", below->violation);
-    assert_null(below->there);
     pool_free(cached->pool);
-    pool_free(below->pool);
+    below_end(below);
     stats_free(cached->stats);
-    pthread_cond_destroy(&below->arrived);
-    pthread_mutex_destroy(&below->lock);
-    free(below->data);
-    free(below->is_zero);
     free(cached);
 }
 
@@ -382,16 +503,8 @@ cached_sleep(struct cached *cached, uint64_t ns)
 void
 cached_expect_quiet(struct cached *cached)
 {
-    struct below *below = &cached->below;
-    struct asked *first;
-
     cached_settle(cached);
-    pthread_mutex_lock(&below->lock);
-    first = below->first;
-    pthread_mutex_unlock(&below->lock);
-    if (first != NULL)
-        fail_msg("op %d of block %ju was asked for", (int)first->req->op,
-                 (uintmax_t)first->req->block);
+    below_expect_nothing(&cached->below);
 }
 
 uint64_t
@@ -431,11 +544,17 @@ wish_init(struct wish *wish, struct store_req req)
     wish->req.rc = 1;
 }
 
+void
+wish_submit(struct store *store, struct wish *wish, struct store_req req)
+{
+    wish_init(wish, req);
+    store_submit(store, &wish->req);
+}
+
 static void
 wish_start(struct cached *cached, struct wish *wish, struct store_req req)
 {
-    wish_init(wish, req);
-    store_submit(cached->store, &wish->req);
+    wish_submit(cached->store, wish, req);
 }
 
 static struct store_req

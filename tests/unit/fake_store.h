@@ -29,20 +29,27 @@ struct asked {
     struct asked *there_next; /* not answered yet */
     struct store_req *req;
     unsigned char *data; /* WRITE: a copy */
+    uint64_t *valid;     /* WRITE of some sectors: a copy */
     struct timer timer;
 };
 
-/* Holds `block_count` blocks, at first full of stored_byte; what is beyond is not kept. */
+/* Holds `block_count` blocks, at first full of stored_byte; what is beyond is not kept.  Takes parts of blocks, and
+ * flushes, if the cache was told so.  Each block has a version, another one after each write or zero; blocks that are
+ * known to be zeros are absent. */
 struct below {
     struct store store;
     struct pool *pool; /* BELOW_WANDERS */
     uint32_t block_bytes;
     uint64_t block_count;
+    bool takes_parts;
+    bool orders_blocks;   /* may have any number of requests for one block at once */
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t arrived;
     enum below_mode mode;
     unsigned char *data;
     bool *is_zero;               /* known to be */
+    unsigned *versions;          /* of the blocks */
+    bool is_silent;              /* tells no versions */
     struct asked *first, **last; /* not taken, oldest first */
     struct asked *there;
     unsigned asked[STORE_SEEK + 1]; /* how often */
@@ -68,6 +75,13 @@ void below_expect_stored(struct below *below, uint64_t block, uint32_t sector, u
 struct asked *below_expect(struct below *below, enum store_op op, uint64_t block);
 /* The sectors that are being written hold this byte. */
 void asked_expect_data(struct asked *asked, uint32_t sector, uint32_t sectors, unsigned char fill);
+/* Of a write, these sectors are valid and no others. */
+void asked_expect_valid(struct asked *asked, uint32_t sector, uint32_t sectors);
+void below_init(struct below *below, uint32_t block_bytes, uint64_t block_count);
+/* Fails the test if something that was promised was broken, or is under way. */
+void below_end(struct below *below);
+/* Nothing was asked that the test did not take. */
+void below_expect_nothing(struct below *below);
 /* Carry it out, unless rc is an error, and complete it. */
 void asked_answer(struct asked *asked, int rc);
 void below_answer(struct below *below, enum store_op op, uint64_t block, int rc);
@@ -103,8 +117,11 @@ uint64_t cached_gauge(struct cached *cached, const char *name);
 struct wish {
     struct store_req req;
     sem_t done;
+    uint64_t valid; /* for who gives parts of blocks */
     unsigned char data[BLOCK_BYTES];
 };
+
+void wish_submit(struct store *store, struct wish *wish, struct store_req req);
 
 void wish_read(struct cached *cached, struct wish *wish, uint64_t block, uint32_t sector,
                uint32_t sectors);

@@ -103,6 +103,32 @@ TEST(room, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored)
     cached_free(cached);
 }
 
+TEST(room,
+     when_nothing_will_ever_be_stored_again_who_waits_gets_an_error_at_once_and_the_rest_is_dropped)
+{
+    struct cached *cached = cached_new((struct cache_config){
+        .write_delay_ns = EVER_NS, .blocks_max = 4, .dirty_max = 1, .stall_ns = UINT64_MAX });
+    struct wish write, read, flush, zero;
+
+    write_now(cached, 1, 0, SECTORS, 0x11);
+    wish_zero(cached, &zero, 8, 2);
+    expect_done(&zero, 0);
+    wish_flush(cached, &flush);
+    wish_write(cached, &write, 2, 0, SECTORS, 0x22);
+    assert_false(wish_is_done(&write));
+    below_answer(&cached->below, STORE_ZERO, 8, -EROFS);
+    below_answer(&cached->below, STORE_WRITE, 1, -EROFS);
+    expect_done(&flush, -EROFS);
+    expect_done(&write, -EIO);
+    wish_read(cached, &read, 3, 0, SECTORS);
+    below_answer(&cached->below, STORE_READ, 3, 0);
+    expect_done(&read, 0);
+    expect_read(cached, 1, 0, SECTORS, 0x11); /* which is there, and nowhere else */
+    cache_free(cached->store);
+    cached->store = NULL;
+    cached_free(cached);
+}
+
 TEST(room, who_waits_for_room_gets_no_error_from_a_slow_store)
 {
     struct cached *cached = cached_new((struct cache_config){
@@ -253,6 +279,8 @@ main(void)
         RUN(room, a_block_that_is_completed_to_be_stored_counts_once_at_the_dirty_limit),
         RUN(room, a_dirty_block_can_be_written_to_at_the_dirty_limit),
         RUN(room, who_waits_for_room_gets_an_error_in_time_when_nothing_is_stored),
+        RUN(room,
+            when_nothing_will_ever_be_stored_again_who_waits_gets_an_error_at_once_and_the_rest_is_dropped),
         RUN(room, who_waits_for_room_gets_no_error_from_a_slow_store),
         RUN(room, who_has_waited_long_for_room_gets_an_error_when_storing_fails),
         RUN(room, writers_are_slowed_to_the_rate_of_the_store_and_do_not_find_the_limit_reached),

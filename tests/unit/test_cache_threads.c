@@ -241,6 +241,20 @@ TEST(threads, a_cache_larger_than_the_disk_loses_nothing)
     hammer((struct cache_config){ .blocks_max = 100 });
 }
 
+TEST(threads, a_cache_over_a_layer_that_takes_parts_loses_nothing)
+{
+    hammer((struct cache_config){ .blocks_max = 1, .next_takes_parts = true });
+    hammer((struct cache_config){
+        .blocks_max = 5, .in_flight_max = 3, .idle_ns = NS_PER_S, .next_takes_parts = true });
+    hammer((struct cache_config){ .blocks_max = 24,
+                                  .dirty_max = 16,
+                                  .in_flight_max = 2,
+                                  .read_ahead_max = CACHE_READ_AHEAD_ADAPTIVE,
+                                  .read_ahead_trigger = 1,
+                                  .next_takes_parts = true });
+    hammer((struct cache_config){ .blocks_max = 100, .next_takes_parts = true });
+}
+
 int
 main(void)
 {
@@ -252,6 +266,7 @@ main(void)
         RUN(threads, a_cache_with_a_low_limit_of_dirty_blocks_loses_nothing),
         RUN(threads, a_cache_that_slows_writers_loses_nothing),
         RUN(threads, a_cache_larger_than_the_disk_loses_nothing),
+        RUN(threads, a_cache_over_a_layer_that_takes_parts_loses_nothing),
     };
 
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);

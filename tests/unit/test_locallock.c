@@ -280,6 +280,29 @@ TEST(locallock, a_file_that_was_removed_is_no_lock)
     assert_int_equal(atomic_load(&failures), 0);
 }
 
+TEST(locallock, what_was_kept_is_known_to_all_who_come_later)
+{
+    struct locallock *lock = take();
+
+    assert_int_equal(locallock_kept(lock)->token, 0);
+    locallock_keep(lock, "/a place/with blanks", 0xabc);
+    locallock_state(lock, LOCK_DONE, NULL, NULL, "kept");
+    locallock_release(lock);
+    for (unsigned i = 0; i < 3; i++) { /* also one who is refused, and leaves it as it is */
+        lock = take();
+        assert_int_equal(locallock_kept(lock)->token, 0xabc);
+        assert_string_equal(locallock_kept(lock)->path, "/a place/with blanks");
+        locallock_release(lock);
+    }
+    lock = take();
+    locallock_keep(lock, NULL, 0);
+    locallock_state(lock, LOCK_DONE, NULL, NULL, "");
+    locallock_release(lock);
+    lock = take();
+    assert_int_equal(locallock_kept(lock)->token, 0);
+    locallock_release(lock);
+}
+
 int
 main(void)
 {
@@ -292,6 +315,7 @@ main(void)
         RUN(locallock, what_a_dead_daemon_left_is_nobodys_whoever_has_its_number),
         RUN(locallock, who_waits_hears_how_it_ended),
         RUN(locallock, a_file_that_was_removed_is_no_lock),
+        RUN(locallock, what_was_kept_is_known_to_all_who_come_later),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

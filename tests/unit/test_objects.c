@@ -101,6 +101,33 @@ TEST(objects, what_is_absent_reads_as_zeros)
     rig_close(&rig);
 }
 
+TEST(objects, a_head_gives_the_tag_or_absence_and_no_body)
+{
+    struct histogram_state seen;
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    ask_start(&rig, &ask, OBJECT_HEAD, 5);
+    fake_answer_tag(fake_expect(&rig.fake, BD_HEAD_OBJECT, "00000005"), BD_OK, "tag-1");
+    assert_int_equal(ask_end(&ask), 0);
+    assert_false(ask.req.is_absent);
+    assert_string_equal(ask.req.tag, "tag-1");
+    ask_start(&rig, &ask, OBJECT_HEAD, 5);
+    fake_answer(fake_expect(&rig.fake, BD_HEAD_OBJECT, "00000005"), BD_ABSENT);
+    assert_int_equal(ask_end(&ask), 0);
+    assert_true(ask.req.is_absent);
+    assert_string_equal(ask.req.tag, "");
+    for (unsigned i = 0; i < RIG_BLOCK_BYTES; i++)
+        assert_int_equal(ask.data[i], 0xee);
+    assert_int_equal(rig_counter(&rig, "object_heads"), 2);
+    assert_int_equal(rig_counter(&rig, "object_gets"), 0);
+    assert_int_equal(rig_counter(&rig, "object_gets_absent"), 0);
+    histogram_read(stats_histogram(rig.stats, "object_head_seconds", NULL), &seen);
+    assert_int_equal(seen.count, 2);
+    rig_close(&rig);
+}
+
 TEST(objects, only_block_0_carries_the_sizes)
 {
     struct rig rig;
@@ -154,6 +181,9 @@ TEST(objects, names_are_hashed_when_the_volume_is)
     ask_start(&rig, &ask, OBJECT_DELETE, 2);
     fake_answer(fake_expect(&rig.fake, BD_DELETE, "p-7183baa1-00000002"), BD_OK);
     assert_int_equal(ask_end(&ask), 0);
+    ask_start(&rig, &ask, OBJECT_HEAD, 9);
+    fake_answer(fake_expect(&rig.fake, BD_HEAD_OBJECT, "p-93021f19-00000009"), BD_OK);
+    assert_int_equal(ask_end(&ask), 0);
     rig_close(&rig);
 }
 
@@ -168,18 +198,25 @@ TEST(objects, each_status_has_its_own_end)
         int rc;
     } cases[] = {
         { BD_RETRY, OBJECT_GET, 0, 0 },
+        { BD_RETRY, OBJECT_HEAD, 0, 0 },
         { BD_RETRY, OBJECT_PUT, 0, 0 },
         { BD_RETRY, OBJECT_DELETE, 0, 0 },
         { BD_BUSY, OBJECT_GET, 0, 0 },
+        { BD_BUSY, OBJECT_HEAD, 0, 0 },
         { BD_BUSY, OBJECT_PUT, 0, 0 },
         { BD_BUSY, OBJECT_DELETE, 0, 0 },
         { BD_UNKNOWN, OBJECT_GET, 0, 0 },
+        { BD_UNKNOWN, OBJECT_HEAD, 0, 0 },
         { BD_UNKNOWN, OBJECT_PUT, 0, 0 },
         { BD_UNKNOWN, OBJECT_DELETE, 0, 0 },
         { BD_DENIED, OBJECT_GET, 1, -EACCES },
+        { BD_DENIED, OBJECT_HEAD, 1, -EACCES },
         { BD_DENIED, OBJECT_PUT, 1, -EACCES },
         { BD_FULL, OBJECT_PUT, 1, -ENOSPC },
         { BD_CORRUPT, OBJECT_GET, 3, -EIO },
+        { BD_CORRUPT, OBJECT_HEAD, 3, -EIO },
+        { BD_ABSENT, OBJECT_HEAD, 1, 0 },
+        { BD_INVALID, OBJECT_HEAD, 1, -EIO }, /* as where there is no bucket */
         { BD_CONDITION, OBJECT_PUT, 1, -EIO },
         { BD_ABSENT, OBJECT_PUT, 1, -EIO },
         { BD_ABSENT, OBJECT_DELETE, 1, 0 },
@@ -204,8 +241,9 @@ TEST(objects, each_status_has_its_own_end)
                 fake_answer(fake_next(&rig.fake), BD_OK);
         }
         assert_int_equal(ask_end(&ask), cases[i].rc);
-        assert_int_equal(ask.req.unsettled_ns != 0,
-                         cases[i].status == BD_UNKNOWN && cases[i].op != OBJECT_GET);
+        assert_int_equal(ask.req.unsettled_ns != 0, cases[i].status == BD_UNKNOWN
+                                                        && cases[i].op != OBJECT_GET
+                                                        && cases[i].op != OBJECT_HEAD);
         rig_close(&rig);
     }
 }
@@ -350,6 +388,14 @@ TEST(objects, a_request_that_stalls_fails_after_one_last_attempt_at_the_limit)
     clock_jump(rig.pool, 19 * NS_PER_S);
     fake_expect_quiet(&rig.fake);
     clock_jump(rig.pool, NS_PER_S);
+    fake_answer(fake_next(&rig.fake), BD_RETRY);
+    assert_int_equal(ask_end(&ask), -EIO);
+
+    ask_start(&rig, &ask, OBJECT_HEAD, 3); /* the same */
+    refuse(&rig, BD_RETRY, 0);
+    clock_jump(rig.pool, 30 * NS_PER_S);
+    refuse(&rig, BD_RETRY, 0);
+    clock_jump(rig.pool, 20 * NS_PER_S);
     fake_answer(fake_next(&rig.fake), BD_RETRY);
     assert_int_equal(ask_end(&ask), -EIO);
 
@@ -716,6 +762,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         RUN(objects, a_get_gives_the_body_and_the_tag),
         RUN(objects, what_is_absent_reads_as_zeros),
+        RUN(objects, a_head_gives_the_tag_or_absence_and_no_body),
         RUN(objects, only_block_0_carries_the_sizes),
         RUN(objects, block_0_repeats_its_sizes_in_every_attempt),
         RUN(objects, names_are_hashed_when_the_volume_is),

@@ -619,7 +619,7 @@ TEST(survey, a_dead_daemons_writes_have_settled_before_anything_is_listed)
     struct rig rig;
 
     rig_open(&rig, &config);
-    consistency_hold(rig.store);
+    consistency_hold(rig.store, 30 * NS_PER_S);
     consistency_survey(rig.store, survey_done, &trip);
     call_seek(&rig, &call, 7, 64, true);
     assert_int_equal(call_end(&call), 0);
@@ -640,7 +640,7 @@ TEST(survey, a_stop_does_not_wait_for_a_dead_daemons_writes)
     struct rig rig;
 
     rig_open(&rig, &config);
-    consistency_hold(rig.store);
+    consistency_hold(rig.store, 30 * NS_PER_S);
     consistency_survey(rig.store, survey_done, &trip);
     consistency_stop_listing(rig.store);
     assert_true(is_done(&rig, &trip));

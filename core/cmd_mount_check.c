@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd_mount_check.h"
+
+#include "base/util.h"
+#include "fuse.h"
+#include "mountinfo.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int
+mount_check_words(bool is_reset, char **words, int count, struct error *why)
+{
+    if (count == 0)
+        return error_set(
+            why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
+            is_reset ? "" : ", and where to mount it",
+            is_reset ? "--reset-mounted-flag [options] LOCATION" : "[options] LOCATION MOUNTPOINT");
+    if (count == 1 && !is_reset)
+        return error_set(why, -EINVAL,
+                         "where to mount it? after the volume's place, \"%s\", comes a "
+                         "mount point",
+                         words[0]);
+    if (count > (is_reset ? 1 : 2))
+        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[is_reset ? 1 : 2]);
+    return 0;
+}
+
+int
+mount_check_mountpoint(const char *word, char **out, struct error *why)
+{
+    struct stat st;
+
+    *out = realpath(word, NULL);
+    if (*out == NULL)
+        return error_set(why, -errno,
+                         errno == ENOTCONN
+                             ? "the mount point %s is a dead mount; unmount it first (umount %s)"
+                             : "cannot use the mount point %s: %s",
+                         word, errno == ENOTCONN ? word : strerror(errno));
+    if (stat(*out, &st) != 0)
+        return error_set(why, -errno, "cannot use the mount point %s: %s", word, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return error_set(why, -ENOTDIR, "the mount point %s is not a directory", word);
+    return 0;
+}
+
+static bool
+is_file_name(const char *name)
+{
+    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0
+           && strcmp(name, "..") != 0 && strlen(name) <= 200;
+}
+
+/* Where several machines write there is no cache, and whatever is remembered of a block another one may have changed. */
+static int
+check_shared(const struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    const struct {
+        const char *option;
+        uint64_t value;
+    } caching[] = {
+        { "cache-size", settings->cache_size },
+        { "block-cache-size", settings->block_cache_size },
+        { "block-cache-write-delay", settings->block_cache_write_delay_ms },
+        { "block-cache-max-dirty", settings->block_cache_max_dirty },
+        { "block-cache-timeout", settings->block_cache_timeout_ms },
+        { "block-cache-num-protected", settings->block_cache_num_protected },
+        { "read-ahead", settings->read_ahead },
+        { "md5-cache-size", settings->md5_cache_size },
+        { "block-cache-file", settings->block_cache_file != NULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(caching); i++) {
+        if (options_given(stack->options, caching[i].option) && caching[i].value != 0)
+            return error_set(why, -EINVAL,
+                             "--%s does not go with --sharedDiskMode, in which nothing is kept: "
+                             "leave it out",
+                             caching[i].option);
+    }
+    if (options_given(stack->options, "direct-io") && !settings->direct_io)
+        return error_set(why, -EINVAL,
+                         "--sharedDiskMode goes round the kernel's page cache: leave "
+                         "--direct-io=no out");
+    return 0;
+}
+
+/* The word alone says nothing, and who gives it believes that it does. */
+static int
+check_file_settings(const struct stack *stack, struct error *why)
+{
+    static const char *const of_the_file[] = { "cache-file-size", "max-unsent-age" };
+    const struct settings *settings = &stack->settings;
+
+    if (settings->block_cache_file != NULL && settings->block_cache_file[0] == '\0')
+        return error_set(why, -EINVAL,
+                         "--block-cache-file names no file; give a name, or leave it out");
+    if (settings->spill_directory != NULL && settings->spill_directory[0] == '\0')
+        return error_set(why, -EINVAL,
+                         "--spill-directory names no directory; give a name, or leave it out");
+    if (settings->durability == DURABILITY_CACHE && settings->block_cache_file == NULL)
+        return error_set(why, -EINVAL, "--durability=cache needs --block-cache-file");
+    if (settings->durability == DURABILITY_CACHE && settings->read_only)
+        return error_set(why, -EINVAL,
+                         "--durability=cache does not go with --read-only, which writes nothing: "
+                         "leave one out");
+    for (size_t i = 0; i < ARRAY_LEN(of_the_file) && settings->block_cache_file == NULL; i++) {
+        if (options_given(stack->options, of_the_file[i]))
+            return error_set(why, -EINVAL, "--%s needs --block-cache-file", of_the_file[i]);
+    }
+    return 0;
+}
+
+static int
+check_cache_settings(const struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+
+    if (options_given(stack->options, "block-cache-size")
+        && options_given(stack->options, "cache-size") && settings->block_cache_file == NULL)
+        return error_set(why, -EINVAL,
+                         "--cache-size (bytes) and --blockCacheSize (blocks) say the same thing; "
+                         "leave one out");
+    if (options_given(stack->options, "block-cache-size") && settings->block_cache_size > 0
+        && options_given(stack->options, "cache-file-size"))
+        return error_set(why, -EINVAL,
+                         "--cache-file-size (bytes) and --blockCacheSize (blocks) say the same "
+                         "thing of the cache file; leave one out");
+    if (settings->block_cache_recover_dirty_blocks && settings->block_cache_discard_dirty_blocks)
+        return error_set(
+            why, -EINVAL,
+            "--block-cache-recover-dirty-blocks and --block-cache-discard-dirty-blocks "
+            "are opposites; leave one out");
+    if (settings->block_cache_sync && options_given(stack->options, "block-cache-write-delay")
+        && settings->block_cache_write_delay_ms != 0)
+        return error_set(why, -EINVAL, "--blockCacheSync needs --blockCacheWriteDelay=0");
+    return 0;
+}
+
+int
+mount_check_settings(const struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+
+    if (!is_file_name(settings->filename))
+        return error_set(why, -EINVAL, "--filename=%s is not a name for a file",
+                         settings->filename);
+    if (settings->stats_filename[0] != '\0' && !is_file_name(settings->stats_filename))
+        return error_set(why, -EINVAL, "--statsFilename=%s is not a name for a file",
+                         settings->stats_filename);
+    if (strcmp(settings->filename, settings->stats_filename) == 0)
+        return error_set(why, -EINVAL, "--filename and --statsFilename are both \"%s\"",
+                         settings->filename);
+    if (strncmp(settings->filename, settings->stats_filename, strlen(settings->stats_filename)) == 0
+        && settings->stats_filename[0] != '\0'
+        && strcmp(settings->filename + strlen(settings->stats_filename), STATS_JSON_SUFFIX) == 0)
+        return error_set(why, -EINVAL, "--filename=%s is the name of the statistics as JSON",
+                         settings->filename);
+    if (settings->stats_filename[0] != '\0'
+        && (strcmp(settings->filename, METRICS_NAME) == 0
+            || strcmp(settings->stats_filename, METRICS_NAME) == 0))
+        return error_set(
+            why, -EINVAL, "%s=" METRICS_NAME " is the name of the statistics for Prometheus",
+            strcmp(settings->filename, METRICS_NAME) == 0 ? "--filename" : "--statsFilename");
+    if (settings->file_mode > 0777)
+        return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
+    if (settings->shared_disk_mode && check_shared(stack, why) != 0)
+        return -EINVAL;
+    if (check_file_settings(stack, why) != 0)
+        return -EINVAL;
+    return check_cache_settings(stack, why);
+}
+
+/* `what` is at `top`, which is absolute and free of links. */
+static int
+check_not_below(const struct settings *settings, const char *top, const char *what,
+                struct error *why)
+{
+    const struct {
+        const char *option, *path;
+    } places[] = {
+        { "block-cache-file", settings->block_cache_file },
+        { "spill-directory", settings->spill_directory },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (places[i].path != NULL && path_is_below(places[i].path, top))
+            return error_set(why, -EINVAL, "--%s=%s is below %s; give a place outside of it",
+                             places[i].option, places[i].path, what);
+    }
+    return 0;
+}
+
+/* What the disk shall survive with must not be on the disk. */
+int
+mount_check_local_files(const struct settings *settings, const char *mountpoint, struct error *why)
+{
+    return check_not_below(settings, mountpoint, "the mount point", why);
+}
+
+/* Every name there is an object's. */
+int
+mount_check_store_place(const struct stack *stack, struct error *why)
+{
+    char *top = stack->place != NULL ? realpath(stack->place, NULL) : NULL;
+    int rc = top != NULL
+                 ? check_not_below(&stack->settings, top, "the directory that is the store", why)
+                 : 0;
+
+    free(top);
+    return rc;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk takeover LOCATION: free a volume whose writer is dead, or cut off, without trusting anybody's word for it.
+ *
+ * The lock is taken in the place of the dead one's, which is then told apart from being given back by nobody, and
+ * removed.  Whoever mounts next has the volume. */
+#include "cmd.h"
+
+#include "base/log.h"
+#include "locallock.h"
+#include "stack.h"
+#include "takeover.h"
+#include "token.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int
+take_over(struct stack *stack, const struct locallock *local, struct error *why)
+{
+    struct layout layout = { .prefix = stack->settings.prefix };
+    struct takeover_config config = { .backend = stack->backend,
+                                      .layout = &layout,
+                                      .settle_ms = stack->settings.settle_time_ms,
+                                      .is_forced = stack->settings.force };
+    struct token_wish wish = { .settle_ms = stack->settings.settle_time_ms };
+    struct token token;
+    struct lock lock;
+    const char *host;
+    char lock_id[64];
+    int rc;
+
+    locallock_id(local, lock_id, sizeof lock_id);
+    config.lock_id = wish.lock_id = lock_id;
+    rc = volume_manifest_read(stack->backend, &layout, &stack->description, why);
+    if (rc != 0)
+        return rc;
+    layout.is_format_2 = stack->description.is_there;
+    rc = takeover_watch(&config, &lock, why);
+    if (rc != 0)
+        return rc;
+    if (!lock.is_there) {
+        printf("Nobody has the volume; there is nothing to take over.\n");
+        return 0;
+    }
+    rc = token_take_from(stack->backend, &layout, &wish, &lock, &token, why);
+    if (rc != 0)
+        return rc;
+    rc = token_drop(stack->backend, &layout, &token, why);
+    host = lock_host(&lock);
+    if (rc == 0)
+        printf("The volume has been taken from %s and can be mounted.\n",
+               host != NULL ? host : "its owner");
+    return rc;
+}
+
+static int
+run(struct stack *stack, const char *location, struct error *why)
+{
+    struct locallock *local = NULL;
+    char *identity = NULL, *volume = NULL;
+    int rc = stack_open(stack, location, why);
+
+    if (rc == 0)
+        rc = stack_names(stack, &identity, &volume, why);
+    if (rc == 0)
+        rc = locallock_take(identity, volume, why, &local);
+    if (rc == 0)
+        rc = take_over(stack, local, why);
+    locallock_release(local);
+    free(identity);
+    free(volume);
+    return rc;
+}
+
+static void
+help(void)
+{
+    printf(
+        "usage: bucketdisk takeover [options] LOCATION\n\n"
+        "Frees a volume whose writer died or was cut off, on another machine too, so that it can\n"
+        "be mounted here.  Watches the lock of the volume until it has stood still for the lease\n"
+        "of its owner and the settle time (90 s if nothing else was said there): from then on\n"
+        "nothing that the owner sent can reach the volume, and should it come back, it finds\n"
+        "that it may only read.  A volume whose owner lives is refused.\n\n"
+        "With its lock goes the proof that nobody else has written since: what the owner had not\n"
+        "stored stays on its machine, and a cache file there is used again only with --force.\n\n"
+        "A lock of s3backer, or in a store without conditional writes, does not beat: only\n"
+        "bucketdisk --reset-mounted-flag removes it, on your word.\n\n"
+        "All options are those of the mount: --backend and its options, --prefix, "
+        "--settle-time.\n");
+}
+
+int
+cmd_takeover(int argc, char **argv)
+{
+    struct stack stack = { 0 };
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    struct error why = { "" };
+    int word_count = 0;
+    int rc;
+
+    if (words == NULL)
+        return EXIT_FAILED;
+    rc = stack_parse(&stack, NULL, argc, argv, words, &word_count, &why);
+    if (rc == 0 && stack.settings.help) {
+        help();
+    } else if (rc == 0) {
+        log_level_max(stack.settings.debug   ? BD_DEBUG
+                      : stack.settings.quiet ? BD_WARNING
+                                             : BD_INFO);
+        if (word_count != 1)
+            rc = error_set(&why, -EINVAL,
+                           "which volume? usage: bucketdisk takeover [options] LOCATION");
+        else
+            rc = run(&stack, words[0], &why);
+    }
+    if (rc != 0)
+        log_line(BD_ERROR, "%s", why.text);
+    stack_close(&stack);
+    free(words);
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+}
