@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from disk import GIB, KIB, MIB, RECORD                          # noqa: E402
 
 SERVERS = HERE.parent / "servers"
 S3BACKERS = ("s3backer", "tuned", "listed")     # by itself; with TUNING; with that and --listBlocks
-CONTENDERS = ("bucketdisk", *S3BACKERS, "bare", "null")
+FILES = {"file": "store", "local": "cache"}     # bucketdisk with a cache file, by its --durability
+CONTENDERS = ("bucketdisk", *FILES, *S3BACKERS, "bare", "null")
 TUNING = ["--blockCacheThreads=64", "--readAhead=64"]
 TUNED_BLOCKS = 4000
 CONNECTIONS = 64                                # of the bare client
@@ -235,7 +237,9 @@ class Bench:
         self.store.unlock(prefix)
         words = ["-f", f"--baseURL={self.store.url}/", f"--accessFile={self.passwords}", f"--region={self.store.region}",
                  f"--prefix={prefix}", f"--blockSize={block // KIB}k", f"--size={size // KIB}k"]
-        if who == "bucketdisk":
+        if who == "bucketdisk" or who in FILES:
+            if who in FILES:
+                words += [f"--block-cache-file={self.directory('cache') / 'blocks'}", f"--durability={FILES[who]}"]
             if cache_blocks is not None and self.has_cache:
                 words.append(f"--block-cache-size={cache_blocks}")
             return Mounted(self, [self.args.binary, *words, *self.args.option, self.store.bucket, mountpoint], mountpoint)
@@ -260,9 +264,9 @@ class Bench:
         disk.wait_until(f"{device} to be free", lambda: disk.loop_file(device) is None)
         RECORD.drop(thing)
 
-    def fio(self, device, op, seconds):
+    def fio(self, device, op, seconds, size=RESIDENT):
         command = ["fio", "--name=bench", f"--filename={device}", "--ioengine=libaio", "--direct=1", "--bs=4k",
-                   f"--iodepth={LOOP_DEPTH}", f"--rw={op}", f"--size={RESIDENT}", "--time_based", f"--runtime={seconds}",
+                   f"--iodepth={LOOP_DEPTH}", f"--rw={op}", f"--size={size}", "--time_based", f"--runtime={seconds}",
                    "--norandommap", "--output-format=json"]
         done = disk.run(*command, timeout=seconds + END_SECONDS, cwd=self.top)
         job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
@@ -428,6 +432,49 @@ def fsync_latency(bench, who):
     return Measured({"ms": got["p50_us"] / 1000, "p99_ms": got["p99_us"] / 1000})
 
 
+def database(bench, who):
+    """SQLite on ext4: small transactions, each of which is on stable storage when it ends."""
+    prefix, size = "sqlite-", GIB
+    bench.store.clear(prefix)
+    with bench.store.at_once():
+        mounted = bench.mount(who, prefix, 64 * KIB, size)
+        where = bench.directory("ext4")
+        device, thing = bench.loop(mounted.file)
+        disk.run("mkfs.ext4", "-q", "-F", device, timeout=END_SECONDS)
+        mount_thing = RECORD.add("mount", where)
+        disk.run("mount", "-t", "ext4", device, where)
+    cpu = mounted.cpu()
+    with contextlib.closing(sqlite3.connect(where / "database", isolation_level=None)) as base:
+        base.execute("PRAGMA synchronous = FULL")
+        base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT)")
+        done, begun = 0, time.monotonic()
+        while (seconds := time.monotonic() - begun) < bench.args.seconds:
+            base.execute("INSERT INTO t (value) VALUES (?)", ("x" * 100,))
+            done += 1
+    cpu = mounted.cpu() - cpu
+    disk.run("umount", where, timeout=END_SECONDS)
+    RECORD.drop(mount_thing)
+    bench.loop_end(device, thing)
+    mounted.end()
+    bench.store.clear(prefix)
+    return Measured({"ops_s": done / seconds}, cpu, None, mounted.peak_kib)
+
+
+def loop_far(bench, who):
+    """Random writes all over a volume that is larger than memory's cache, and not than the cache file."""
+    block, prefix, size = 64 * KIB, "far-", (GIB if bench.args.quick else 3 * GIB)
+    bench.store.fill(prefix, block, size // block)
+    mounted = bench.mount(who, prefix, block, size)
+    device, thing = bench.loop(mounted.file)
+    cpu = mounted.cpu()
+    got = bench.fio(device, "randwrite", bench.args.seconds * 3, size)
+    cpu = mounted.cpu() - cpu
+    begun = time.monotonic()
+    bench.loop_end(device, thing)
+    mounted.end()
+    return Measured({"ops_s": got["iops"], "rest_s": time.monotonic() - begun}, cpu, got["io_bytes"] / GIB, mounted.peak_kib)
+
+
 class Goal:
     """`against` another contender's figure, or None for a bare number."""
 
@@ -484,8 +531,11 @@ def rows():
                          read_resident, ["mib_s"], kernel, [Goal("mib_s", "null", 0.7)], direct=direct))
     table.append(Row("mkfs.ext4 + cp + sync + umount, 20 ms", filesystem, ["s", "mkfs_s", "copy_s", "end_s"],
                      ("bucketdisk", *best), [Goal("s", "s3backer", 0.15, "<="), Goal("s", "listed", 1, "<=")]))
-    table.append(Row("fsync of one dirty block, 20 ms", fsync_latency, ["ms", "p99_ms"], ("bucketdisk", "bare"),
+    table.append(Row("fsync of one dirty block, 20 ms", fsync_latency, ["ms", "p99_ms"], ("bucketdisk", *FILES, "bare"),
                      [Goal("ms", "bare", 1, "<=", plus=2)]))
+    table.append(Row("SQLite on ext4, transactions, 20 ms", database, ["ops_s"], ("bucketdisk", *FILES, *theirs)))
+    table.append(Row("4 KiB random writes through loop, 3 GiB, 20 ms", loop_far, ["ops_s", "rest_s"],
+                     ("bucketdisk", *FILES, "tuned")))
     return table
 
 
@@ -522,7 +572,7 @@ def ratio(ours, theirs, who):
     return f" (x {ours / theirs:.3g})" if ours and theirs and who != "bucketdisk" else ""
 
 
-UNITS = {"mib_s": "MiB/s", "ops_s": "1/s", "accepted_s": "accepted 1/s", "durable_s": "durable 1/s", "s": "s", "ms": "ms"}
+UNITS = {"mib_s": "MiB/s", "ops_s": "1/s", "accepted_s": "accepted 1/s", "durable_s": "durable 1/s", "s": "s", "rest_s": "s to store the rest", "ms": "ms"}
 
 
 def table_of(results, contenders):

@@ -169,8 +169,12 @@ def remove_cgroup(path):
         wait_until(f"{path} to be empty", gone, 10)
 
 
+def remove_link(name):
+    run("ip", "link", "del", name, check=False, timeout=30)
+
+
 REMOVE = {"process": remove_process, "mount": remove_mount, "loop": remove_loop, "tree": remove_tree,
-          "cgroup": remove_cgroup}
+          "cgroup": remove_cgroup, "link": remove_link}
 
 
 def abort_fuse(path):
@@ -287,6 +291,7 @@ class Story(unittest.TestCase):
         self.logs = []                  # every daemon's log, in order
         self.children = []
         self.stores = []                # to be emptied
+        self.spills = self.tmp / "spills"
         self.random = random.Random(f"{SEED} {self.id()}")
         self._number = 0
 
@@ -346,6 +351,26 @@ class Story(unittest.TestCase):
         process.thing = RECORD.add("process", process.pid, process_start(process.pid))
         self.children.append(process)
         return process
+
+    def dies_early(self, volume, seconds, *options):
+        """A daemon that is killed while it starts, or soon after."""
+        where = self.directory("early")
+        thing = RECORD.add("mount", where)
+        process = self.start(*volume.command(*options), "-f", volume.store.location, where, stdin=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, env=environment(self))
+        time.sleep(seconds)
+        process.kill()
+        self.reap(process)
+        remove_mount(where)
+        RECORD.drop(thing)
+
+    def start_elsewhere(self, *command, flags=("-m",), first="", **more):
+        """Start a process on another machine: a mount namespace with a lock directory of its own.  What it mounts is seen
+        there alone, as /proc/PID/root/...  `first`: what its shell does before."""
+        if run("unshare", *flags, "true", check=False).returncode != 0:
+            self.skipTest("no namespaces can be made here, as in a chroot")
+        script = f"mkdir -p /run/bucketdisk && mount -t tmpfs -o mode=755 none /run/bucketdisk && {first} exec \"$@\""
+        return self.start("unshare", *flags, "sh", "-c", script, "-", *command, **{"env": environment(self), **more})
 
     def reap(self, process, seconds=60):
         """Wait for a process of ours; its exit status."""
@@ -530,7 +555,8 @@ class Disk:
         """The command line up to the location and mount point.  Sizes are only given to a new volume."""
         sizes = [f"--size={self.size}", f"--blockSize={self.block_size}"] if self.is_new else []
         backend = ("chaos," if chaos else "") + self.store.backend
-        return [BINARY, f"--backend={backend}", *self.store.options, *OPTIONS, *sizes, *self.options, *options]
+        return [BINARY, f"--backend={backend}", *self.store.options, f"--spill-directory={self.story.spills}", *OPTIONS, *sizes,
+                *self.options, *options]
 
     def mount(self, *options, chaos=None, seconds=60, wrapper=()):
         """Start a daemon in the foreground, its log in a file, and wait until the file is there.
@@ -555,6 +581,23 @@ class Disk:
         wait_until(f"the disk on {self.mountpoint}", ready, seconds)
         self.is_new = False
         return self
+
+    def interrupted(self, is_time, *options):
+        """Start a daemon in the foreground and end it by SIGTERM when it is_time, before it has mounted.  (exit status, log)"""
+        mountpoint = self.story.directory("interrupted")
+        log = self.story.path("interrupted").with_suffix(".log")
+        thing = RECORD.add("mount", mountpoint)
+        with open(log, "wb") as file:
+            self.story.logs.append(log)
+            process = self.story.start(*self.command(*options), "-f", self.store.location, mountpoint, stdin=subprocess.DEVNULL,
+                                       stdout=file, stderr=file, env=environment(self.story))
+        wait_until("the time to interrupt", is_time)
+        self.story.assertFalse(is_mounted(mountpoint))
+        process.terminate()
+        status = self.story.reap(process, 20)
+        self.story.assertFalse(is_mounted(mountpoint))
+        RECORD.drop(thing)
+        return status, log.read_text(errors="replace")
 
     def mount_in_background(self, *options, seconds=60):
         """As a user does: the command returns when the file can be used.  The daemon is not our child."""

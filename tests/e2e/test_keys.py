@@ -106,6 +106,45 @@ class Keys(disk.Story):
             self.volume.umount()
         self.assertEqual(len(self.slots()), 2)
 
+    def lock(self):
+        """Value, owner and lease, as the store has them; None: there is none."""
+        try:
+            with open(self.volume.store.path / LOCK, "rb") as lock:
+                return {name: os.getxattr(lock.fileno(), name) for name in os.listxattr(lock.fileno()) if not name.endswith(".tag")}
+        except FileNotFoundError:
+            return None
+
+    def test_a_dead_daemons_lock_is_there_again(self):
+        """With it the next mount knows whose the data are that were not stored."""
+        self.make()
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.kill9()
+        dead = self.lock()
+        self.key("add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertEqual(self.lock(), dead)
+        self.key("remove", f"--password={SECOND}")
+        self.assertEqual(self.lock(), dead)
+        # One that is killed leaves its own or that one, and the next mount takes either.
+        for _ in range(6 if disk.LONG else 3):
+            process = self.start(*self.key_command("change", f"--password={FIRST}", f"--new-password={FIRST}", "--chaos-latency=100ms",
+                                                   chaos=True),
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=disk.environment(self))
+            disk.wait_until("the lock to be taken, or the end", lambda: self.lock() not in (dead, None) or process.poll() is not None)
+            time.sleep(self.random.uniform(0, 0.3))
+            process.kill()
+            self.reap(process)
+            self.assertIsNotNone(self.lock())
+            self.volume.mount(f"--password={FIRST}")
+            self.assertIn("without giving the volume back", self.volume.log_text())
+            self.volume.kill9()
+            dead = self.lock()
+        self.volume.mount(f"--password={FIRST}")
+        self.volume.umount()
+        self.assertIsNone(self.lock())
+        self.key("change", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.assertIsNone(self.lock())
+        self.opens(SECOND)
+
     def test_cost_of_a_key_that_nobody_lowered(self):
         """What is made and opened without options takes 256 MiB and three passes."""
         self.volume.options = []

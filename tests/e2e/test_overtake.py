@@ -32,7 +32,9 @@ class Overtake(disk.Story):
     limit_seconds = 200
 
     def after_late_writes(self, steps, late_by, *options):
-        """The blocks that are found different from what was acknowledged last: by a step, or by a new daemon at the end."""
+        """The blocks that are found different from what was acknowledged last: by a step, or by a new daemon at the end.
+
+        The daemon over chaos is killed: without settling, an unmount may give up the removal of its token."""
         volume = disk.Disk(self, str(BLOCK * BLOCKS), "4K")
         volume.mount()
         disk.write_at(volume.file, BLOCK, step(2))
@@ -47,11 +49,11 @@ class Overtake(disk.Story):
                 found = differing(os.pread(file, len(expected), BLOCK), expected)
                 if found:
                     break
+        if not found:
+            time.sleep(late_by + 0.5)           # whatever is on its way has arrived
+        volume.kill9()
         if found:
-            volume.umount(seconds=180)
             return found
-        time.sleep(late_by + 0.5)               # whatever is on its way has arrived
-        volume.umount(seconds=180)
         volume.mount()
         found = differing(disk.read_at(volume.file, BLOCK, len(expected)), expected)
         volume.umount()

@@ -300,8 +300,8 @@ class Stats(disk.Story):
         volume.umount()
 
     def test_the_manual_tells_of_each_and_of_no_other(self):
-        """As a mount with default options shows them; `tests/lint/docs.py BUCKETDISK --write` puts them into the manual."""
-        volume = disk.Disk(self, "16M", "64K").mount()
+        """As a mount with a cache file shows them; `tests/lint/docs.py BUCKETDISK --write` puts them into the manual."""
+        volume = disk.Disk(self, "16M", "64K", f"--block-cache-file={self.tmp / 'cache'}").mount()
         shown = {}
         for name, (kind, text, _) in self.metrics(volume).items():
             name = name.removeprefix(PREFIX)
