@@ -289,6 +289,24 @@ tiered_new(struct tier_config config, uint32_t slots)
     return tiered_new_at(config, slots, NULL);
 }
 
+struct tiered *
+tiered_with(struct tier_config config)
+{
+    return tiered_new(config, 0);
+}
+
+struct tiered *
+tiered_usual(void)
+{
+    return tiered_with((struct tier_config){ 0 });
+}
+
+struct tiered *
+tiered_local(void)
+{
+    return tiered_with((struct tier_config){ .durability = TIER_FILE });
+}
+
 void
 tiered_give_up(struct tiered *tiered)
 {
@@ -560,9 +578,22 @@ expect_no_file(struct tiered *tiered, uint64_t block)
 }
 
 void
+expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
+              unsigned char fill)
+{
+    below_expect_stored(&tiered->below, block, sector, sectors, fill);
+}
+
+struct asked *
+flight_of(struct tiered *tiered, uint64_t block)
+{
+    return below_expect(&tiered->below, STORE_WRITE, block);
+}
+
+void
 answer_write(struct tiered *tiered, uint64_t block, int rc)
 {
-    struct asked *flight = below_expect(&tiered->below, STORE_WRITE, block);
+    struct asked *flight = flight_of(tiered, block);
 
     assert_null(flight->req->valid);
     asked_answer(flight, rc);

@@ -38,7 +38,11 @@ struct tiered {
 /* What the config leaves 0: blocks of SECTORS sectors, 64 of them, 8 in flight, ten seconds until a block is sent, who waits
  * for room waits for ever.  The file has so many slots; 0: 16. */
 struct tiered *tiered_new(struct tier_config config, uint32_t slots);
-/* The same with a file at this path. */
+struct tiered *tiered_with(struct tier_config config);
+struct tiered *tiered_usual(void);
+/* A flush is done when the file has it all. */
+struct tiered *tiered_local(void);
+/* As tiered_new with a file at this path. */
 struct tiered *tiered_new_at(struct tier_config config, uint32_t slots, const char *path);
 /* All requests must have been answered.  All must be stored then. */
 void tiered_free(struct tiered *tiered);
@@ -103,6 +107,11 @@ void expect_kept(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_
 void expect_file(struct tiered *tiered, uint64_t block, enum cachefile_state state,
                  uint64_t sectors, enum cachefile_base base, const char *tag);
 void expect_no_file(struct tiered *tiered, uint64_t block);
+/* The sectors hold this byte at the store. */
+void expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
+                   unsigned char fill);
+/* The store is asked to write the block. */
+struct asked *flight_of(struct tiered *tiered, uint64_t block);
 /* The store is asked to write the whole block; answers it. */
 void answer_write(struct tiered *tiered, uint64_t block, int rc);
 

@@ -5,18 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-static struct tiered *
-with(struct tier_config config)
-{
-    return tiered_new(config, 0);
-}
-
-static struct tiered *
-usual(void)
-{
-    return with((struct tier_config){ 0 });
-}
-
 /* The store is asked whether it still has the version; this is its answer. */
 static void
 answer_check(struct tiered *tiered, uint64_t block, int rc)
@@ -40,7 +28,7 @@ change_stored(struct tiered *tiered, uint64_t block, unsigned char fill)
 
 TEST(reads, what_the_file_lacks_comes_from_the_store_and_is_kept)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     keep(tiered, 3);
     expect_kept(tiered, 3, 0, SECTORS, stored_byte(3));
@@ -53,7 +41,7 @@ TEST(reads, what_the_file_lacks_comes_from_the_store_and_is_kept)
 
 TEST(reads, what_has_no_tag_is_not_kept)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     below_is_zero(&tiered->below, 3);
@@ -71,7 +59,7 @@ TEST(reads, what_has_no_tag_is_not_kept)
 
 TEST(reads, what_cannot_be_read_is_an_error_and_not_kept)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     ask_read(tiered, &read, 3);
@@ -83,7 +71,7 @@ TEST(reads, what_cannot_be_read_is_an_error_and_not_kept)
 
 TEST(reads, the_store_is_told_when_nobody_wants_it_any_more)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     atomic_bool is_over = false;
     struct asked *asked;
     struct wish read;
@@ -110,7 +98,7 @@ TEST(reads, the_store_is_told_when_nobody_wants_it_any_more)
 
 TEST(reads, a_dirty_block_is_read_from_the_file)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     expect_kept(tiered, 3, 0, SECTORS, 0x11);
@@ -120,7 +108,7 @@ TEST(reads, a_dirty_block_is_read_from_the_file)
 
 TEST(reads, what_a_dirty_block_lacks_comes_from_the_store)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     put(tiered, 3, 0, 1, 0x11);
@@ -144,7 +132,7 @@ TEST(reads, what_a_dirty_block_lacks_comes_from_the_store)
 
 TEST(reads, what_is_from_another_run_is_compared_once)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     keep(tiered, 3);
@@ -161,7 +149,7 @@ TEST(reads, what_is_from_another_run_is_compared_once)
 
 TEST(reads, what_is_out_of_date_is_fetched_and_kept)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     keep(tiered, 3);
@@ -178,7 +166,7 @@ TEST(reads, what_is_out_of_date_is_fetched_and_kept)
 
 TEST(reads, what_is_out_of_date_and_cannot_be_fetched_is_gone)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     keep(tiered, 3);
@@ -194,7 +182,7 @@ TEST(reads, what_is_out_of_date_and_cannot_be_fetched_is_gone)
 
 TEST(reads, what_cannot_be_compared_is_an_error_and_stays)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     keep(tiered, 3);
@@ -210,7 +198,7 @@ TEST(reads, what_cannot_be_compared_is_an_error_and_stays)
 
 TEST(reads, what_was_stored_by_this_run_is_not_compared)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS);
@@ -222,7 +210,7 @@ TEST(reads, what_was_stored_by_this_run_is_not_compared)
 
 TEST(reads, who_is_not_alone_compares_each_time)
 {
-    struct tiered *tiered = with((struct tier_config){ .is_reader = true });
+    struct tiered *tiered = tiered_with((struct tier_config){ .is_reader = true });
     struct wish read;
 
     keep(tiered, 3);
@@ -241,7 +229,8 @@ TEST(reads, who_is_not_alone_compares_each_time)
 
 TEST(reads, who_trusts_the_file_never_compares)
 {
-    struct tiered *tiered = with((struct tier_config){ .trusts_file = true, .is_reader = true });
+    struct tiered *tiered =
+        tiered_with((struct tier_config){ .trusts_file = true, .is_reader = true });
 
     keep(tiered, 3);
     tiered_restart(tiered, END_ORDERLY);
@@ -252,7 +241,8 @@ TEST(reads, who_trusts_the_file_never_compares)
 /* What the store got last may not be in the file. */
 TEST(reads, who_trusts_the_file_compares_after_a_crash)
 {
-    struct tiered *tiered = with((struct tier_config){ .is_sync = true, .trusts_file = true });
+    struct tiered *tiered =
+        tiered_with((struct tier_config){ .is_sync = true, .trusts_file = true });
     struct wish wish;
 
     keep(tiered, 3);
@@ -285,7 +275,7 @@ TEST(reads, who_trusts_the_file_compares_after_a_crash)
 
 TEST(reads, what_was_completed_to_be_stored_is_whole)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 2, 1, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS);
@@ -299,7 +289,7 @@ TEST(reads, what_was_completed_to_be_stored_is_whole)
 
 TEST(reads, a_clean_block_that_is_damaged_is_fetched)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read;
 
     keep(tiered, 3);
@@ -314,7 +304,7 @@ TEST(reads, a_clean_block_that_is_damaged_is_fetched)
 
 TEST(reads, a_dirty_block_that_is_damaged_is_an_error_and_no_flush_hides_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read, flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -336,7 +326,7 @@ TEST(reads, a_dirty_block_that_is_damaged_is_an_error_and_no_flush_hides_it)
 
 TEST(interface, a_check_is_passed_on)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct store_version version = { .is = VERSION_TAG, .tag = "\"0\"" };
     struct wish check;
 
@@ -350,7 +340,7 @@ TEST(interface, a_check_is_passed_on)
 
 TEST(interface, what_is_dirty_is_not_known_to_be_zeros)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     below_is_zero(&tiered->below, 3);
     assert_true(store_is_zero(tiered->store, 3));
@@ -378,7 +368,7 @@ is_zero_until_now(struct store *store, uint64_t block)
 
 TEST(interface, what_is_stored_while_one_asks_is_not_known_to_be_zeros)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     below_is_zero(&tiered->below, 3);
     is_zero_below = tiered->below.store.is_zero;
@@ -396,7 +386,7 @@ TEST(interface, what_is_stored_while_one_asks_is_not_known_to_be_zeros)
 
 TEST(interface, a_seek_waits_until_the_store_knows)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish seek;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -417,7 +407,7 @@ TEST(interface, a_seek_waits_until_the_store_knows)
 
 TEST(interface, statistics_say_what_waits)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     assert_int_equal(tiered_gauge(tiered, "unsent_blocks"), 0);
     assert_int_equal(tiered_gauge(tiered, "unsent_age_seconds"), 0);

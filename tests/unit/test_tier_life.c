@@ -7,42 +7,11 @@
 
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
 
-static struct tiered *
-with(struct tier_config config)
-{
-    return tiered_new(config, 0);
-}
-
-static struct tiered *
-usual(void)
-{
-    return with((struct tier_config){ 0 });
-}
-
-static struct tiered *
-local(void)
-{
-    return with((struct tier_config){ .durability = TIER_FILE });
-}
-
-static struct asked *
-flight_of(struct tiered *tiered, uint64_t block)
-{
-    return below_expect(&tiered->below, STORE_WRITE, block);
-}
-
-static void
-expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
-              unsigned char fill)
-{
-    below_expect_stored(&tiered->below, block, sector, sectors, fill);
-}
-
 /* ---- recovery */
 
 TEST(recovery, what_was_dirty_is_sent_after_the_next_start)
 {
-    struct tiered *tiered = local();
+    struct tiered *tiered = tiered_local();
     struct wish flush;
 
     keep(tiered, 5);
@@ -65,7 +34,7 @@ TEST(recovery, what_was_dirty_is_sent_after_the_next_start)
 
 TEST(recovery, what_the_file_does_not_know_to_be_stored_is_sent_again)
 {
-    struct tiered *tiered = local();
+    struct tiered *tiered = tiered_local();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -87,7 +56,7 @@ TEST(recovery, what_the_file_does_not_know_to_be_stored_is_sent_again)
 
 TEST(ending, nothing_waits_to_be_sent)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     tier_ending(tiered->store);
@@ -99,7 +68,7 @@ TEST(ending, nothing_waits_to_be_sent)
 
 TEST(ending, a_flush_waits_for_the_store_whatever_the_durability)
 {
-    struct tiered *tiered = local();
+    struct tiered *tiered = tiered_local();
     struct wish flush;
 
     tier_ending(tiered->store);
@@ -128,7 +97,7 @@ stop_main(void *arg)
 
 TEST(ending, a_stop_waits_for_what_is_on_its_way_and_cancels_who_waits)
 {
-    struct tiered *tiered = with((struct tier_config){ .in_flight_max = 1 });
+    struct tiered *tiered = tiered_with((struct tier_config){ .in_flight_max = 1 });
     struct stopping stopping = { .tiered = tiered };
     struct asked *flight;
     struct wish flush;
@@ -165,7 +134,7 @@ TEST(ending, a_stop_waits_for_what_is_on_its_way_and_cancels_who_waits)
 
 TEST(ending, after_a_stop_a_flush_of_what_is_stored_is_done)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     tier_stop(tiered->store);
@@ -177,7 +146,7 @@ TEST(ending, after_a_stop_a_flush_of_what_is_stored_is_done)
 
 TEST(ending, what_failed_is_sent_when_it_goes_on)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS);

@@ -8,42 +8,11 @@
 
 #define FAILED_PAUSE_NS (5 * NS_PER_S)
 
-static struct tiered *
-with(struct tier_config config)
-{
-    return tiered_new(config, 0);
-}
-
-static struct tiered *
-usual(void)
-{
-    return with((struct tier_config){ 0 });
-}
-
-static struct tiered *
-local(void)
-{
-    return with((struct tier_config){ .durability = TIER_FILE });
-}
-
-static struct asked *
-flight_of(struct tiered *tiered, uint64_t block)
-{
-    return below_expect(&tiered->below, STORE_WRITE, block);
-}
-
-static void
-expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
-              unsigned char fill)
-{
-    below_expect_stored(&tiered->below, block, sector, sectors, fill);
-}
-
 /* ---- when */
 
 TEST(sending, a_block_is_sent_when_it_has_waited_for_long_enough)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS - NS_PER_S);
@@ -61,7 +30,7 @@ TEST(sending, a_block_is_sent_when_it_has_waited_for_long_enough)
 
 TEST(sending, the_oldest_goes_first_and_no_more_than_may_be_in_flight)
 {
-    struct tiered *tiered = with((struct tier_config){ .in_flight_max = 2 });
+    struct tiered *tiered = tiered_with((struct tier_config){ .in_flight_max = 2 });
 
     for (uint64_t block = 9; block > 4; block--)
         put(tiered, block, 0, SECTORS, 0x11);
@@ -76,7 +45,7 @@ TEST(sending, the_oldest_goes_first_and_no_more_than_may_be_in_flight)
 
 TEST(sending, what_a_block_lacks_is_fetched_first)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *fetch;
 
     put(tiered, 3, 2, 2, 0x11);
@@ -96,7 +65,7 @@ TEST(sending, what_a_block_lacks_is_fetched_first)
 
 TEST(sending, what_cannot_be_completed_is_tried_again)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 2, 2, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS);
@@ -111,7 +80,7 @@ TEST(sending, what_cannot_be_completed_is_tried_again)
 
 TEST(sending, zeros_are_clean_without_a_tag)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0);
     tiered_sleep(tiered, TIER_DELAY_NS);
@@ -126,7 +95,7 @@ TEST(sending, zeros_are_clean_without_a_tag)
 
 TEST(sending, what_is_written_during_a_flight_is_sent_again_after_the_delay)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -146,7 +115,7 @@ TEST(sending, what_is_written_during_a_flight_is_sent_again_after_the_delay)
 /* Else it would seem, until it is stored, that somebody else had written. */
 TEST(sending, what_is_written_during_a_flight_is_based_on_what_that_stored)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     keep(tiered, 3);
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -164,7 +133,7 @@ TEST(sending, what_is_written_during_a_flight_is_based_on_what_that_stored)
 /* It lands after the writer has looked at what the file has, and before the file has what is written. */
 TEST(sending, what_is_written_as_a_flight_lands_is_based_on_what_that_stored)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish write;
 
@@ -188,7 +157,7 @@ TEST(sending, what_is_written_as_a_flight_lands_is_based_on_what_that_stored)
 
 TEST(sending, a_flush_waits_for_what_was_written_during_a_flight_before_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish flush;
 
@@ -207,7 +176,7 @@ TEST(sending, a_flush_waits_for_what_was_written_during_a_flight_before_it)
 
 TEST(sending, a_flush_does_not_wait_for_what_is_written_after_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish flush;
 
@@ -226,7 +195,7 @@ TEST(sending, a_flush_does_not_wait_for_what_is_written_after_it)
 /* Each flight finds that the block was written to. */
 TEST(sending, flushes_end_while_a_block_is_written_to_for_ever)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flushes[8];
     struct asked *flight;
 
@@ -247,7 +216,7 @@ TEST(sending, flushes_end_while_a_block_is_written_to_for_ever)
 /* A second flush comes while the first one's flight is under way, and more is written. */
 TEST(sending, each_flush_waits_for_what_came_before_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flushes[3];
     struct asked *flight;
 
@@ -273,7 +242,7 @@ TEST(sending, each_flush_waits_for_what_came_before_it)
 
 TEST(flush, with_nothing_dirty_it_is_done)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     ask_flush(tiered, &flush);
@@ -283,7 +252,7 @@ TEST(flush, with_nothing_dirty_it_is_done)
 
 TEST(flush, what_is_dirty_is_sent_at_once)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -298,7 +267,7 @@ TEST(flush, what_is_dirty_is_sent_at_once)
 
 TEST(flush, it_waits_for_the_disk_too)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -315,7 +284,7 @@ TEST(flush, it_waits_for_the_disk_too)
 /* What was dirty once must not come back over what the store has. */
 TEST(flush, after_a_power_cut_nothing_older_is_sent)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush, read;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -337,7 +306,7 @@ TEST(flush, after_a_power_cut_nothing_older_is_sent)
 
 TEST(flush, a_failed_sync_is_its_error_and_all_is_sent_then)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -353,7 +322,7 @@ TEST(flush, a_failed_sync_is_its_error_and_all_is_sent_then)
 
 TEST(flush, that_of_the_file_does_not_wait_for_the_store)
 {
-    struct tiered *tiered = local();
+    struct tiered *tiered = tiered_local();
     struct wish flush;
     uint64_t syncs;
 
@@ -370,7 +339,7 @@ TEST(flush, that_of_the_file_does_not_wait_for_the_store)
 
 TEST(flush, that_of_the_file_fails_when_the_sync_does)
 {
-    struct tiered *tiered = local();
+    struct tiered *tiered = tiered_local();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -388,7 +357,7 @@ TEST(flush, that_of_the_file_fails_when_the_sync_does)
 
 TEST(failures, a_flush_gets_the_error_and_the_next_one_tries_again)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -408,7 +377,7 @@ TEST(failures, a_flush_gets_the_error_and_the_next_one_tries_again)
 
 TEST(failures, what_failed_is_sent_again_after_a_pause)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     tiered_sleep(tiered, TIER_DELAY_NS);
@@ -427,7 +396,7 @@ TEST(failures, what_failed_is_sent_again_after_a_pause)
 /* It is not the error of who came later, nor is it forgotten. */
 TEST(failures, a_flush_gets_no_error_of_what_came_after_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish first, second;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -444,7 +413,7 @@ TEST(failures, a_flush_gets_no_error_of_what_came_after_it)
 
 TEST(failures, after_an_error_a_flush_has_nothing_more_sent)
 {
-    struct tiered *tiered = with((struct tier_config){ .in_flight_max = 1 });
+    struct tiered *tiered = tiered_with((struct tier_config){ .in_flight_max = 1 });
     struct wish flush;
 
     for (uint64_t block = 3; block < 6; block++)
@@ -488,7 +457,7 @@ TEST(failures, a_store_that_refuses_everything_is_not_offered_everything)
 
 TEST(failures, who_has_lost_the_store_is_told_and_sends_nothing)
 {
-    struct tiered *tiered = with((struct tier_config){ .in_flight_max = 1 });
+    struct tiered *tiered = tiered_with((struct tier_config){ .in_flight_max = 1 });
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);

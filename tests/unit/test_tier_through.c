@@ -12,25 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct tiered *
-usual(void)
-{
-    return tiered_new((struct tier_config){ 0 }, 0);
-}
-
-static struct asked *
-flight_of(struct tiered *tiered, uint64_t block)
-{
-    return below_expect(&tiered->below, STORE_WRITE, block);
-}
-
-static void
-expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
-              unsigned char fill)
-{
-    below_expect_stored(&tiered->below, block, sector, sectors, fill);
-}
-
 static void
 flush_now(struct tiered *tiered, int rc)
 {
@@ -44,7 +25,7 @@ flush_now(struct tiered *tiered, int rc)
 
 TEST(zeros, they_are_done_when_the_store_has_them_and_the_file_forgets_the_blocks)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *asked;
     struct wish zero;
 
@@ -69,7 +50,7 @@ TEST(zeros, they_are_done_when_the_store_has_them_and_the_file_forgets_the_block
 
 TEST(zeros, they_wait_for_flights)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish zero;
 
@@ -88,7 +69,7 @@ TEST(zeros, they_wait_for_flights)
 
 TEST(zeros, they_wait_for_a_flight_that_fails_and_it_is_not_repeated)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish zero, flush;
 
@@ -111,7 +92,7 @@ TEST(zeros, they_wait_for_a_flight_that_fails_and_it_is_not_repeated)
 
 TEST(zeros, nothing_of_them_is_sent_meanwhile)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *asked;
     struct wish zero, flush;
 
@@ -130,7 +111,7 @@ TEST(zeros, nothing_of_them_is_sent_meanwhile)
 
 TEST(zeros, those_that_fail_change_nothing)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *asked;
     struct wish zero, flush;
 
@@ -213,7 +194,7 @@ TEST(zeros, what_they_hold_costs_little_however_much_it_is)
 /* Each has flights of its own to wait for. */
 TEST(zeros, several_at_once_do_not_disturb_each_other)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flights[3];
     struct wish zeros[3];
 
@@ -239,7 +220,7 @@ TEST(zeros, several_at_once_do_not_disturb_each_other)
 
 TEST(zeros, what_is_written_after_them_is_sent)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish zero, flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -293,7 +274,7 @@ write_through(struct tiered *tiered, uint64_t block, unsigned char fill)
 
 TEST(through, when_the_file_cannot_be_written_the_store_is)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish read, flush;
 
     keep(tiered, 5);
@@ -318,7 +299,7 @@ TEST(through, when_the_file_cannot_be_written_the_store_is)
 
 TEST(through, after_a_failed_sync_the_store_is_written)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish flush;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -335,7 +316,7 @@ TEST(through, after_a_failed_sync_the_store_is_written)
 
 TEST(through, some_sectors_are_completed_by_the_file_and_the_store)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish write;
 
     put(tiered, 3, 0, 2, 0x11);
@@ -355,7 +336,7 @@ TEST(through, some_sectors_are_completed_by_the_file_and_the_store)
 
 TEST(through, what_fails_is_an_error_and_the_file_keeps_what_it_had)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish write;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -372,7 +353,7 @@ TEST(through, what_fails_is_an_error_and_the_file_keeps_what_it_had)
 
 TEST(through, it_waits_for_the_blocks_flight)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct asked *flight;
     struct wish write;
 
@@ -430,7 +411,7 @@ TEST(through, a_file_of_which_no_slot_is_left_has_failed)
 /* What the file cannot be told it must not say any more. */
 TEST(through, what_is_sync_is_done_when_the_file_is_gone)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish write;
 
     put(tiered, 3, 0, SECTORS, 0x11);

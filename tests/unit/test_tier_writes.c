@@ -4,30 +4,11 @@
 
 #include <errno.h>
 
-static struct tiered *
-usual(void)
-{
-    return tiered_new((struct tier_config){ 0 }, 0);
-}
-
 /* A file that can hold so many blocks. */
 static struct tiered *
 small(struct tier_config config, uint32_t slots)
 {
     return tiered_new(config, slots);
-}
-
-static struct asked *
-flight_of(struct tiered *tiered, uint64_t block)
-{
-    return below_expect(&tiered->below, STORE_WRITE, block);
-}
-
-static void
-expect_stored(struct tiered *tiered, uint64_t block, uint32_t sector, uint32_t sectors,
-              unsigned char fill)
-{
-    below_expect_stored(&tiered->below, block, sector, sectors, fill);
 }
 
 static void
@@ -43,7 +24,7 @@ flush_now(struct tiered *tiered)
 
 TEST(writes, over_none_they_are_based_on_nothing_known)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     put(tiered, 3, 0, SECTORS, 0x11);
     expect_file(tiered, 3, CACHEFILE_DIRTY, ALL_SECTORS, CACHEFILE_UNKNOWN, "");
@@ -54,7 +35,7 @@ TEST(writes, over_none_they_are_based_on_nothing_known)
 
 TEST(writes, over_zeros_they_are_based_on_these)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     below_is_zero(&tiered->below, 3);
     put(tiered, 3, 1, 2, 0x11);
@@ -64,7 +45,7 @@ TEST(writes, over_zeros_they_are_based_on_these)
 
 TEST(writes, over_what_the_store_has_they_are_completed_by_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     keep(tiered, 3);
     put(tiered, 3, 1, 2, 0x11);
@@ -80,7 +61,7 @@ TEST(writes, over_what_the_store_has_they_are_completed_by_it)
 
 TEST(writes, over_what_is_from_another_run_they_replace_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     keep(tiered, 3);
     keep(tiered, 4);
@@ -106,7 +87,7 @@ TEST(writes, over_what_is_trusted_they_are_completed_by_it)
 
 TEST(writes, over_what_is_dirty_both_are_kept_on_the_same_version)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     below_is_zero(&tiered->below, 3);
     put(tiered, 3, 1, 2, 0x11);
@@ -127,7 +108,7 @@ TEST(writes, over_what_is_dirty_both_are_kept_on_the_same_version)
 
 TEST(writes, over_what_is_dirty_and_damaged_only_whole_blocks_are_taken)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
     struct wish write;
 
     put(tiered, 3, 0, SECTORS, 0x11);
@@ -141,7 +122,7 @@ TEST(writes, over_what_is_dirty_and_damaged_only_whole_blocks_are_taken)
 
 TEST(writes, over_what_is_clean_and_damaged_they_replace_it)
 {
-    struct tiered *tiered = usual();
+    struct tiered *tiered = tiered_usual();
 
     keep(tiered, 3);
     disk_rots(tiered);
