@@ -16,7 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import planted
 
-TOKEN, LEASE, TAKEOVER, SPILL = "test_token", "test_lease", "test_takeover", "test_spill"
+TOKEN, CONDITIONS, BEATS = "test_token", "test_token_conditions", "test_token_beats"
+FILES, NEIGHBOURS, REMOVAL = "test_token_files", "test_token_neighbours", "test_token_removal"
+SHARING, LOCK = "test_token_sharing", "test_lock"
+LEASE, TAKEOVER, SPILL = "test_lease", "test_takeover", "test_spill"
 
 # name: program that is to find it, file, what is there, what is put there
 BUGS = {
@@ -132,61 +135,61 @@ LEASE_HELD;
     io->deadline_ns = attempt->sent_ns + objects->config.attempt_ns;
     if (is_write(req) && is_first && !has_lease(attempt))
 """),
-    "a token is put whatever is there by now": (TOKEN, "core/token.c", """\
+    "a token is put whatever is there by now": (CONDITIONS, "core/token.c", """\
 old->is_there ? NULL : "*", NULL, why);
 """, """\
 NULL, NULL, why);
 """),
-    "a dead daemon's lock is replaced whatever it is by now": (TOKEN, "core/token.c", """\
+    "a dead daemon's lock is replaced whatever it is by now": (CONDITIONS, "core/token.c", """\
 token_put(taking, old->is_there ? old->tag : NULL,
 """, """\
 token_put(taking, NULL,
 """),
-    "a put without an answer is not read back": (TOKEN, "core/token.c", """\
+    "a put without an answer is not read back": (CONDITIONS, "core/token.c", """\
         if (is_ours(&now, taking->token)) {
             memcpy(""", """\
         if (false) {
             memcpy("""),
-    "a put without an answer was not done": (TOKEN, "core/token.c", """\
+    "a put without an answer was not done": (CONDITIONS, "core/token.c", """\
 taking->may_be_there || putting.is_unknown || """, """\
 taking->may_be_there || """),
-    "conditions of a store are taken on trust": (TOKEN, "core/token.c", """\
+    "conditions of a store are taken on trust": (CONDITIONS, "core/token.c", """\
     status = token_put(taking, wrong, NULL, NULL, why);
 """, """\
     status = BD_CONDITION;
 """),
-    "who wrote last is not looked at": (TOKEN, "core/token.c", """\
+    "who wrote last is not looked at": (CONDITIONS, "core/token.c", """\
     if (rc == 0)
         rc = read_back(taking, why);
 """, ""),
-    "who wrote last is looked at in no time": (TOKEN, "core/token.c", """\
+    "who wrote last is looked at in no time": (CONDITIONS, "core/token.c", """\
         pause_s(READ_BACK_AFTER_S);
 """, ""),
-    "a takeover does without a condition": (TOKEN, "core/token.c", """\
+    "a takeover does without a condition": (NEIGHBOURS, "core/token.c", """\
 .never_without = true
 """, """\
 .never_without = false
 """),
-    "a token counts from when it was taken": (TOKEN, "core/token.c", """\
+    "a token counts from when it was taken": (BEATS, "core/token.c", """\
     taking->token->epoch = """, """\
     taking->token->since_ns = clock_now_ns();
     taking->token->epoch = """),
-    "an epoch is begun twice": (TOKEN, "core/token.c", """\
+    "an epoch is begun twice": (BEATS, "core/token.c", """\
 taking->old.lease.epoch + 1;
 """, """\
 taking->old.lease.epoch;
 """),
-    "blocks go with whichever lock is there": (TOKEN, "core/token.c", """\
+    "blocks go with whichever lock is there": (FILES, "core/token.c", """\
  || old->value != wish->vouched))
 """, """\
 ))
 """),
-    "a token does not say that blocks are on local disk alone": (TOKEN, "core/token.c", """\
+    "a token does not say that blocks are on local disk alone": (FILES, "core/token.c", """\
 , .is_local = token->is_local };
 """, """\
  };
 """),
-    "a lock is put back without its beat": (TOKEN, "core/token.c", """\
+    "a lock is put back without its beat": (NEIGHBOURS, "core/token.c", """\
     struct putting putting = { .lock = &token->before, .when = when };
 """, """\
     struct lock still = token->before;
@@ -194,50 +197,50 @@ taking->old.lease.epoch;
 
     still.lease.beat = 0;
 """),
-    "a lock is put back over another's": (TOKEN, "core/token.c", """\
+    "a lock is put back over another's": (NEIGHBOURS, "core/token.c", """\
     putting.if_match = has_conditions && tag[0] != '\\0' ? tag : NULL;
 """, """\
     putting.if_match = NULL;
 """),
-    "a shared token is removed at the end": (TOKEN, "core/token.c", """\
+    "a shared token is removed at the end": (SHARING, "core/token.c", """\
     if (token->is_shared) {
         log_line""", """\
     if (false) {
         log_line"""),
-    "what was left here may be left behind": (TOKEN, "core/token.c", """\
+    "what was left here may be left behind": (FILES, "core/token.c", """\
 wish->kept != NULL && old->value""", """\
 false && old->value"""),
-    "a removal without an answer is repeated at once": (TOKEN, "core/token.c", """\
+    "a removal without an answer is repeated at once": (REMOVAL, "core/token.c", """\
         ask_wait_settled(clock_now_ns() + removing->settle_ns);
 """, ""),
-    "what came after a lost removal is removed": (TOKEN, "core/token.c", """\
+    "what came after a lost removal is removed": (REMOVAL, "core/token.c", """\
         if (!now.is_there || (removing->tag[0] != '\\0' && strcmp(now.tag, removing->tag) != 0))
             return 0;
 """, """\
         if (!now.is_there)
             return 0;
 """),
-    "a reset removes what came after it": (TOKEN, "core/token.c", """\
+    "a reset removes what came after it": (REMOVAL, "core/token.c", """\
         if (removing->tag[0] == '\\0')
             return error_set""", """\
         if (false)
             return error_set"""),
-    "a lock is removed that may be another's by now": (TOKEN, "core/token.c", """\
+    "a lock is removed that may be another's by now": (REMOVAL, "core/token.c", """\
         if (clock_now_ns() >= removing->until_ns)
 """, """\
         if (false)
 """),
-    "a removal takes longer than the lease": (TOKEN, "core/token.c", """\
+    "a removal takes longer than the lease": (REMOVAL, "core/token.c", """\
     status = ask_until(io, removing->until_ns);
     if""", """\
     status = ask_until(io, UINT64_MAX);
     if"""),
-    "a copy of this machine is not watched": (TOKEN, "core/token.c", """\
+    "a copy of this machine is not watched": (BEATS, "core/token.c", """\
     if (may_be_copied) {
 """, """\
     if (false) {
 """),
-    "what a copy of this machine has on its way is not waited for": (TOKEN, "core/token.c", """\
+    "what a copy of this machine has on its way is not waited for": (BEATS, "core/token.c", """\
  + (may_be_copied ? old->lease.lease_ms : 0);
 """, """\
 ;
@@ -247,7 +250,7 @@ false && old->value"""),
 """, """\
         return HOLDER_DEAD;
 """),
-    "who has beaten since our boot is dead": (TOKEN, "core/holder.c", """\
+    "who has beaten since our boot is dead": (BEATS, "core/holder.c", """\
         || (lock->lease.beat > 0
             && lock->lease.at_s > (uint64_t)time(NULL) - clock_now_ns() / NS_PER_S))
 """, """\
@@ -275,18 +278,18 @@ false && old->value"""),
 """, """\
  && lock->value == value;
 """),
-    "any value of an owner is us": (TOKEN, "core/lock.c", """\
+    "any value of an owner is us": (CONDITIONS, "core/lock.c", """\
  && lock->value == value && """, """\
  && """),
-    "a shared lock is somebody's": (TOKEN, "core/lock.c", """\
+    "a shared lock is somebody's": (SHARING, "core/lock.c", """\
  && lock->value == TOKEN_SHARED;
 """, """\
  && false;
 """),
-    "what is nearly a lease is one": (TOKEN, "core/lock.c", """\
+    "what is nearly a lease is one": (LOCK, "core/lock.c", """\
     return strcmp(text, again) == 0 ? lease : """, """\
     return again[0] != '\\0' ? lease : """),
-    "a lock is read as if all were stored": (TOKEN, "core/lock.c", """\
+    "a lock is read as if all were stored": (FILES, "core/lock.c", """\
     out->is_local = text != NULL && strcmp""", """\
     out->is_local = false && strcmp"""),
     "a takeover does not wait for what is settled late": (TAKEOVER, "core/takeover.c", """\
