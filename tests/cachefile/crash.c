@@ -11,11 +11,9 @@
  *
  * In a strict run there is room for everything; else a clean block may be absent, too. */
 #include "disk.h"
-
-#include "base/log.h"
+#include "run.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -877,35 +875,10 @@ run(uint64_t seed)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = { { "seed", required_argument, NULL, 's' },
-                                             { "seconds", required_argument, NULL, 't' },
-                                             { "runs", required_argument, NULL, 'r' },
-                                             { NULL, 0, NULL, 0 } };
-    const char *text = getenv("BUCKETDISK_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
-    uint64_t runs = UINT64_MAX;
-    time_t end;
-    double seconds = 5;
-    int option;
+    struct run options = run_begin(argc, argv);
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 's')
-            seed = strtoull(optarg, NULL, 0);
-        else if (option == 't')
-            seconds = atof(optarg);
-        else if (option == 'r')
-            runs = strtoull(optarg, NULL, 0);
-        else
-            return 2;
-    }
-    printf("BUCKETDISK_SEED=%" PRIu64 "\n", seed);
-    fflush(stdout);
-    log_level_max(BD_ERROR);
-    if (freopen("/dev/null", "w", stderr) == NULL) /* what the core logs */
-        return 2;
-    end = time(NULL) + (time_t)(seconds + 0.5);
-    for (; world.run < runs && (runs != UINT64_MAX || time(NULL) < end); world.run++)
-        run(seed + world.run);
+    for (; run_goes_on(&options, world.run); world.run++)
+        run(options.seed + world.run);
     printf("%" PRIu64 " runs, %" PRIu64 " writes and syncs cut at (%" PRIu64
            " in all orders), %" PRIu64 " states of the disk opened\n",
            world.run, world.operations, world.cuts_all_orders, world.states);

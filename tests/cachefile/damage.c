@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Damage to the cache file: damage [--seed N] [--seconds S].
+/* Damage to the cache file: damage [--seed N] [--seconds S] [--runs N].
  *
  * A small file, with all that can be in one, closed in order or killed after a sync.  Then one bit is flipped,
  * somewhere; or, if it was closed, up to a few sectors are zeros, rubbish, or what belongs elsewhere.  Then a
  * clean block is what it was or absent; a dirty one is what it was or an error that names it; or the file is
  * refused.  It never holds anything else. */
 #include "disk.h"
-
-#include "base/log.h"
+#include "run.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -232,28 +230,8 @@ one_file(void)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = { { "seed", required_argument, NULL, 's' },
-                                             { "seconds", required_argument, NULL, 't' },
-                                             { NULL, 0, NULL, 0 } };
-    const char *text = getenv("BUCKETDISK_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
-    double seconds = 5;
-    time_t end;
-    int option;
+    struct run options = run_begin(argc, argv);
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 's')
-            seed = strtoull(optarg, NULL, 0);
-        else if (option == 't')
-            seconds = atof(optarg);
-        else
-            return 2;
-    }
-    printf("BUCKETDISK_SEED=%" PRIu64 "\n", seed);
-    fflush(stdout);
-    if (freopen("/dev/null", "w", stderr) == NULL) /* what the core logs */
-        return 2;
-    log_level_max(BD_ERROR);
     world.config = (struct cachefile_config){ .path = "cache",
                                               .volume = "the volume",
                                               .identity = "identity",
@@ -262,9 +240,8 @@ main(int argc, char **argv)
                                               .slots = 24,
                                               .journal_spare_bytes = 4096 };
     disk_init(&world.disk);
-    end = time(NULL) + (time_t)(seconds + 0.5);
-    for (; time(NULL) < end; seed++) {
-        world.seed = world.chance = seed;
+    for (uint64_t run = 0; run_goes_on(&options, run); run++) {
+        world.seed = world.chance = options.seed + run;
         one_file();
     }
     printf("%" PRIu64 " times damaged: %" PRIu64

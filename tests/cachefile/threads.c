@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Power cuts while several threads are in the cache file: threads [--seed N] [--seconds S].
+/* Power cuts while several threads are in the cache file: threads [--seed N] [--seconds S] [--runs N].
  *
  * Each thread owns some blocks and gives them numbered versions.  Now and then, the power is cut under all of
  * them (disk.h); each block must then be a version that is not older than the last one that its owner knows to
  * be synced.  The journal is renewed all the time, so that much is appended while it is copied.  A seed decides
  * what threads do, not when: a failure may not come again. */
 #include "disk.h"
-
-#include "base/log.h"
+#include "run.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -346,28 +344,9 @@ run(uint64_t seed)
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = { { "seed", required_argument, NULL, 's' },
-                                             { "seconds", required_argument, NULL, 't' },
-                                             { NULL, 0, NULL, 0 } };
-    const char *text = getenv("BUCKETDISK_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
-    double seconds = 5;
-    unsigned runs = 0;
-    time_t end;
-    int option;
+    struct run options = run_begin(argc, argv);
+    uint64_t runs = 0;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 's')
-            seed = strtoull(optarg, NULL, 0);
-        else if (option == 't')
-            seconds = atof(optarg);
-        else
-            return 2;
-    }
-    printf("BUCKETDISK_SEED=%" PRIu64 "\n", seed);
-    fflush(stdout);
-    if (freopen("/dev/null", "w", stderr) == NULL) /* what the core logs */
-        return 2;
     pthread_mutex_init(&world.lock, NULL);
     world.io = (struct cachefile_io){ .read = locked_read,
                                       .write = locked_write,
@@ -380,10 +359,9 @@ main(int argc, char **argv)
                                               .identity = "identity",
                                               .identity_bytes = 8,
                                               .block_bytes = BLOCK_BYTES };
-    end = time(NULL) + (time_t)(seconds + 0.5);
-    for (; time(NULL) < end; runs++)
-        run(seed + runs);
-    printf("%u runs, %" PRIu64 " new journals, %" PRIu64 " states of the disk opened\n", runs,
-           world.renewed, world.states);
+    for (; run_goes_on(&options, runs); runs++)
+        run(options.seed + runs);
+    printf("%" PRIu64 " runs, %" PRIu64 " new journals, %" PRIu64 " states of the disk opened\n",
+           runs, world.renewed, world.states);
     return 0;
 }
