@@ -80,19 +80,24 @@ ask_until(struct backend_io *io, uint64_t until_ns)
 }
 
 void
+ask_sleep(uint64_t ns)
+{
+    struct timespec rest = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
+
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
+        ;
+}
+
+void
 ask_wait_settled(uint64_t at_ns)
 {
     uint64_t now = clock_now_ns();
-    struct timespec rest;
 
     if (at_ns <= now)
         return;
     log_line(BD_INFO, "waiting %llu s until the store cannot carry out a lost write any more",
              (unsigned long long)((at_ns - now) / NS_PER_S + 1));
-    rest =
-        (struct timespec){ (time_t)((at_ns - now) / NS_PER_S), (long)((at_ns - now) % NS_PER_S) };
-    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
-        ;
+    ask_sleep(at_ns - now);
 }
 
 void

@@ -20,6 +20,9 @@ enum bd_status ask(struct backend_io *io, bool *was_unknown);
  * repeated, for when a lost attempt is carried out late it may meet what somebody else has put. */
 enum bd_status ask_until(struct backend_io *io, uint64_t until_ns);
 
+/* Sleep so long, whatever signal comes. */
+void ask_sleep(uint64_t ns);
+
 /* Sleep until then, and say so: somebody else may write when what had no answer cannot be carried out any more. */
 void ask_wait_settled(uint64_t at_ns);
 

@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define TAKE_TRIES 3
-#define READ_BACK_AFTER_S 1
+#define LOOK_AGAIN_NS NS_PER_S
+#define READ_BACK_AFTER_NS NS_PER_S
 
 uint32_t
 token_value(void)
@@ -113,15 +114,6 @@ static void
 tell_not_ours(void)
 {
     log_line(BD_WARNING, "the mount token is not ours any more; it stays");
-}
-
-static void
-pause_s(unsigned seconds)
-{
-    struct timespec rest = { (time_t)seconds, 0 };
-
-    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
-        ;
 }
 
 static struct removing
@@ -295,7 +287,7 @@ take_on_condition(struct taking *taking, struct error *why)
         }
         if (!lock_is_same(old, &now))
             return error_set(why, -EBUSY, "another mount of the same volume was faster");
-        pause_s(1);
+        ask_sleep(LOOK_AGAIN_NS);
     }
     /* The old token has been judged, and it is still the same: it may go.  But where none is seen, there may be
      * one that must not go. */
@@ -420,7 +412,7 @@ take(struct taking *taking, bool is_claimed, struct error *why)
                  "the store %s: of two machines that mount the volume at the same instant, both "
                  "may succeed",
                  is_claimed ? "does not honour conditions of writes" : "has no conditional writes");
-        pause_s(READ_BACK_AFTER_S);
+        ask_sleep(READ_BACK_AFTER_NS);
     }
     if (rc == 0)
         rc = read_back(taking, why);

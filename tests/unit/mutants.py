@@ -163,7 +163,7 @@ taking->may_be_there || """),
         rc = read_back(taking, why);
 """, ""),
     "who wrote last is looked at in no time": (CONDITIONS, "core/token.c", """\
-        pause_s(READ_BACK_AFTER_S);
+        ask_sleep(READ_BACK_AFTER_NS);
 """, ""),
     "a takeover does without a condition": (NEIGHBOURS, "core/token.c", """\
 .never_without = true
