@@ -17,29 +17,11 @@
  * reads, and costs nobody's budget, but of a write the first sending may have arrived: it is stopped at the second
  * on_send, and its outcome is unknown.
  *
- * WHAT MUST NOT GO ON.  A process may be stopped, and a machine sleep, between any look at the clock and the system call
- * that sends; then the write would leave when somebody else has the volume.  So there is a guard: a timer of the kernel
- * for a little after the earliest deadline of a write under way, whose signal goes to the loop's thread.  However late the
- * thread goes on, the signal's handler comes first, and breaks its connections off.  The loop moves the timer on in time,
- * so in a thread that runs it never fires.  Nothing gets round it:
- *
- * - What is in libcurl's or OpenSSL's memory needs a system call on the same socket, which fails from then on.
- * - What the kernel holds, since the server takes nothing or the network is cut, is thrown away: a connection is not shut,
- *   after which that would still be delivered, but dissolved.  While the process is stopped TCP_USER_TIMEOUT does it, which
- *   for each write is set to the time it has left.
- * - On a connection that is opened after the handler, on_send looks at the clock before it lets a request out, and lets no
- *   write out twice.  A stop between that look and the sending is a new one: the timer goes on firing until the loop
- *   has set it anew, and a socket is known to the handler before it is connected.
- * - Until an exchange is in the list of active ones, and from when it leaves it, libcurl sends nothing of it; what would
- *   go out in its stead is a TLS alert, which OpenSSL refuses to put behind an unfinished record.
- * - A socket whose number is too high to be known is not used.
- * - HTTP/2 keeps a connection when a request on it is given up, and with it what is queued there: a write that is given up
- *   breaks all connections off.
- *
- * What the server has received by then it may still carry out: that is what the settle time is for. */
+ * WHAT MUST NOT GO ON after its time is the business of guard.c. */
 #include "transfer.h"
 
 #include "debug.h"
+#include "guard.h"
 #include "text.h"
 
 #include <errno.h>
@@ -47,7 +29,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,23 +37,12 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#define NS_PER_MS 1000000ull
 #define EVENTS_MAX 64
-#define SOCKETS_KNOWN 65536  /* by their numbers */
-#define SOCKET_OURS 0x80u    /* beside CURL_POLL_…: libcurl closes it through us */
-#define SOCKET_HURRIED 0x40u /* its TCP_USER_TIMEOUT is that of a write with less time than usual */
+#define SOCKET_HURRIED                                                                             \
+    0x40u /* beside SOCKET_OURS and CURL_POLL_…: its TCP_USER_TIMEOUT is that of a write with less time than usual */
 #define CONNECTIONS_KEPT 1024L
-#define SWEEP_MS 1000
-#define SWEEP_GRACE_NS (500 * NS_PER_MS) /* libcurl's own timer comes first */
-#define GUARD_GRACE_NS                                                                             \
-    (700 * NS_PER_MS) /* behind a deadline: after the sweep, and before anybody else writes */
-#define GUARD_AHEAD_NS (2 * SWEEP_MS * NS_PER_MS) /* so long before it would fire it is moved on */
-#define GUARD_AGAIN_NS (100 * NS_PER_MS)          /* until it is set anew */
-#define GUARD_SIGNAL (SIGRTMAX - 3)
 #define ERROR_BODY_BYTES_MAX (64u << 10)
 #define CONNECT_MS 10000L /* a server that is there answers sooner; another address may */
 #define BUFFER_BYTES (256L << 10)
@@ -93,10 +63,7 @@ struct transfers {
     /* The loop's thread only. */
     uint64_t timer_ns; /* when libcurl wants to be called; 0: never */
     unsigned idle_s;
-    timer_t guard;
-    bool has_guard;
-    volatile uint64_t guard_ns; /* when it fires; 0: not */
-    volatile bool has_fired;    /* since it was set */
+    struct guard guard;
     struct exchange *active, *unsent, *unused;
     uint8_t sockets[SOCKETS_KNOWN]; /* SOCKET_OURS, and what epoll watches it for */
 };
@@ -188,110 +155,6 @@ finish(struct exchange *exchange, const char *why)
             snprintf(exchange->why, sizeof exchange->why, "%s", why);
     }
     exchange->done(exchange);
-}
-
-/* ---- the guard */
-
-/* Dissolve all connections, with what they hold.  Also in a signal's handler. */
-static void
-break_off(const struct transfers *transfers)
-{
-    const struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-    for (int fd = 0; fd < SOCKETS_KNOWN; fd++) {
-        if ((transfers->sockets[fd] & SOCKET_OURS) && connect(fd, &none, sizeof none) != 0)
-            shutdown(fd, SHUT_RDWR);
-    }
-}
-
-/* On the loop's thread, between any two of its instructions. */
-static void
-on_guard(int number, siginfo_t *info, void *context)
-{
-    struct transfers *transfers = info->si_value.sival_ptr;
-    int error = errno;
-
-    (void)number, (void)context;
-    if (info->si_code != SI_TIMER || transfers->guard_ns == 0 || transfers->active == NULL
-        || transfers->host->now_ns() < transfers->guard_ns)
-        return;
-    transfers->has_fired = true;
-    break_off(transfers);
-    errno = error;
-}
-
-static void
-guard_begin(struct transfers *transfers)
-{
-    struct sigaction action = { .sa_sigaction = on_guard, .sa_flags = SA_SIGINFO | SA_RESTART };
-    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID,
-                              .sigev_signo = GUARD_SIGNAL,
-                              .sigev_value.sival_ptr = transfers };
-    sigset_t guard;
-
-    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    sigfillset(&action.sa_mask);
-    sigemptyset(&guard);
-    sigaddset(&guard, GUARD_SIGNAL);
-    transfers->has_guard = sigaction(GUARD_SIGNAL, &action, NULL) == 0
-                           && pthread_sigmask(SIG_UNBLOCK, &guard, NULL) == 0
-                           && timer_create(CLOCK_BOOTTIME, &event, &transfers->guard) == 0;
-    if (!transfers->has_guard)
-        transfers->host->log(transfers->host, BD_WARNING,
-                             "no timer to guard writes with: one may leave after its time if this "
-                             "process is stopped: %s",
-                             strerror(errno));
-}
-
-static void
-guard_end(struct transfers *transfers)
-{
-    transfers->guard_ns = 0;
-    if (transfers->has_guard)
-        timer_delete(transfers->guard);
-    transfers->has_guard = false;
-}
-
-static void
-guard_set(struct transfers *transfers, uint64_t at_ns)
-{
-    struct itimerspec at = { .it_value = { (time_t)(at_ns / 1000000000),
-                                           (long)(at_ns % 1000000000) },
-                             .it_interval.tv_nsec = GUARD_AGAIN_NS };
-
-    transfers->has_fired = false;
-    transfers->guard_ns = at_ns;
-    if (transfers->has_guard)
-        timer_settime(transfers->guard, TIMER_ABSTIME, &at, NULL);
-}
-
-/* Before the exchange is sent. */
-static void
-guard_add(struct transfers *transfers, const struct exchange *exchange)
-{
-    uint64_t at_ns = exchange->deadline_ns + GUARD_GRACE_NS;
-
-    /* What it has fired for has no connection any more. */
-    if (exchange->is_write
-        && (transfers->guard_ns == 0 || transfers->has_fired || at_ns < transfers->guard_ns))
-        guard_set(transfers, at_ns);
-}
-
-/* What it was for may have ended long ago. */
-static void
-guard_move(struct transfers *transfers, uint64_t now)
-{
-    uint64_t at_ns = 0;
-
-    if (transfers->guard_ns == 0 || now + GUARD_AHEAD_NS < transfers->guard_ns)
-        return;
-    for (const struct exchange *exchange = transfers->active; exchange != NULL;
-         exchange = exchange->next) {
-        if (exchange->is_write && (at_ns == 0 || exchange->deadline_ns + GUARD_GRACE_NS < at_ns))
-            at_ns = exchange->deadline_ns + GUARD_GRACE_NS;
-    }
-    if (at_ns != transfers->guard_ns)
-        guard_set(transfers, at_ns);
 }
 
 /* ---- what libcurl calls during an exchange */
@@ -561,7 +424,7 @@ send_now(struct exchange *exchange, const char *scheme)
         return "out of memory";
     curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)remaining_ms(exchange));
     curl_easy_setopt(exchange->easy, CURLOPT_MAXAGE_CONN, (long)transfers->idle_s);
-    guard_add(transfers, exchange);
+    guard_add(&transfers->guard, exchange);
     if (curl_multi_add_handle(transfers->multi, exchange->easy) != CURLM_OK)
         return "out of memory";
     return NULL;
@@ -613,7 +476,7 @@ ended(struct exchange *exchange, CURLcode code)
         && (exchange->sends > 1
             || (exchange->sends == 1 && (uint64_t)uploaded >= exchange->request.body_bytes));
     if (transfers->config.allows_http2 && exchange->is_write && code == CURLE_OPERATION_TIMEDOUT)
-        break_off(transfers);
+        guard_break_off(&transfers->guard);
     if (exchange->sends > 1 && exchange->is_write)
         snprintf(exchange->why, sizeof exchange->why,
                  "the connection was closed when the request was sent");
@@ -815,7 +678,7 @@ loop(void *arg)
     struct transfers *transfers = arg;
     uint64_t swept_ns = 0;
 
-    guard_begin(transfers);
+    guard_begin(&transfers->guard);
     while (!atomic_load(&transfers->is_stopping)) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(transfers->epoll_fd, events, EVENTS_MAX, wait_ms(transfers));
@@ -827,7 +690,7 @@ loop(void *arg)
             swept_ns = now;
             sweep(transfers);
         }
-        guard_move(transfers, now);
+        guard_move(&transfers->guard, now);
         for (int i = 0; i < count; i++) {
             if (events[i].data.fd == transfers->wake_fd)
                 run_jobs(transfers);
@@ -842,7 +705,7 @@ loop(void *arg)
         reap(transfers);
         reject(transfers);
     }
-    guard_end(transfers);
+    guard_end(&transfers->guard);
 }
 
 /* ---- life */
@@ -889,6 +752,8 @@ transfers_new(const struct bd_host *host, const struct transfers_config *config)
         return NULL;
     transfers->host = host;
     transfers->config = *config;
+    transfers->guard =
+        (struct guard){ .host = host, .active = &transfers->active, .sockets = transfers->sockets };
     transfers->idle_s = config->idle_s;
     transfers->has_proxy = has_proxy();
     transfers->inbox_last = &transfers->inbox;
