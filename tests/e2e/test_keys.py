@@ -563,8 +563,8 @@ class Keys(disk.Story):
                     self.assert_secret(self.seen_of(self.volume.daemon.pid), "ps")
                     for name in ("stats", "stats.json", "metrics"):
                         self.assert_secret((self.volume.mountpoint / name).read_text(), name)
-                    for lock in Path("/run/bucketdisk").glob("*"):
-                        with contextlib.suppress(FileNotFoundError):        # another story's may just go
+                    for lock in Path("/run/bucketdisk").rglob("*"):
+                        with contextlib.suppress(FileNotFoundError, IsADirectoryError):     # another story's may just go
                             self.assert_secret(lock.read_bytes().decode(errors="replace"), lock)
                     with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
                         self.assert_secret(mounts.read(), "mountinfo")
