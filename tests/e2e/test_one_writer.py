@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -264,8 +265,11 @@ class OneWriter(Words):
         self.assertEqual(status, 0, said)
         new = Machine(self, volume.store, *QUICK).mounted()
         data = self.random.randbytes(BLOCKS * BLOCK)
-        disk.write_at(new.file, 0, data)
-        volume.daemon.send_signal(signal.SIGCONT)
+        with ThreadPoolExecutor() as pool:
+            write = pool.submit(disk.write_at, new.file, 0, data)
+            wait([write], 5)                    # longer only if the old one was stopped with the lock of a name
+            volume.daemon.send_signal(signal.SIGCONT)
+            write.result()
         disk.wait_until("the old writer to notice", lambda: LOST in volume.log_text(), 60)
         self.assertIn("the volume was taken over by", volume.log_text())
         hammer.join()
