@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Do the manual pages list the options and the statistics that the program has?  `docs.py BUCKETDISK [--write]`
+"""Do the manual pages list the options and the statistics that the program has, and do they name what there is?
+`docs.py BUCKETDISK [--write]`
 
 The core's page holds between `<!-- options -->` and `<!-- end -->` what this script makes of the program's option rows
 (`--dump-options`), and between `<!-- statistics -->` and `<!-- end -->` what it makes of the calls in core that make
 counters, gauges and histograms; --write puts both there.  (The story e2e/stats compares it with what a mount shows.)
 A plugin's page says more of its options than the rows do: there each must have an entry, and each entry must be an option;
-and each counter of a plugin must be named in its page, and the reverse."""
+and each counter of a plugin must be named in its page, and the reverse.
+
+Of all pages: each is built, and is called as its file; each `--option` that it or the first README names is one of the program,
+of one of its commands, or in OTHERS; a page, a section of a page, or a file that a README links to is there."""
 import json
 import re
 import subprocess
@@ -25,6 +29,15 @@ CALL = re.compile(r"\bstats_(counter|gauge_time|gauge|histogram)\(\s*(?=[^)\s])"
 LITERALS = re.compile(rf"[^,()]+,\s*{STRINGS},\s*{STRINGS}\s*[,)]")
 PLUGIN_COUNTER = re.compile(rf"\bhost->counter\([^,()]+,\s*{STRINGS},")
 NAMED_ELSEWHERE = "host.c"  # makes the counters that plugins name
+
+OTHERS = ("find", "show", "xattrs",  # losetup's, tar's
+          "name")  # any option
+OPTION = re.compile(r"(?<![\w-])--([A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)")
+COMMAND_OPTION = re.compile(r'\.name = "([a-z0-9-]+)"|"--([a-z0-9-]+)"')
+PAGE = re.compile(r"\b(bucketdisk(?:-[a-z0-9-]+)?)\b(?:\*\*)?\(([1-8])\)")
+SECTION = re.compile(r"_([A-Z][^_]*)_\s+(?:in|of)\s+\*\*(bucketdisk[a-z0-9-]*)\*\*\(([1-8])\)")
+SECTION_BEHIND = re.compile(r"\*\*(bucketdisk[a-z0-9-]*)\*\*\(([1-8])\),\s+_([A-Z][^_]*)_")
+LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
 def sentence(text):
@@ -84,10 +97,64 @@ def plugin_counters():
         yield from (f"the manual page of {owner} tells of {name}, which is no counter" for name in sorted(told - made))
 
 
+def normal(option):
+    """Names of options compare so."""
+    return re.sub("[-_]", "", option).lower()
+
+
+def command_options():
+    """Those of single commands, which are not in --dump-options."""
+    found = ("".join(pair) for path in TOP.glob("core/cmd_*.c") for pair in COMMAND_OPTION.findall(path.read_text()))
+    return {normal(name) for name in found}
+
+
+def sections(page):
+    return {" ".join(line.strip("# ").split()) for line in page.splitlines() if line.startswith("#")}
+
+
+def references(name, text, pages):
+    """What a text names that is not there."""
+    for page, section in PAGE.findall(text):
+        if f"{page}.{section}" not in pages:
+            yield f"{name}: {page}({section}) is no page"
+    named = SECTION.findall(text) + [(title, page, number) for page, number, title in SECTION_BEHIND.findall(text)]
+    for title, page, number in named:
+        if " ".join(title.split()) not in sections(pages.get(f"{page}.{number}", "")):
+            yield f"{name}: {page}({number}) has no section \"{title}\""
+
+
+def all_pages(known):
+    """What is wrong with any of the pages, and with what the READMEs name."""
+    paths = [path for pattern in ("core/man/*.md", "sdk/man/*.md", "plugins/*/*.md") for path in sorted(TOP.glob(pattern))]
+    pages = {path.name.removesuffix(".md"): path.read_text() for path in paths}
+    built = "".join(path.read_text() for path in TOP.glob("*/CMakeLists.txt"))
+    built += "".join(path.read_text() for path in TOP.glob("plugins/*/CMakeLists.txt"))
+    for path, (name, text) in zip(paths, pages.items()):
+        page, section = name.rsplit(".", 1)
+        place = path.relative_to(TOP)
+        if path.name not in built:
+            yield f"{place}: no bd_add_manual() builds it"
+        if not text.startswith(f"% {page.upper()}({section}) "):
+            yield f"{place}: does not begin with % {page.upper()}({section})"
+        if f"# NAME\n\n{page} - " not in text:
+            yield f"{place}: its NAME is not {page}"
+    readmes = {str(path.relative_to(TOP)): path.read_text() for path in [TOP / "README.md", *TOP.glob("*/README.md")]}
+    for name, text in [*pages.items(), ("README.md", readmes["README.md"])]:
+        for option in sorted(set(OPTION.findall(text))):
+            if normal(option) not in known and option not in OTHERS and f"--{option}-*" not in text:
+                yield f"{name}: --{option} is no option"
+    for name, text in [*pages.items(), *readmes.items()]:
+        yield from references(name, text, pages)
+    for name, text in readmes.items():
+        directory = (TOP / name).parent
+        yield from (f"{name}: {link} is not there" for link in LINK.findall(text) if not (directory / link).exists())
+
+
 def main():
     write = "--write" in sys.argv
     dump = subprocess.run([sys.argv[1], "--dump-options"], check=True, capture_output=True, text=True).stdout
     options = {}
+    known = command_options() | {normal(name) for option in json.loads(dump) for name in (option["name"], *option["aliases"])}
     for option in json.loads(dump):
         if not option["hidden"]:
             options.setdefault(option["owner"], []).append(option)
@@ -100,6 +167,7 @@ def main():
     new = re.sub(r"<!-- statistics -->.*?<!-- end -->", lambda _: f"<!-- statistics -->\n\n{table}\n<!-- end -->", new,
                  flags=re.S)
     wrong += plugin_counters()
+    wrong += all_pages(known)
     if new != old and write:
         page.write_text(new)
     elif new != old:
