@@ -112,6 +112,16 @@ def sections(page):
     return {" ".join(line.strip("# ").split()) for line in page.splitlines() if line.startswith("#")}
 
 
+def uneven_tables(name, text):
+    """Rows with another number of cells than the line before."""
+    cells_before = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        cells = len(re.sub("`[^`]*`", "", line).replace("\\|", "").split("|")) if line.startswith("|") else 0
+        if cells and cells_before not in (0, cells):
+            yield f"{name}: line {number} has another number of cells than the one before"
+        cells_before = cells
+
+
 def references(name, text, pages):
     """What a text names that is not there."""
     for page, section in PAGE.findall(text):
@@ -145,6 +155,7 @@ def all_pages(known):
                 yield f"{name}: --{option} is no option"
     for name, text in [*pages.items(), *readmes.items()]:
         yield from references(name, text, pages)
+        yield from uneven_tables(name, text)
     for name, text in readmes.items():
         directory = (TOP / name).parent
         yield from (f"{name}: {link} is not there" for link in LINK.findall(text) if not (directory / link).exists())
