@@ -3,8 +3,8 @@
 """Is bucketdisk-format(5) true?  `manual.py PAGE GOLDEN_FORMAT FILE…`
 
 The reader that the page prints reads the golden objects and descriptions, and nothing else that was changed; its tables and
-its example of a lock are what GOLDEN_FORMAT, the program that format.c makes, says of the code.  What is checked stands in the
-page between `<!-- NAME -->` and `<!-- end -->`."""
+its example of a lock are what GOLDEN_FORMAT, the program that format.c makes, says of the code.  (The story e2e/format reads
+volumes that have just been written.)"""
 import importlib.util
 import re
 import shutil
@@ -12,27 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import format_page
 from golden_objects import parse, plain_of
 
 PASSPHRASE = b"golden passphrase"
 wrong = []
-
-
-def part(page, name):
-    found = re.findall(rf"<!-- {name} -->\n(.*?)<!-- end -->", page, re.S)
-    if len(found) != 1:
-        sys.exit(f"the page has {len(found)} parts <!-- {name} -->")
-    return found[0]
-
-
-def code(page, name):
-    return re.sub("^    ", "", part(page, name).strip("\n"), flags=re.M)
-
-
-def rows(page, name):
-    """Of a table, without its head."""
-    lines = [line for line in part(page, name).splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def compare(what, page, program):
@@ -46,10 +30,10 @@ def compare_facts(page, program):
     said = [line.split(" ", 1) for line in subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()]
     offsets = [text.split(" ") for kind, text in said if kind == "offset"]
     for struct in ("super", "record"):
-        compare(struct, [row[:3] for row in rows(page, struct)],
+        compare(struct, [row[:3] for row in format_page.rows(page, struct)],
                 [[offset, size, member] for name, member, offset, size in offsets if name == struct])
-    compare("limits", rows(page, "limits"), [text.rsplit(": ", 1) for kind, text in said if kind == "limit"])
-    compare("lock", [line for line in code(page, "lock").splitlines() if line], [text for kind, text in said if kind == "lock"])
+    compare("limits", format_page.rows(page, "limits"), [text.rsplit(": ", 1) for kind, text in said if kind == "limit"])
+    compare("lock", [line for line in format_page.code(page, "lock").splitlines() if line], [text for kind, text in said if kind == "lock"])
 
 
 def run_block(reader, path, change):
@@ -75,8 +59,7 @@ def is_refused(call):
 def main():
     page = Path(sys.argv[1]).read_text()
     compare_facts(page, sys.argv[2])
-    reader, count = {}, 0
-    exec(compile(code(page, "reader"), sys.argv[1], "exec"), reader)
+    reader, count = format_page.reader(page), 0
     for path in sys.argv[3:] if shutil.which("openssl") else []:
         if path.endswith(".bucketdisk-volume"):
             text = Path(path).read_text()
@@ -89,7 +72,7 @@ def main():
             if key and not is_refused(lambda: reader["read_description"](changed, PASSPHRASE)):
                 wrong.append(f"{path}: the reader takes it with another size")
             if path.endswith("/xaes.bucketdisk-volume"):
-                compare("covered", [code(page, "covered").replace("\n", "")], [reader["covered_text"](description)])
+                compare("covered", [format_page.code(page, "covered").replace("\n", "")], [reader["covered_text"](description)])
         else:
             encoding = parse(path)[0]["encoding"]
             if "zstd" in encoding and not shutil.which("zstd"):
