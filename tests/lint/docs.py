@@ -10,7 +10,7 @@ A plugin's page says more of its options than the rows do: there each must have 
 and each counter of a plugin must be named in its page, and the reverse.
 
 Of all pages: each is built, and is called as its file; each `--option` that it or the first README names is one of the program,
-of one of its commands, or in OTHERS; a page, a section of a page, or a file that a README links to is there."""
+of one of its commands, or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there."""
 import json
 import re
 import subprocess
@@ -30,8 +30,7 @@ LITERALS = re.compile(rf"[^,()]+,\s*{STRINGS},\s*{STRINGS}\s*[,)]")
 PLUGIN_COUNTER = re.compile(rf"\bhost->counter\([^,()]+,\s*{STRINGS},")
 NAMED_ELSEWHERE = "host.c"  # makes the counters that plugins name
 
-OTHERS = ("find", "show", "xattrs",  # losetup's, tar's
-          "name")  # any option
+NOT_OURS = re.compile(r"<!-- not ours: ([^>]*) -->")
 OPTION = re.compile(r"(?<![\w-])--([A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)")
 COMMAND_OPTION = re.compile(r'\.name = "([a-z0-9-]+)"|"--([a-z0-9-]+)"')
 PAGE = re.compile(r"\b(bucketdisk(?:-[a-z0-9-]+)?)\b(?:\*\*)?\(([1-8])\)")
@@ -150,8 +149,9 @@ def all_pages(known):
             yield f"{place}: its NAME is not {page}"
     readmes = {str(path.relative_to(TOP)): path.read_text() for path in [TOP / "README.md", *TOP.glob("*/README.md")]}
     for name, text in [*pages.items(), ("README.md", readmes["README.md"])]:
+        others = " ".join(NOT_OURS.findall(text)).split()
         for option in sorted(set(OPTION.findall(text))):
-            if normal(option) not in known and option not in OTHERS and f"--{option}-*" not in text:
+            if normal(option) not in known and option not in others and f"--{option}-*" not in text:
                 yield f"{name}: --{option} is no option"
     for name, text in [*pages.items(), *readmes.items()]:
         yield from references(name, text, pages)
