@@ -10,7 +10,8 @@ A plugin's page says more of its options than the rows do: there each must have 
 and each counter of a plugin must be named in its page, and the reverse.
 
 Of all pages: each is built, and is called as its file; each `--option` that it or the first README names is one of the program,
-of one of its commands, or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there."""
+of one of its commands, or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there; rows of a table have as
+many cells as its head; and what stands between `<!-- measured -->` and `<!-- end -->` has no figure that tests/bench/README.md has not."""
 import json
 import re
 import subprocess
@@ -121,6 +122,17 @@ def uneven_tables(name, text):
         cells_before = cells
 
 
+def numbers(text):
+    return {number.replace(",", "") for number in re.findall(r"\d[\d,]*\.\d+|\d[\d,]*\d", text)}
+
+
+def unmeasured(name, text):
+    """Figures between `<!-- measured -->` and `<!-- end -->` that the benchmarks' page does not have."""
+    measured = numbers((TOP / "tests/bench/README.md").read_text())
+    said = set().union(*map(numbers, re.findall(r"<!-- measured -->(.*?)<!-- end -->", text, re.S)))
+    yield from (f"{name}: tests/bench/README.md does not have the figure {number}" for number in sorted(said - measured))
+
+
 def references(name, text, pages):
     """What a text names that is not there."""
     for page, section in PAGE.findall(text):
@@ -156,6 +168,7 @@ def all_pages(known):
     for name, text in [*pages.items(), *readmes.items()]:
         yield from references(name, text, pages)
         yield from uneven_tables(name, text)
+        yield from unmeasured(name, text)
     for name, text in readmes.items():
         directory = (TOP / name).parent
         yield from (f"{name}: {link} is not there" for link in LINK.findall(text) if not (directory / link).exists())
