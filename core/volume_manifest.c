@@ -183,6 +183,10 @@ volume_manifest_layout(const struct manifest *manifest, const struct volume_wish
                          "the volume has %" PRIu64 " bytes in blocks of %u, which is not what the "
                          "options say; leave --size and --blockSize out",
                          manifest->disk_bytes, manifest->block_bytes);
+    if (wish->is_hashed && !manifest->is_hashed)
+        return error_set(why, -EINVAL,
+                         "the names of the volume's blocks do not begin with a hash; leave "
+                         "--blockHashPrefix out");
     *layout = (struct layout){ .prefix = wish->prefix,
                                .is_hashed = manifest->is_hashed,
                                .is_format_2 = true };

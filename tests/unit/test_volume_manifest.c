@@ -418,6 +418,25 @@ TEST(volume_manifest, sizes_and_names_are_the_volumes_and_the_user_may_only_agre
     }
 }
 
+TEST(volume_manifest, a_hash_that_names_do_not_have_is_refused)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        const struct manifest manifest = { .disk_bytes = 1 << 20,
+                                           .block_bytes = 4096,
+                                           .is_hashed = i & 1 };
+        const struct volume_wish wish = { .prefix = "v/", .is_hashed = i & 2 };
+        struct error why = { "" };
+        struct layout found;
+        int rc = volume_manifest_layout(&manifest, &wish, &found, &why);
+
+        assert_int_equal(rc, wish.is_hashed && !manifest.is_hashed ? -EINVAL : 0);
+        if (rc == 0)
+            assert_int_equal(found.is_hashed, manifest.is_hashed);
+        else
+            assert_non_null(strstr(why.text, "leave --blockHashPrefix out"));
+    }
+}
+
 /* ---- the fence */
 
 static int
@@ -545,6 +564,7 @@ main(void)
         RUN(volume_manifest, a_write_whose_answer_was_lost_is_found_to_be_ours),
         RUN(volume_manifest, conditions_are_used_where_they_can_be),
         RUN(volume_manifest, sizes_and_names_are_the_volumes_and_the_user_may_only_agree),
+        RUN(volume_manifest, a_hash_that_names_do_not_have_is_refused),
         RUN(volume_fence, it_is_put_once_and_stays),
         RUN(volume_fence, a_token_of_somebody_else_is_left_alone),
         RUN(volume_fence, one_that_somebody_else_has_just_put_is_as_good),
