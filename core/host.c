@@ -104,7 +104,7 @@ host_timer(const struct bd_host *table, uint64_t at_ns, bd_callback *callback, v
     return 0;
 }
 
-struct host_thread {
+struct bd_thread {
     pthread_t thread;
     bd_callback *callback;
     void *arg;
@@ -114,17 +114,17 @@ struct host_thread {
 static void *
 thread_main(void *arg)
 {
-    struct host_thread *thread = arg;
+    struct bd_thread *thread = arg;
 
     pthread_setname_np(pthread_self(), thread->name);
     thread->callback(thread->arg);
     return NULL;
 }
 
-static void *
+static struct bd_thread *
 host_thread_new(const struct bd_host *table, const char *name, bd_callback *callback, void *arg)
 {
-    struct host_thread *thread = calloc(1, sizeof *thread);
+    struct bd_thread *thread = calloc(1, sizeof *thread);
     sigset_t all, old;
     int rc;
 
@@ -146,10 +146,8 @@ host_thread_new(const struct bd_host *table, const char *name, bd_callback *call
 }
 
 static void
-host_thread_join(void *arg)
+host_thread_join(struct bd_thread *thread)
 {
-    struct host_thread *thread = arg;
-
     if (thread == NULL)
         return;
     pthread_join(thread->thread, NULL);
@@ -159,7 +157,7 @@ host_thread_join(void *arg)
 /* ---- counters */
 
 /* "backend-s3" and "puts" give "s3_puts". */
-static void *
+static struct bd_counter *
 host_counter(const struct bd_host *table, const char *name, const char *help)
 {
     static const char *const kinds[] = { "backend-", "codec-", "crypto-" };
@@ -180,13 +178,13 @@ host_counter(const struct bd_host *table, const char *name, const char *help)
         if (*c == '-')
             *c = '_';
     }
-    return stats_counter(host->stats, full, help);
+    return (struct bd_counter *)stats_counter(host->stats, full, help);
 }
 
 static void
-host_counter_add(void *counter, int64_t delta)
+host_counter_add(struct bd_counter *counter, int64_t delta)
 {
-    counter_add(counter, delta);
+    counter_add((struct counter *)counter, delta);
 }
 
 /* ---- keys */

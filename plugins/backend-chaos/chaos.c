@@ -110,7 +110,7 @@ struct chaos {
     const struct chaos_options *opts;
     const struct bd_lower *lower;
     bool only[OPS];
-    void *counters[FAULTS];
+    struct bd_counter *counters[FAULTS];
 
     atomic_uint_fast64_t operations;
     struct dice dice;

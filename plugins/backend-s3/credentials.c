@@ -59,7 +59,7 @@ struct credential_store {
     const struct bd_host *host; /* from here on: fixed after open */
     source_look *source;
     bool is_renewable;
-    void *thread;
+    struct bd_thread *thread;
     int cancel_fd; /* an eventfd: readable from the beginning of close */
 
     struct lookup lookup; /* open's, then the thread's */

@@ -52,10 +52,10 @@ struct transfers {
     struct transfers_config config;
     CURLM *multi;
     int epoll_fd, wake_fd;
-    void *thread;
+    struct bd_thread *thread;
     bool has_proxy;
     atomic_bool is_stopping;
-    void *requests, *connections, *unanswered; /* counters */
+    struct bd_counter *requests, *connections, *unanswered;
 
     pthread_mutex_t lock; /* guards the inbox */
     struct transfer_job *inbox, **inbox_last;

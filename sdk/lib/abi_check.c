@@ -2,7 +2,8 @@
 /* Pins the ABI: the size of every struct of plugin.h and where every member is, on LP64 machines.
  *
  * A line that fails to compile means that plugins built before and hosts built after would misread each
- * other.  Within a major, offsets never change; a size grows with the members appended. */
+ * other.  Within a major, offsets never change; a size grows with the members appended.  A struct that
+ * grows has no padding at its end: a member put there would seem to be in the structs of those who do not know it. */
 #include <bucketdisk/plugin.h>
 
 #if defined(__LP64__)
@@ -10,6 +11,11 @@
 #define SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "the size of " #type)
 #define AT(type, member, bytes)                                                                    \
     _Static_assert(offsetof(struct type, member) == (bytes), "where " #type "." #member " is")
+#define END(type, member)                                                                          \
+    _Static_assert(sizeof(struct type)                                                             \
+                       == offsetof(struct type, member) + sizeof(((struct type *)0)->member),      \
+                   "what is behind " #type "." #member)
+#define NUMBER(type) _Static_assert(sizeof(enum type) == 4, "the size of " #type)
 
 /* clang-format off */
 SIZE(bd_head, 16);
@@ -17,11 +23,13 @@ AT(bd_head, magic, 0);
 AT(bd_head, abi_major, 4);
 AT(bd_head, size, 8);
 AT(bd_head, flags, 12);
+END(bd_head, flags);
 
 SIZE(bd_attr, 24);
 AT(bd_attr, name, 0);
 AT(bd_attr, value, 8);
 AT(bd_attr, value_bytes, 16);
+END(bd_attr, value_bytes);
 
 SIZE(bd_io, 176);
 AT(bd_io, size, 0);
@@ -50,6 +58,7 @@ AT(bd_io, len, 152);
 AT(bd_io, object_bytes, 160);
 AT(bd_io, more, 168);
 AT(bd_io, retry_after_ms, 172);
+END(bd_io, retry_after_ms);
 
 SIZE(bd_host, 224);
 AT(bd_host, head, 0);
@@ -80,6 +89,7 @@ AT(bd_host, passphrase, 192);
 AT(bd_host, coding_error, 200);
 AT(bd_host, coding_attr_add, 208);
 AT(bd_host, coding_attr_get, 216);
+END(bd_host, coding_attr_get);
 
 SIZE(bd_option, 80);
 AT(bd_option, name, 0);
@@ -94,6 +104,7 @@ AT(bd_option, max, 48);
 AT(bd_option, choices, 56);
 AT(bd_option, metavar, 64);
 AT(bd_option, help, 72);
+END(bd_option, help);
 
 SIZE(bd_backend_info, 64);
 AT(bd_backend_info, size, 0);
@@ -107,12 +118,14 @@ AT(bd_backend_info, reserved2, 36);
 AT(bd_backend_info, identity, 40);
 AT(bd_backend_info, display, 48);
 AT(bd_backend_info, container, 56);
+END(bd_backend_info, container);
 
 SIZE(bd_lower, 24);
 AT(bd_lower, size, 0);
 AT(bd_lower, reserved, 4);
 AT(bd_lower, info, 8);
 AT(bd_lower, instance, 16);
+END(bd_lower, instance);
 
 SIZE(bd_backend, 56);
 AT(bd_backend, head, 0);
@@ -122,15 +135,18 @@ AT(bd_backend, open, 24);
 AT(bd_backend, info, 32);
 AT(bd_backend, submit, 40);
 AT(bd_backend, close, 48);
+END(bd_backend, close);
 
 SIZE(bd_bytes, 16);
 AT(bd_bytes, data, 0);
 AT(bd_bytes, len, 8);
+END(bd_bytes, len);
 
 SIZE(bd_buf, 24);
 AT(bd_buf, data, 0);
 AT(bd_buf, cap, 8);
 AT(bd_buf, len, 16);
+END(bd_buf, len);
 
 SIZE(bd_coding, 64);
 AT(bd_coding, size, 0);
@@ -141,6 +157,8 @@ AT(bd_coding, inner, 24);
 AT(bd_coding, associated, 32);
 AT(bd_coding, host_private, 48);
 AT(bd_coding, flags, 56);
+AT(bd_coding, reserved, 60);
+END(bd_coding, reserved);
 
 SIZE(bd_codec, 120);
 AT(bd_codec, head, 0);
@@ -158,6 +176,7 @@ AT(bd_codec, worker_free, 88);
 AT(bd_codec, encode, 96);
 AT(bd_codec, decode, 104);
 AT(bd_codec, written, 112);
+END(bd_codec, written);
 
 SIZE(bd_keywrap, 56);
 AT(bd_keywrap, head, 0);
@@ -166,6 +185,7 @@ AT(bd_keywrap, summary, 24);
 AT(bd_keywrap, wrap, 32);
 AT(bd_keywrap, unwrap, 40);
 AT(bd_keywrap, subkey, 48);
+END(bd_keywrap, subkey);
 
 SIZE(bd_plugin, 120);
 AT(bd_plugin, head, 0);
@@ -187,5 +207,9 @@ AT(bd_plugin, codec_stride, 100);
 AT(bd_plugin, keywraps, 104);
 AT(bd_plugin, keywrap_count, 112);
 AT(bd_plugin, keywrap_stride, 116);
+END(bd_plugin, keywrap_stride);
+
+NUMBER(bd_status);
+NUMBER(bd_log_level);
 
 #endif

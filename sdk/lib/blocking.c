@@ -36,9 +36,9 @@ struct bd_blocking {
     const struct bd_host *host; /* from here on: fixed after bd_blocking_new */
     const struct bd_blocking_ops *ops;
     void *self;
-    void *sweeper;
+    struct bd_thread *sweeper;
     unsigned thread_count;
-    void *threads[];
+    struct bd_thread *threads[];
 };
 
 static struct waiting *

@@ -93,7 +93,7 @@ host_text_set(struct bd_io *io, const char *text)
     (void)io, (void)text;
 }
 
-struct thread {
+struct bd_thread {
     pthread_t thread;
     bd_callback *callback;
     void *arg;
@@ -102,21 +102,21 @@ struct thread {
 static void *
 thread_main(void *arg)
 {
-    struct thread *thread = arg;
+    struct bd_thread *thread = arg;
 
     thread->callback(thread->arg);
     return NULL;
 }
 
-static void *
+static struct bd_thread *
 host_thread_new(const struct bd_host *host, const char *name, bd_callback *callback, void *arg)
 {
-    struct thread *thread = malloc(sizeof *thread);
+    struct bd_thread *thread = malloc(sizeof *thread);
 
     (void)host;
     if (thread == NULL)
         return NULL;
-    *thread = (struct thread){ .callback = callback, .arg = arg };
+    *thread = (struct bd_thread){ .callback = callback, .arg = arg };
     if (pthread_create(&thread->thread, NULL, thread_main, thread) != 0) {
         free(thread);
         return NULL;
@@ -126,15 +126,13 @@ host_thread_new(const struct bd_host *host, const char *name, bd_callback *callb
 }
 
 static void
-host_thread_join(void *arg)
+host_thread_join(struct bd_thread *thread)
 {
-    struct thread *thread = arg;
-
     pthread_join(thread->thread, NULL);
     free(thread);
 }
 
-static void *
+static struct bd_counter *
 host_counter(const struct bd_host *host, const char *name, const char *help)
 {
     (void)host, (void)name, (void)help;
@@ -142,7 +140,7 @@ host_counter(const struct bd_host *host, const char *name, const char *help)
 }
 
 static void
-host_counter_add(void *counter, int64_t delta)
+host_counter_add(struct bd_counter *counter, int64_t delta)
 {
     (void)counter, (void)delta;
 }

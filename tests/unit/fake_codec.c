@@ -109,7 +109,7 @@ fake_passphrase(const struct bd_host *table, char **out, size_t *bytes, const ch
     return BD_OK;
 }
 
-static void *
+static struct bd_counter *
 fake_counter(const struct bd_host *table, const char *name, const char *help)
 {
     (void)table, (void)name, (void)help;

@@ -363,7 +363,7 @@ TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
     struct test_store store;
     atomic_uint ran = 0;
     uint64_t begin = clock_now_ns();
-    void *thread;
+    struct bd_thread *thread;
 
     fresh(&store, twice);
     assert_int_equal(the_host->timer(the_host, begin + 50 * NS_PER_MS, post, &ran), 0);
@@ -380,7 +380,7 @@ TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
 TEST(host, counters_carry_the_plugins_name)
 {
     struct test_store store;
-    void *counter;
+    struct bd_counter *counter;
 
     fresh(&store, twice);
     counter = the_host->counter(the_host, "late-ones", "help");

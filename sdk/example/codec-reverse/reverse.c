@@ -11,7 +11,7 @@
 /* (1) What an instance is.  It never changes after open, so all threads share it without a lock. */
 struct reverse {
     const struct bd_host *host;
-    void *blocks; /* a counter */
+    struct bd_counter *blocks;
 };
 
 /* These bytes precede the body, which makes the result larger than the input: see reverse_bound. */

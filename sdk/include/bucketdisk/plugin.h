@@ -21,7 +21,17 @@
  * into a zeroed struct of its own, so a member that one side does not know is absent (zero),
  * which always means "as before the member existed".  Members are never reordered, retyped
  * or reused.  Arrays of structs carry their stride.  Structs that the host passes carry their
- * `size`; before using a member newer than abi_minor 0 a plugin asks BD_REACHES(type, size, member).
+ * `size`; before it uses a member newer than abi_minor 0, a plugin asks BD_REACHES(type, size,
+ * member).
+ * bd_head, bd_bytes and bd_buf never grow.  `reserved` members are 0 and nobody looks at them.
+ *
+ * Numbers have no size to look at.  abi_minor counts the additions, so for them, and for them
+ * alone, a plugin looks at host->abi_minor; each that comes later says since which minor it is.
+ *   what the host does not know          it does
+ *   a capability, an unused member       ignores it: what it does not know it does not ask for
+ *   a flag, a trait, an option's type    refuses the plugin: it could change what the rest means
+ *   a status                             takes it for BD_FATAL, so give none that it does not know
+ * A plugin completes an op that it does not know as BD_UNSUPPORTED, and ignores such flags of bd_coding.
  *
  * THREADS, in these words:
  *  1. submit may be called from any thread, concurrently, also before earlier requests
@@ -34,6 +44,8 @@
  *     somebody else may have the volume by then.
  *  5. close is called on one thread with nothing in flight.  Nothing is called after it.
  *  6. Plugins are never unloaded while the process lives.
+ *  7. Instances may be opened and closed at the same time on several threads.  A thread that is not
+ *     made by host->thread_new must block all signals.
  *
  * OWNERSHIP.  "Borrows": until the call returns or, for a request, until complete().  "Gives":
  * the caller frees.  After complete() a plugin touches neither the request nor what it points to.
@@ -62,12 +74,17 @@ extern "C" {
 #define BD_MAGIC_CODEC 0x42446301u
 #define BD_MAGIC_KEYWRAP 0x42446b01u
 
+#ifdef __cplusplus
+#define BD_LINKAGE extern "C"
+#else
+#define BD_LINKAGE
+#endif
 #if defined(__GNUC__)
 #define BD_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
-#define BD_EXPORT __attribute__((visibility("default")))
+#define BD_EXPORT BD_LINKAGE __attribute__((visibility("default")))
 #else
 #define BD_PRINTF(fmt, first)
-#define BD_EXPORT
+#define BD_EXPORT BD_LINKAGE
 #endif
 
 /* The first bytes of every table, for all time. */
@@ -94,7 +111,8 @@ struct bd_head {
  * logged as a bug of the plugin. */
 enum bd_status {
     BD_OK = 0,
-    BD_ABSENT = 1,      /* this object does not exist, and the container it would be in does */
+    BD_ABSENT = 1,      /* GET, HEAD_OBJECT: this object does not exist, and the container that it
+                         * would be in does.  One that is gone is BD_INVALID or BD_FATAL */
     BD_RETRY = 2,       /* not done; asking again later may help.  See bd_io.retry_after_ms */
     BD_UNKNOWN = 3,     /* may have been done, or may still be done later: no answer came after
                          * the last byte of the request had left */
@@ -155,18 +173,25 @@ struct bd_attr {
  *   LIST          name (a prefix) start_after limit            list_add for each, more
  *   any other     -                                            completes as BD_UNSUPPORTED
  *
- * GET writes min(cap, object_bytes - offset) bytes to `data`, never more than `cap`, and sets
- * `len`; a body that ends early is BD_RETRY, not a short `len`.  GET with if_none_match that
- * matches is BD_CONDITION, with if_match that does not, too.
+ * GET writes min(cap, object_bytes - offset) bytes to `data`, from an `offset` past the end none,
+ * never more than `cap`, and sets `len`; a body that ends early is BD_RETRY, not a short `len`.
+ * object_bytes is the length of the whole object, also where a part was asked for.  GET with
+ * if_none_match that matches is BD_CONDITION, with if_match that does not, too.
  * PUT replaces the object, its encoding and its attributes whole, atomically to any reader, and
  * is durable when it completes with BD_OK.
  * PUT with if_match to an absent object is BD_CONDITION; BD_ABSENT never answers a PUT.
- * DELETE of an absent object is BD_OK, with if_match BD_CONDITION.  DELETE_MANY sets a status for every name; the request itself
- * completes BD_OK when the statuses are valid, else none of them is looked at.
- * LIST gives names with the prefix, greater than start_after, in byte order, at most `limit`.
- * start_after need not exist and may be NULL.  `more` = 0 says that the listing is complete.
+ * DELETE of an absent object is BD_OK, with if_match BD_CONDITION.  DELETE_MANY sets a status for
+ * every name; the request itself completes BD_OK when the statuses are valid, else none of them is
+ * looked at.
+ * LIST gives names with the prefix (NULL: all names), greater than start_after, in byte order, at
+ * most `limit`, which is not 0.  start_after need not exist and may be NULL.  `more` = 0 says that
+ * the listing is complete.
  * Tags are opaque: a tag changes whenever the object does.  if_none_match "*" matches any tag.
- * Conditions are only asked for when the backend's info says that it honours them. */
+ * Conditions are only asked for when the backend's info says that it honours them.
+ *
+ * Names have 1 to BD_NAME_BYTES_MAX bytes; one that the store cannot hold is BD_INVALID.  `body` and
+ * `data` are aligned to nothing, and may be NULL where there are no bytes.  What a request says a
+ * plugin may change for its own use, if all is as it was again when it calls complete(). */
 struct bd_io {
     uint32_t size;        /* of this struct, as the host was compiled */
     uint32_t op;          /* enum bd_op, and later ones */
@@ -208,18 +233,23 @@ struct bd_io {
 struct bd_lower;
 struct bd_coding;
 struct bd_host;
+struct bd_thread;
+struct bd_counter;
 
 typedef void bd_io_done(struct bd_io *io, enum bd_status status, void *arg);
 typedef void bd_callback(void *arg);
 
-/* Services of the host.  One table for each instance (so two disks in one process have two),
- * valid from query to the end of the process.  All of them may be called from any thread. */
+/* Services of the host.  One table for each instance (so two disks in one process have two): what
+ * open got is valid until close has returned, what wrap and unwrap got until they return, what
+ * bd_plugin_query got until the process ends.  All services may be called from any thread; texts
+ * and names that are passed to them are copied. */
 struct bd_host {
     struct bd_head head;
-    uint32_t abi_minor;
+    uint32_t abi_minor; /* which statuses, flags and types this host knows: see VERSIONS */
     uint32_t reserved;
 
-    /* Log one line, without a newline.  Never data of blocks, never a secret. */
+    /* Log one line, without a newline.  Never data of blocks, never a secret.  In open, wrap and
+     * unwrap the first BD_ERROR of the calling thread is the sentence that the user gets. */
     void (*log)(const struct bd_host *host, enum bd_log_level level, const char *format, ...)
         BD_PRINTF(3, 4);
 
@@ -242,9 +272,10 @@ struct bd_host {
     /* Requests to the backend below, for one that is stacked on another.
      * child_new gives a request like `like` (same op and request fields, borrowed from it; no
      * results) or an empty one if `like` is NULL; NULL when out of memory.  Change its fields
-     * before child_submit.  `done` then runs once, on a thread of the host, never inside
-     * child_submit.  child_result copies every result of a finished child to another request.
-     * child_free ends it, any time that it is not in flight. */
+     * before child_submit, not its size and scratch.  `done` then runs once, on a thread of the
+     * host, never inside child_submit; it must be short, and may submit the same child again.
+     * child_result copies every result of a finished child to another request.
+     * child_free ends it, any time that it is not in flight; close() needs all of them freed. */
     struct bd_io *(*child_new)(const struct bd_host *host, const struct bd_lower *lower,
                                const struct bd_io *like);
     void (*child_submit)(struct bd_io *child, bd_io_done *done, void *arg);
@@ -252,22 +283,23 @@ struct bd_host {
     void (*child_free)(struct bd_io *child);
 
     /* Run callback(arg) once, on a thread of the host, at or after `at_ns`.  It must be short.
-     * A backend's close() waits for the timers that it set.  Returns 0, or -1 out of memory. */
+     * Returns 0, or -1 out of memory.  A timer cannot be taken back, and close() must not return
+     * before the callbacks have: for what may be far ahead use a thread. */
     int (*timer)(const struct bd_host *host, uint64_t at_ns, bd_callback *callback, void *arg);
     uint64_t (*now_ns)(void); /* CLOCK_BOOTTIME */
 
     /* A thread with all signals blocked.  thread_join waits for its end and frees it.
      * thread_new returns NULL on failure. */
-    void *(*thread_new)(const struct bd_host *host, const char *name, bd_callback *callback,
-                        void *arg);
-    void (*thread_join)(void *thread);
+    struct bd_thread *(*thread_new)(const struct bd_host *host, const char *name,
+                                    bd_callback *callback, void *arg);
+    void (*thread_join)(struct bd_thread *thread);
 
-    /* A counter in the volume's statistics, PLUGIN_NAME.  NULL when out of memory; counter_add
-     * takes NULL and does nothing. */
-    void *(*counter)(const struct bd_host *host, const char *name, const char *help);
-    void (*counter_add)(void *counter, int64_t delta);
+    /* A counter in the volume's statistics, PLUGIN_NAME, which only grows; it is the host's.  NULL
+     * when out of memory, or where there are no statistics; counter_add takes NULL and does nothing. */
+    struct bd_counter *(*counter)(const struct bd_host *host, const char *name, const char *help);
+    void (*counter_add)(struct bd_counter *counter, int64_t delta);
 
-    /* Cryptographically strong random bytes. */
+    /* Cryptographically strong random bytes.  Does not fail. */
     void (*random)(void *out, size_t bytes);
 
     /* Memory for keys and plaintext secrets: locked where the limits allow, left out of core
@@ -275,8 +307,8 @@ struct bd_host {
     void *(*secret_alloc)(size_t bytes);
     void (*secret_free)(void *secret);
 
-    /* Derive `bytes` (at most 64) of key for one purpose ("codec xchacha20-poly1305", say) from the
-     * volume's key.  BD_UNSUPPORTED when the volume has none. */
+    /* Derive `bytes` (16 to 64) of key for one purpose ("codec xchacha20-poly1305", say) from the
+     * volume's key.  For codecs; BD_UNSUPPORTED when the volume has none, and to all others. */
     enum bd_status (*key)(const struct bd_host *host, const char *purpose, void *out, size_t bytes);
     /* The passphrase itself, and what s3backer salts it with ("BUCKET/PREFIX"): only for codecs of
      * old formats that derive their keys from it.  Gives a secret_alloc'ed string of `bytes` and a
@@ -353,7 +385,7 @@ enum bd_capability {
 
 /* What an instance is and can do.  The strings are the plugin's until close. */
 struct bd_backend_info {
-    uint32_t size; /* as the host was compiled; fill no more than that */
+    uint32_t size; /* as the host was compiled, zeroed; fill no more than that */
     uint32_t reserved;
     uint64_t capabilities;     /* enum bd_capability */
     uint64_t object_bytes_max; /* largest body */
@@ -370,7 +402,8 @@ struct bd_backend_info {
                                  * keys depend on it.  NULL: it has no such name */
 };
 
-/* The backend below, for one that is stacked on another: --backend=outer,inner. */
+/* The backend below, for one that is stacked on another: --backend=outer,inner.  It is closed after
+ * the one above it.  `info` may be shorter than this header's: it has a size. */
 struct bd_lower {
     uint32_t size;
     uint32_t reserved;
@@ -378,23 +411,24 @@ struct bd_lower {
     void *instance; /* the host's */
 };
 
-enum bd_backend_flags {
+enum bd_backend_traits {
     BD_BACKEND_STACKS = 1u << 0, /* needs a backend below; others must be innermost */
 };
 
 struct bd_backend {
     struct bd_head head;
-    uint32_t traits;        /* enum bd_backend_flags */
+    uint32_t traits;        /* enum bd_backend_traits */
     uint32_t scratch_bytes; /* the host adds so much to each request */
 
     /* Make an instance.  Borrows host, options and lower until close.  May block and make threads.
      * `lower` is NULL unless this backend is stacked on another.  On failure it logs one sentence
-     * that says what is wrong and what to do, and returns the class of it. */
+     * that says what is wrong and what to do, returns the class of it, and close is not called.
+     * Any handle will do, NULL too. */
     enum bd_status (*open)(const struct bd_host *host, const void *options,
                            const struct bd_lower *lower, void **handle);
-    void (*info)(void *handle, struct bd_backend_info *out);
+    void (*info)(void *handle, struct bd_backend_info *out); /* once, right after open */
     void (*submit)(void *handle, struct bd_io *io);
-    void (*close)(void *handle);
+    void (*close)(void *handle); /* may block; ends and joins what open began */
 };
 
 /* ------------------------------------------------------------------ codecs */
@@ -423,7 +457,8 @@ struct bd_buf {
 };
 
 enum bd_coding_flags {
-    /* encode: do not decline, although the result is larger.  Whoever reads the block is not told how it is encoded. */
+    /* encode: do not decline, although the result is larger.  Whoever reads the block is not told how
+     * it is encoded. */
     BD_CODING_ALWAYS = 1u << 0,
 };
 
@@ -432,24 +467,29 @@ struct bd_coding {
     uint32_t size;
     uint32_t block_bytes; /* of the volume */
     uint64_t block;       /* number */
-    uint64_t
-        plain_bytes;   /* length of what this codec encodes; decode: of what it must give, 0: any */
+    /* encode: in.len.  decode: how many bytes it must give, or 0 where only out->cap limits them. */
+    uint64_t plain_bytes;
     const char *inner; /* tokens applied before this one, joined by ","; "" for none */
     /* What an authenticating codec covers beside the data: the host makes it of volume id, block
      * number, generation, block size and `inner`.  Empty in format 1, whose codecs cover what their
      * format says. */
     struct bd_bytes associated;
-    void *host_private;
-    uint32_t flags; /* enum bd_coding_flags */
+    void *host_private; /* not the plugin's */
+    uint32_t flags;     /* enum bd_coding_flags */
     uint32_t reserved;
 };
 
 /* A codec turns bytes into bytes, synchronously, on any thread, without I/O, and logs no data.
  *
- * `handle` is shared by all threads, and what of it changes after open the codec itself protects; `worker` (NULL if
- * worker_new is) is one thread's own.  encode writes at most bound(n) bytes; BD_DECLINED only with MAY_DECLINE, never with
- * ENCRYPTS or BD_CODING_ALWAYS.  decode gets in `out->cap` exactly the space that it may fill; needing more is BD_CORRUPT.
- * Sizes inside the data are never trusted.  `in` and `out` do not overlap. */
+ * `handle` is shared by all threads, and what of it changes after open the codec itself protects.
+ * `worker` (NULL if worker_new is) belongs to one call at a time, not always on the same thread: for
+ * what is dear to make.  It keeps nothing from one block to the next.
+ * encode writes at most bound(n) bytes, and out->cap is at least that; BD_DECLINED only with
+ * MAY_DECLINE, never with ENCRYPTS, AUTHENTICATES or BD_CODING_ALWAYS.  decode gets in `out->cap`
+ * exactly the space that it may fill; needing more is BD_CORRUPT.  Both set out->len.  Sizes inside
+ * the data are never trusted.  `in` and `out` do not overlap, and are aligned to nothing; an empty
+ * `in` may be NULL.  Statuses: BD_OK, BD_DECLINED, BD_CORRUPT (decode: what is stored is at fault),
+ * BD_UNSUPPORTED, BD_FATAL, with one sentence by host->coding_error. */
 struct bd_codec {
     struct bd_head head;
     const char *token;          /* canonical, lower case: what is written in Content-Encoding */
@@ -457,12 +497,19 @@ struct bd_codec {
     const char *summary;
     uint32_t traits;
     uint32_t reserved;
-    /* For families of parametrised tokens: is this one, in lower case, mine?  May be NULL. */
+    /* For families of parametrised tokens: is this one, in lower case, mine?  May be NULL.  Before
+     * any open, and any thread. */
     int (*match)(const char *token);
+    /* As a backend's open: borrows host and options until close, may block, logs one sentence on
+     * failure.  `token` is what was asked for: the codec's own, an alias, one that `match` took; its
+     * case does not matter; borrowed until open returns. */
     enum bd_status (*open)(const struct bd_host *host, const void *options, const char *token,
                            void **handle);
-    void (*close)(void *handle);
+    void (*close)(void *handle); /* all workers are freed, and no call is going on */
+    /* The largest result of encode for `plain_bytes`, whatever they are.  May be NULL, as encode,
+     * with BD_CODEC_DECODE_ONLY. */
     size_t (*bound)(void *handle, size_t plain_bytes);
+    /* Both or neither.  worker_new returns NULL when out of memory. */
     void *(*worker_new)(void *handle);
     void (*worker_free)(void *handle, void *worker);
     enum bd_status (*encode)(void *handle, void *worker, struct bd_coding *coding,
@@ -478,16 +525,18 @@ struct bd_codec {
 /* ------------------------------------------------------------------ key wraps */
 
 /* Turns a passphrase into a key that wraps a volume key.  All of it synchronous, wrap and unwrap slow
- * on purpose.  `blob` is the plugin's own text (salt, cost, wrapped key), at most 4096 bytes of
- * printable ASCII without quotes and backslashes, kept opaquely in the volume's key slots.  A stored
+ * on purpose and on one thread; they borrow everything until they return.  `key` and `blob` as in
+ * bd_buf: the plugin sets `len`, the key's is what was wrapped.  `blob` is the plugin's own text
+ * (salt, cost, wrapped key), at most 4096 bytes of printable ASCII without quotes and backslashes,
+ * kept opaquely in the volume's key slots.  A stored
  * cost over the host's bound is BD_INVALID before any work is done; a wrong passphrase is
  * BD_DENIED, and nothing is logged: the host may have other slots to try.  Any other failure of wrap
  * and unwrap is logged as one sentence.
  *
  * subkey derives out->cap bytes, 16 to 64, from a key that was wrapped; the same for ever.  It is a
- * pseudo-random function: without the key nothing is known of the result for one text or length, whatever results
- * for others are known.  `purpose` is any text, of any length: the host also uses it as a MAC of texts that
- * it stores. */
+ * pseudo-random function: without the key nothing is known of the result for one text or length,
+ * whatever results for others are known.  `purpose` is any text, of any length: the host also uses it
+ * as a MAC of texts that it stores.  Any thread, many at once. */
 struct bd_keywrap {
     struct bd_head head;
     const char *name;
@@ -512,8 +561,9 @@ struct bd_plugin {
     const struct bd_option *options;
     uint32_t option_count;
     uint32_t option_stride;
-    uint32_t
-        options_bytes; /* size of the struct that the rows fill; owned by the host until close */
+    /* Size of the struct that the rows fill, aligned for any type; the host's, and there until all of
+     * the plugin's instances are closed.  Strings in it are its own, too. */
+    uint32_t options_bytes;
     uint32_t reserved2;
     /* Reject a combination of options: fill `why` and return BD_INVALID.  Asked before open, wrap and
      * unwrap.  May be NULL. */
@@ -531,6 +581,8 @@ struct bd_plugin {
 /* The one function that a plugin exports.  `host` is for looking at its head (a plugin may carry
  * descriptors for two majors); no service may be called before open. */
 typedef const struct bd_plugin *bd_plugin_query_fn(const struct bd_host *host);
+
+/* The descriptor and all that it points to are constant, and there for as long as the process. */
 
 /* BD_PLUGIN(descriptor) defines it.  A static build defines BD_PLUGIN_ENTRY for each plugin to give
  * the functions different names. */
