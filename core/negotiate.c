@@ -107,6 +107,17 @@ text_is_plain(const char *text, const char *extra, size_t bytes_max)
     return true;
 }
 
+/* What is not used yet may mean something to a later host, and then whoever left garbage in it is misread. */
+static int
+reserved_check(const char *what, uint32_t value, struct error *why)
+{
+    if (value == 0)
+        return 0;
+    return error_set(why, -EINVAL,
+                     "%s has 0x%" PRIx32 " in a member that is reserved and must be 0", what,
+                     value);
+}
+
 static int
 missing(const char *what, const char *operation, struct error *why)
 {
@@ -200,8 +211,10 @@ codec_check(const struct bd_codec *codec, struct error *why)
 {
     const bool encodes = !(codec->traits & BD_CODEC_DECODE_ONLY);
     char what[BD_TOKEN_BYTES_MAX + 16];
-    int rc = token_check(codec->token, why);
+    int rc = reserved_check("a codec table", codec->reserved, why);
 
+    if (rc == 0)
+        rc = token_check(codec->token, why);
     for (unsigned i = 0; rc == 0 && codec->aliases != NULL && codec->aliases[i] != NULL; i++) {
         if (i == ALIASES_MAX)
             return error_set(why, -EINVAL, "codec \"%s\" has more than %d aliases", codec->token,
@@ -366,6 +379,8 @@ negotiate_tables(struct plugin *plugin, const struct bd_plugin *theirs, struct e
                         offsetof(struct bd_plugin, summary) + sizeof desc->summary, 0,
                         "its descriptor", desc, sizeof *desc, why);
 
+    if (rc == 0)
+        rc = reserved_check("its descriptor", desc->reserved | desc->reserved2, why);
     if (rc == 0)
         rc = identity_check(plugin, why);
     if (rc != 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Are the golden objects and the vectors what they were when they were added?  `golden.py [--append]`
+"""Are the golden objects, the vectors and the frozen ABI headers what they were when they were added?  `golden.py [--append]`
 
 SHA256SUMS of each directory lists its evidence: what is not in the list, or not as it says, or gone is an error.  So is a list
 without an entry that was ever committed, since nobody changes or removes one.  (Where git or its history is missing, that
@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-DIRECTORIES = ("tests/golden", "tests/vectors")
 LIST = "SHA256SUMS"
-NO_EVIDENCE = ("*.c", "*.h", "*.py", "*.pyc", "*.md", "CMakeLists.txt", LIST)  # programs that make and read it, and what is said of it
+# In each directory: programs that make and read its evidence, and what is said of it.
+DIRECTORIES = {
+    "tests/golden": ("*.c", "*.h", "*.py", "*.pyc", "*.md", "CMakeLists.txt", LIST),
+    "tests/vectors": ("*.c", "*.h", "*.py", "*.pyc", "*.md", "CMakeLists.txt", LIST),
+    "sdk/abi": (LIST,),
+}
 
 
 def git(*words):
@@ -26,8 +30,9 @@ def git(*words):
 
 
 def evidence(directory):
+    none = DIRECTORIES[str(directory.relative_to(TOP))]
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and not any(path.match(pattern) for pattern in NO_EVIDENCE):
+        if path.is_file() and not any(path.match(pattern) for pattern in none):
             yield str(path.relative_to(directory)), hashlib.sha256(path.read_bytes()).hexdigest()
 
 

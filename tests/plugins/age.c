@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plugin compiled with the plugin.h of an older or a newer bucketdisk: it must load all the same.
- */
+/* A plugin compiled with the plugin.h of an older or a newer bucketdisk, or a frozen one: it must load all the same. */
 #include <bucketdisk/plugin.h>
 
 #include <stdlib.h>
@@ -61,6 +60,10 @@ age_open(const struct bd_host *host, const void *options, const struct bd_lower 
     (void)lower;
     if (age == NULL)
         return BD_FATAL;
+#ifdef AGE_NEWER
+    if (BD_REACHES(struct bd_host, host->head.size, newer_function))
+        host->newer_function();
+#endif
     age->host = host;
     age->options = options;
     *handle = age;

@@ -25,6 +25,12 @@
 #ifndef CASE_TRAITS
 #define CASE_TRAITS BD_CODEC_COMPRESSES
 #endif
+#ifndef CASE_RESERVED
+#define CASE_RESERVED 0
+#endif
+#ifndef CASE_CODEC_RESERVED
+#define CASE_CODEC_RESERVED 0
+#endif
 #ifndef CASE_CODEC_BYTES
 #define CASE_CODEC_BYTES sizeof(struct bd_codec)
 #endif
@@ -208,6 +214,7 @@ static const struct bd_codec case_codecs[] = {
         .token = CASE_TOKEN,
         .summary = "copies",
         .traits = CASE_TRAITS,
+        .reserved = CASE_CODEC_RESERVED,
         .open = case_open,
         .close = case_close,
         .bound = case_bound,
@@ -251,6 +258,7 @@ static const struct bd_keywrap case_keywraps[] = {
 
 static const struct bd_plugin case_plugin = {
     .head = { CASE_MAGIC, CASE_MAJOR, CASE_BYTES, CASE_FLAGS },
+    .reserved2 = CASE_RESERVED,
     .name = CASE_NAME,
     .version = "1.0",
     .summary = "exists to be wrong",

@@ -57,7 +57,7 @@ def newer(text):
     for name in NEWER:
         _, end = struct_span(text, name)
         text = text[:end] + APPENDED + text[end:]
-    return text.replace("#define BD_ABI_MINOR 0u", "#define BD_ABI_MINOR 9u")
+    return re.sub(r"^#define BD_ABI_MINOR \d+u$", "#define BD_ABI_MINOR 900u", text, flags=re.M)
 
 
 def main():
@@ -69,4 +69,5 @@ def main():
         file.write({"older": older, "newer": newer}[age](text))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -72,7 +72,7 @@ expect_text(const char *text, const char *part)
 TEST(cmd_plugins, list_has_good_and_broken_ones)
 {
     assert_int_equal(plugins(NULL, NULL), 0);
-    expect_text(output, "codec-case 1.0: exists to be wrong\n  ABI        0.0\n  path       ");
+    expect_text(output, "codec-case 1.0: exists to be wrong\n  ABI        1.0\n  path       ");
     expect_text(output, "  codec      case (compresses): copies\n");
     expect_text(output, "  options    --case-level --case-word\n");
     expect_text(output, "codec-broken: no good\n");

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,10 +98,12 @@ static const struct {
     const char *why;
 } wrong[] = {
     { "no-symbol", "exports no bd_plugin_query: it is no plugin of bucketdisk" },
-    { "returns-null", "has nothing for plugin ABI 0: its bd_plugin_query returned NULL" },
+    { "returns-null", "has nothing for plugin ABI 1: its bd_plugin_query returned NULL" },
     { "wrong-magic", "its descriptor begins with 0x12345678 instead of 0x42447001" },
-    { "other-major", "its descriptor is made for plugin ABI 7, and this bucketdisk has ABI 0" },
+    { "other-major", "its descriptor is made for plugin ABI 7, and this bucketdisk has ABI 1" },
     { "unknown-flags", "its descriptor has flags 0x80, which this bucketdisk does not know" },
+    { "reserved", "its descriptor has 0x40 in a member that is reserved and must be 0" },
+    { "codec-reserved", "a codec table has 0x20 in a member that is reserved and must be 0" },
     { "short-required", "its descriptor says that it is 40 bytes long; at least 48 are needed" },
     { "null-name", "has no name in its descriptor" },
     { "other-name", "calls itself \"codec-other\", but its file is named \"codec-case.so\"" },
@@ -403,13 +406,35 @@ complete(struct bd_io *io, enum bd_status status)
     completed = status;
 }
 
+/* Room that ends where the process may touch nothing: a plugin whose struct is longer must not, either. */
+static void *
+room_before_nothing(size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(pages, MAP_FAILED);
+    assert_true(bytes <= page);
+    assert_int_equal(mprotect(pages + page, page, PROT_NONE), 0);
+    return pages + page - bytes;
+}
+
+static void
+room_free(void *room)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    munmap((void *)((uintptr_t)room & ~(page - 1)), 2 * page);
+}
+
 static void
 expect_age_works(const struct plugins *plugins, const char *age)
 {
-    struct bd_host host = { .head = BD_HEAD(HOST, struct bd_host), .complete = complete };
-    struct bd_backend_info info = { .size = sizeof info };
+    struct bd_host *host = room_before_nothing(sizeof *host);
+    struct bd_backend_info *info = room_before_nothing(sizeof *info);
+    struct bd_io *io = room_before_nothing(sizeof *io);
+    struct bd_coding *coding = room_before_nothing(sizeof *coding);
     uint8_t data[64] = { 0 };
-    struct bd_io io = { .size = sizeof io, .op = BD_GET, .data = data, .cap = sizeof data };
     const struct plugin *plugin;
     struct options *options;
     struct error why = { "" };
@@ -439,40 +464,59 @@ expect_age_works(const struct plugins *plugins, const char *age)
     assert_int_equal(fields.kind, 1);
 
     /* The backend. */
+    *host = (struct bd_host){ .head = BD_HEAD(HOST, struct bd_host), .complete = complete };
+    info->size = sizeof *info;
+    *io = (struct bd_io){ .size = sizeof *io, .op = BD_GET, .data = data, .cap = sizeof data };
     assert_int_equal(plugin->backend.scratch_bytes, 24);
-    assert_int_equal(plugin->backend.open(&host, plugin->option_fields, NULL, &handle), BD_OK);
-    plugin->backend.info(handle, &info);
-    assert_string_equal(info.identity, "hello");
+    assert_int_equal(plugin->backend.open(host, plugin->option_fields, NULL, &handle), BD_OK);
+    plugin->backend.info(handle, info);
+    assert_string_equal(info->identity, "hello");
     completed = BD_FATAL;
-    plugin->backend.submit(handle, &io);
+    plugin->backend.submit(handle, io);
     assert_int_equal(completed, BD_OK);
-    assert_int_equal(io.len, sizeof data);
+    assert_int_equal(io->len, sizeof data);
     assert_int_equal(data[63], 'h');
     plugin->backend.close(handle);
 
     /* Codecs at their stride. */
+    *coding = (struct bd_coding){ .size = sizeof *coding, .inner = "" };
     for (unsigned i = 1; i <= 3; i++) {
         const uint8_t plain[4] = { 10, 20, 30, 255 };
         uint8_t coded[4], back[4];
         struct bd_buf out = { .data = coded, .cap = sizeof coded };
         struct bd_buf again = { .data = back, .cap = sizeof back };
-        struct bd_coding coding = { .size = sizeof coding, .inner = "" };
         const struct bd_codec *codec;
 
         snprintf(name, sizeof name, "%s-%u", age, i);
         codec = plugins_codec(plugins, name, NULL);
         assert_non_null(codec);
-        assert_int_equal(codec->open(&host, NULL, codec->token, &handle), BD_OK);
-        assert_int_equal(codec->encode(handle, NULL, &coding, (struct bd_bytes){ plain, 4 }, &out),
+        assert_int_equal(codec->open(host, NULL, codec->token, &handle), BD_OK);
+        assert_int_equal(codec->encode(handle, NULL, coding, (struct bd_bytes){ plain, 4 }, &out),
                          BD_OK);
         assert_int_equal(coded[0], 10 + i);
         assert_int_equal(coded[3], i - 1);
-        assert_int_equal(
-            codec->decode(handle, NULL, &coding, (struct bd_bytes){ coded, 4 }, &again), BD_OK);
+        assert_int_equal(codec->decode(handle, NULL, coding, (struct bd_bytes){ coded, 4 }, &again),
+                         BD_OK);
         assert_memory_equal(back, plain, sizeof plain);
         codec->close(handle);
     }
     options_free(options);
+    room_free(host);
+    room_free(info);
+    room_free(io);
+    room_free(coding);
+}
+
+TEST(plugin, plugin_built_with_the_frozen_header_loads_and_works)
+{
+    struct plugins plugins;
+    struct error why;
+
+    assert_int_equal(load(&plugins, place_of("frozen"), &why), 0);
+    expect_age_works(&plugins, "frozen");
+    assert_int_equal(plugins.all[0].desc.head.abi_major, 1);
+    assert_int_equal(plugins.all[0].desc.abi_minor, 0);
+    plugins_free(&plugins);
 }
 
 TEST(plugin, plugin_built_with_an_older_header_loads_and_works)
@@ -493,7 +537,7 @@ TEST(plugin, plugin_built_with_a_newer_header_loads_and_works)
 
     assert_int_equal(load(&plugins, place_of("newer"), &why), 0);
     expect_age_works(&plugins, "newer");
-    assert_int_equal(plugins.all[0].desc.abi_minor, 9);
+    assert_int_equal(plugins.all[0].desc.abi_minor, 900);
     assert_true(plugins.all[0].desc.head.size > sizeof(struct bd_plugin));
     assert_true(plugins.all[0].backend.head.size > sizeof(struct bd_backend));
     assert_true(plugins.all[0].desc.codec_stride > sizeof(struct bd_codec));
@@ -637,6 +681,7 @@ main(void)
         RUN(plugin, environment_counts_for_users_but_not_for_root),
         RUN(plugin, missing_backend_is_an_error_that_says_what_there_is_and_where),
         RUN(plugin, broken_backend_is_an_error_that_says_what_is_wrong),
+        RUN(plugin, plugin_built_with_the_frozen_header_loads_and_works),
         RUN(plugin, plugin_built_with_an_older_header_loads_and_works),
         RUN(plugin, plugin_built_with_a_newer_header_loads_and_works),
         RUN(plugin, root_refuses_a_directory_that_others_may_write),

@@ -15,15 +15,15 @@
  *           host->complete(io, status)    any thread, exactly once for each submit
  *       backend->close(handle)            one thread, nothing in flight; nothing is called after
  *
- * VERSIONS.  Every table begins with `struct bd_head`.  `abi_major` must match exactly.  While
- * it is 0 the ABI may change with every commit; version 1 is frozen at the first release.
+ * VERSIONS.  Every table begins with `struct bd_head`.  `abi_major` must match exactly.
  * Within a major, members are only appended: the host copies min(theirs, ours) bytes of a table
  * into a zeroed struct of its own, so a member that one side does not know is absent (zero),
  * which always means "as before the member existed".  Members are never reordered, retyped
  * or reused.  Arrays of structs carry their stride.  Structs that the host passes carry their
  * `size`; before it uses a member newer than abi_minor 0, a plugin asks BD_REACHES(type, size,
  * member).
- * bd_head, bd_bytes and bd_buf never grow.  `reserved` members are 0 and nobody looks at them.
+ * bd_head, bd_bytes and bd_buf never grow.  `reserved` members are 0: the host refuses a table in which
+ * one is not, a plugin does not look at them.
  *
  * Numbers have no size to look at.  abi_minor counts the additions, so for them, and for them
  * alone, a plugin looks at host->abi_minor; each that comes later says since which minor it is.
@@ -32,6 +32,8 @@
  *   a flag, a trait, an option's type    refuses the plugin: it could change what the rest means
  *   a status                             takes it for BD_FATAL, so give none that it does not know
  * A plugin completes an op that it does not know as BD_UNSUPPORTED, and ignores such flags of bd_coding.
+ * So whatever changes what a call means comes with a capability or a trait by which the plugin says
+ * that it heeds it, and is not asked of others.
  *
  * THREADS, in these words:
  *  1. submit may be called from any thread, concurrently, also before earlier requests
@@ -64,7 +66,7 @@
 extern "C" {
 #endif
 
-#define BD_ABI_MAJOR 0u
+#define BD_ABI_MAJOR 1u
 #define BD_ABI_MINOR 0u
 
 /* The kinds of tables, as `magic`. */
@@ -152,8 +154,9 @@ enum bd_op {
     BD_LIST = 6,
 };
 
-/* Bytes stored beside an object under a name of [a-z0-9-].  What it means is the core's and the
- * codecs' business; S3 keeps it as the header x-amz-meta-NAME. */
+/* A value stored beside an object under a name of [a-z0-9-]: 1 byte or more of printable ASCII, without
+ * spaces at its ends.  What it means is the core's and the codecs' business; S3 keeps it as the header
+ * x-amz-meta-NAME. */
 struct bd_attr {
     const char *name;
     const void *value;
@@ -182,14 +185,17 @@ struct bd_attr {
  * PUT with if_match to an absent object is BD_CONDITION; BD_ABSENT never answers a PUT.
  * DELETE of an absent object is BD_OK, with if_match BD_CONDITION.  DELETE_MANY sets a status for
  * every name; the request itself completes BD_OK when the statuses are valid, else none of them is
- * looked at.
+ * looked at.  It must work also where BD_CAP_DELETE_MANY is not claimed.
  * LIST gives names with the prefix (NULL: all names), greater than start_after, in byte order, at
  * most `limit`, which is not 0.  start_after need not exist and may be NULL.  `more` = 0 says that
  * the listing is complete.
- * Tags are opaque: a tag changes whenever the object does.  if_none_match "*" matches any tag.
- * Conditions are only asked for when the backend's info says that it honours them.
+ * Tags are opaque.  The tag changes whenever the body does; it may stay when the same bytes are put
+ * again, with other attributes, too.  if_none_match "*" matches any tag.
+ * Conditions count when the backend's info says that it honours them; any other is BD_UNSUPPORTED, and
+ * nothing is done.
  *
- * Names have 1 to BD_NAME_BYTES_MAX bytes; one that the store cannot hold is BD_INVALID.  `body` and
+ * Names have 1 to BD_NAME_BYTES_MAX bytes, any but NUL; "/" means nothing.  One that the store cannot
+ * hold is BD_INVALID, and so is a body that is longer than object_bytes_max.  `body` and
  * `data` are aligned to nothing, and may be NULL where there are no bytes.  What a request says a
  * plugin may change for its own use, if all is as it was again when it calls complete(). */
 struct bd_io {
@@ -206,7 +212,7 @@ struct bd_io {
     const char *media_type; /* PUT: Content-Type; a store without such a thing ignores it */
     const struct bd_attr *attrs;
     uint32_t attr_count;
-    uint32_t attr_stride; /* bytes from one attr to the next */
+    uint32_t attr_stride; /* bytes from one attr to the next, and how much of it there is */
     const char *if_match; /* a tag, or NULL */
     const char *if_none_match;
 
@@ -221,7 +227,8 @@ struct bd_io {
     uint32_t limit; /* LIST */
     const char *start_after;
 
-    /* Results that are plain fields; the others go through the host table. */
+    /* Results that are plain fields; the others go through the host table.  They count with BD_OK,
+     * retry_after_ms with what it names. */
     size_t len;
     uint64_t object_bytes;
     uint32_t more;
@@ -379,7 +386,7 @@ enum bd_capability {
     BD_CAP_CONSISTENT = 1u << 3,  /* a read after a finished write sees it */
     BD_CAP_RANGES = 1u << 4,      /* GET with offset, or cap below the object's size, costs less */
     BD_CAP_DELETE_MANY = 1u << 5, /* cheaper than as many DELETEs */
-    BD_CAP_ATTRS = 1u << 6,       /* attributes and encodings are stored */
+    BD_CAP_ATTRS = 1u << 6,       /* attributes and encodings are stored; else a PUT ignores them */
     BD_CAP_LOCAL = 1u << 7,       /* no network: short latencies, cheap listings */
 };
 
@@ -393,11 +400,12 @@ struct bd_backend_info {
     uint32_t list_max;         /* entries of one LIST; 0: 1000 */
     uint32_t concurrency;      /* requests in flight that make sense at most; 0: no opinion */
     uint32_t reserved2;
-    const char *identity;  /* the same for every way to name the same store on this machine,
+    const char *identity; /* the same for every way to name the same store on this machine,
                                  * different for any other: "dir:8:1:131073"; one that ends in
                                  * "/" is what the names of objects begin with: with a prefix
                                  * "b/", "s3:host/a/" is the same as "s3:host/a/b/" without */
-    const char *display;   /* what people call it: "/srv/disk", "s3://bucket" */
+    const char
+        *display; /* what people call it: "/srv/disk", "s3://bucket".  As identity not NULL */
     const char *container; /* "bucket/", with what the location adds: "bucket/sub/dir/"; s3backer's
                                  * keys depend on it.  NULL: it has no such name */
 };
@@ -526,7 +534,8 @@ struct bd_codec {
 
 /* Turns a passphrase into a key that wraps a volume key.  All of it synchronous, wrap and unwrap slow
  * on purpose and on one thread; they borrow everything until they return.  `key` and `blob` as in
- * bd_buf: the plugin sets `len`, the key's is what was wrapped.  `blob` is the plugin's own text
+ * bd_buf: the plugin sets `len`, the key's is what was wrapped.  A key has 16 to 64 bytes, a passphrase
+ * has at least one.  `blob` is the plugin's own text
  * (salt, cost, wrapped key), at most 4096 bytes of printable ASCII without quotes and backslashes,
  * kept opaquely in the volume's key slots.  A stored
  * cost over the host's bound is BD_INVALID before any work is done; a wrong passphrase is
@@ -578,8 +587,9 @@ struct bd_plugin {
     uint32_t keywrap_stride;
 };
 
-/* The one function that a plugin exports.  `host` is for looking at its head (a plugin may carry
- * descriptors for two majors); no service may be called before open. */
+/* The one function that a plugin exports.  `host` is for looking at its head and abi_minor (a plugin may
+ * carry descriptors for two majors, or a lesser one for older hosts); no service may be called before
+ * open. */
 typedef const struct bd_plugin *bd_plugin_query_fn(const struct bd_host *host);
 
 /* The descriptor and all that it points to are constant, and there for as long as the process. */
