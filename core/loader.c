@@ -264,8 +264,7 @@ places_load(struct plugins *plugins, const struct program *program, const char *
     return rc;
 }
 
-/* The installed program holds no path of a build tree: it looks beside itself, and only where a
- * build tree shows itself. */
+/* The installed program holds no path of a build tree: it looks beside itself. */
 static void
 program_find(struct program *program)
 {
@@ -286,15 +285,34 @@ program_find(struct program *program)
     program->is_build_tree = access(cache, F_OK) == 0;
 }
 
+/* Where the plugins lie beside the program, wherever all of it was installed: "/opt/x/bin" and
+ * "../lib/bucketdisk" give "/opt/x/lib/bucketdisk".  Without /proc, where it was meant to be. */
+static void
+installed_place(const struct program *program, char *out, size_t bytes)
+{
+    const char *way = BUCKETDISK_PLUGIN_DIR_FROM_BIN;
+    int kept = (int)strlen(program->dir);
+
+    if (kept == 0) {
+        snprintf(out, bytes, "%s", BUCKETDISK_PLUGIN_DIR);
+        return;
+    }
+    for (; strncmp(way, "../", 3) == 0; way += 3) {
+        while (kept > 0 && program->dir[--kept] != '/')
+            ;
+    }
+    snprintf(out, bytes, "%.*s/%s", kept, program->dir, way);
+}
+
 static int
 builtin_load(struct plugins *plugins, const struct program *program)
 {
-    char dir[PATH_MAX + 32];
+    char dir[PATH_MAX + sizeof BUCKETDISK_PLUGIN_DIR];
 
     if (program->is_build_tree)
         snprintf(dir, sizeof dir, "%s/plugins", program->dir);
     else
-        snprintf(dir, sizeof dir, "%s", BUCKETDISK_PLUGIN_DIR);
+        installed_place(program, dir, sizeof dir);
     return place_load(plugins, program, dir);
 }
 
