@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
@@ -87,6 +88,13 @@ class Installed(disk.Story):
         shutil.move(self.prefix, moved)
         disk.BINARY = str(moved / "bin/bucketdisk")
         self.assertEqual({plugin["name"] for plugin in self.listed("--plugin-builtin-only")}, built)
+
+    @unittest.skipUnless(shutil.which("pandoc"), "manual pages are made by pandoc")
+    def test_manual_pages_are_installed(self):
+        pages = {page.name for page in (self.prefix / "share/man").glob("man*/*")}
+        self.assertLessEqual({"bucketdisk.1", "bucketdisk-plugin.7"}, pages)
+        for plugin in (self.libraries / "bucketdisk").iterdir():
+            self.assertIn(f"bucketdisk-{plugin.stem}.7", pages)
 
     def test_examples_are_built_out_of_tree_by_cmake(self):
         examples = self.prefix / "share/doc/bucketdisk/sdk/example"

@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 failed=0
 complain() { echo "$1"; failed=1; }
 
-for script in demo tests/run tests/install tests/lint/*.sh tests/servers/{up,down,certificate.sh,s3rver/install}; do
+for script in demo core/debian/{build,check} tests/run tests/install tests/{abi,lint}/*.sh tests/servers/{up,down,certificate.sh,s3rver/install}; do
     bash -n "$script" || complain "$script: does not parse"
     [ -x "$script" ] || complain "$script: is not executable"
 done
