@@ -4,8 +4,8 @@
 
 For each frozen header of this major (sdk/abi): plugin.h, cut to as many members and enumerators as the frozen one has, is
 compiled as that is, and abidiff must see no difference; the numbers must be those.  Whatever differs from the newest frozen
-one must have raised BD_ABI_MINOR.  --planted checks headers with wrong and right changes instead, and fails if it takes one
-for the other."""
+one must have raised BD_ABI_MINOR, and abi_check.c has a line for each member.  --planted checks headers with wrong and right
+changes instead, and fails if it takes one for the other."""
 import re
 import subprocess
 import sys
@@ -18,6 +18,7 @@ import make_headers  # noqa: E402
 
 CURRENT = TOP / "sdk/include/bucketdisk/plugin.h"
 FROZEN = TOP / "sdk/abi"
+PINS = TOP / "sdk/lib/abi_check.c"
 MAJOR, MINOR = "BD_ABI_MAJOR", "BD_ABI_MINOR"
 NEVER_GROW = ("bd_head", "bd_bytes", "bd_buf")  # passed by value, or without a size
 
@@ -79,6 +80,17 @@ def numbers_of(frozen):
     del numbers[MINOR]
     return "#include <bucketdisk/plugin.h>\n" + "".join(
         f'_Static_assert({name} == ({value}), "{name} was {value}");\n' for name, value in numbers.items())
+
+
+def pinned(current):
+    """Does abi_check.c have every member?"""
+    header, pins = make_headers.blank_comments(current), PINS.read_text()
+    for name, (start, end) in bodies(header, "struct").items():
+        for member in parts(header[start:end], ";"):
+            function = re.search(r"\(\*(\w+)\)\(", member)
+            for word in [function.group(1)] if function else [re.search(r"(\w+)$", one).group(1) for one in member.split(",")]:
+                if not re.search(rf"^AT\({name}, {word}, \d+\);$", pins, re.M):
+                    raise Broken(f"{PINS.relative_to(TOP)} does not have {name}.{word}")
 
 
 def run(*command):
@@ -168,10 +180,12 @@ def changed(text, changes):
     return text
 
 
-def judge(cc, text):
+def judge(cc, text, is_current=False):
     """Why it is refused; None if it is not."""
     try:
         check(cc, text)
+        if is_current:
+            pinned(text)
     except Broken as why:
         return str(why)
     return None
@@ -199,7 +213,7 @@ def main():
     cc, text = sys.argv[1], CURRENT.read_text()
     if "--planted" in sys.argv:
         return 1 if planted(cc) else 0
-    why = judge(cc, text)
+    why = judge(cc, text, is_current=True)
     print(why or "plugin.h is its frozen headers, and what was appended")
     return 1 if why else 0
 
