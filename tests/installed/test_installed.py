@@ -14,7 +14,9 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 import disk  # noqa: E402
+import make_headers  # noqa: E402
 
 BUILD = Path(os.environ.get("BUCKETDISK_BUILD", disk.TOP / "build")).resolve()
 SDK = disk.TOP / "sdk"
@@ -118,15 +120,24 @@ class Installed(disk.Story):
         [plugin_dir] = self.pkg_config("--variable=plugindir")
         self.assertEqual(Path(plugin_dir).resolve(), self.libraries / "bucketdisk")
 
-    def test_examples_built_with_the_frozen_header_serve_a_disk(self):
+    def serve_a_disk_built_with(self, header):
         include = self.directory("include")
         shutil.copytree(SDK / "include/bucketdisk", include / "bucketdisk")
-        shutil.copy(SDK / "abi/plugin-1.h", include / "bucketdisk/plugin.h")
+        (include / "bucketdisk/plugin.h").write_text(header)
         helpers = [SDK / "lib/blocking.c", SDK / "lib/attrs.c"]
         cflags = ["-D_GNU_SOURCE", "-I", include, "-pthread", "-fPIC", "-fvisibility=hidden"]
         for name, source in EXAMPLES.items():
             self.compiled_plainly(name, SDK / "example" / name / source, *helpers, cflags=cflags)
         self.serves_a_disk("--codec=reverse")
+        [minor] = {plugin["abi_minor"] for plugin in self.listed(f"--plugin-path={self.plugins}", *EXAMPLES)}
+        return minor
+
+    def test_examples_built_with_the_frozen_header_serve_a_disk(self):
+        self.assertEqual(self.serve_a_disk_built_with((SDK / "abi/plugin-1.h").read_text()), 0)
+
+    def test_examples_built_with_a_later_header_serve_a_disk(self):
+        current = (SDK / "include/bucketdisk/plugin.h").read_text()
+        self.assertEqual(self.serve_a_disk_built_with(make_headers.newer(current)), 900)
 
     def test_the_readme_s_plugin_is_built_and_found_as_it_says(self):
         readme = (self.prefix / "share/doc/bucketdisk/sdk/README.md").read_text()
