@@ -9,11 +9,14 @@ enum exit_status {
     EXIT_FORCED = 2, /* the mount was detached while in use */
 };
 
+int cmd_down(int argc, char **argv);
+int cmd_helper(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_plugins(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_takeover(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+int cmd_up(int argc, char **argv);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bucketdisk LOCATION MOUNTPOINT: from options to a served file, and orderly back. */
-#include "cmd.h"
+#include "cmd_mount.h"
 
 #include "ask.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cmd.h"
 #include "cmd_mount_check.h"
 #include "cmd_mount_warn.h"
 #include "daemonize.h"
@@ -45,6 +46,7 @@ struct mount {
     bool has_token;
     struct frontend *frontend;
     struct stopper *stopper;
+    bool ends_unused;
     int ready_fd; /* to the waiting parent; -1 in the foreground */
 
     pthread_mutex_t lock_survey; /* guards the next two */
@@ -134,6 +136,12 @@ fail_what_waits(void *arg)
     objects_pause(((struct mount *)arg)->stack.objects, true);
 }
 
+static void
+file_is_used(void *arg, bool is_used)
+{
+    stopper_set_unused(((struct mount *)arg)->stopper, !is_used);
+}
+
 static int
 start_stopper(struct mount *mount)
 {
@@ -157,7 +165,7 @@ start_frontend(struct mount *mount, struct error *why)
     const struct settings *settings = &stack->settings;
     const struct frontend_config config = {
         .mountpoint = mount->mountpoint,
-        .source = backend_info(stack->backend)->display,
+        .source = mount->volume,
         .file_name = settings->filename,
         .stats_name = settings->stats_filename,
         .file_mode = options_given(stack->options, "file-mode") ? (mode_t)settings->file_mode
@@ -175,6 +183,8 @@ start_frontend(struct mount *mount, struct error *why)
         .background_max = settings->max_background,
         .data_bytes = data_bytes,
         .data_bytes_arg = mount,
+        .used = mount->ends_unused ? file_is_used : NULL,
+        .used_arg = mount,
         .ready = file_is_ready,
         .ready_arg = mount,
     };
@@ -548,6 +558,8 @@ help(struct mount *mount, int word_count, char **words)
         printf(
             "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
             "       bucketdisk umount MOUNTPOINT\n"
+            "       bucketdisk up [options] LOCATION DIRECTORY\n"
+            "       bucketdisk down DIRECTORY\n"
             "       bucketdisk key list|add|change|remove [options] LOCATION\n"
             "       bucketdisk plugins [options] [NAME ...]\n"
             "       bucketdisk probe [options] LOCATION\n"
@@ -585,7 +597,13 @@ help(struct mount *mount, int word_count, char **words)
 int
 cmd_mount(int argc, char **argv)
 {
-    struct mount mount = { .ready_fd = -1 };
+    return mount_as_wished(argc, argv, &(struct mount_wish){ .rows = NULL });
+}
+
+int
+mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
+{
+    struct mount mount = { .ready_fd = -1, .ends_unused = wish->ends_unused };
     struct stack *stack = &mount.stack;
     const struct settings *settings = &stack->settings;
     char **words = calloc((size_t)argc + 1, sizeof *words);
@@ -597,7 +615,9 @@ cmd_mount(int argc, char **argv)
         return EXIT_FAILED;
     pthread_mutex_init(&mount.lock_survey, NULL);
     pthread_cond_init(&mount.survey_ended, NULL);
-    rc = stack_parse(stack, NULL, argc, argv, words, &word_count, &why);
+    stack->when_new = wish->when_new;
+    stack->when_new_arg = wish->when_new_arg;
+    rc = stack_parse(stack, wish->rows, argc, argv, words, &word_count, &why);
     if (rc != 0)
         goto fail;
     if (settings->debug)
@@ -626,7 +646,8 @@ cmd_mount(int argc, char **argv)
         free(words);
         return reset_token(&mount);
     }
-    rc = mount_check_mountpoint(words[1], &mount.mountpoint, &why);
+    rc = mount_check_mountpoint(wish->mountpoint != NULL ? wish->mountpoint : words[1],
+                                &mount.mountpoint, &why);
     if (rc == 0)
         rc = mount_check_local_files(settings, mount.mountpoint, &why);
     if (rc == 0 && !settings->foreground && !settings->debug)

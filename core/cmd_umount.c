@@ -3,8 +3,10 @@
 #include "cmd.h"
 
 #include "base/log.h"
+#include "filesystem.h"
 #include "locallock.h"
 #include "mountinfo.h"
+#include "updown.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,6 +27,24 @@ usage(const char *word)
     return EXIT_FAILED;
 }
 
+/* A filesystem that `up` has mounted: umount(8) sends it here. */
+static int
+unmount_filesystem(const char *word, const char *path, bool is_lazy)
+{
+    struct error why = { "" };
+    struct updown updown;
+    int rc;
+
+    updown_find(path, &updown);
+    if (!updown_is_anything(&updown))
+        rc = error_set(&why, -EINVAL, "%s is not a mount of bucketdisk", word);
+    else
+        rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
+    if (rc != 0)
+        log_line(BD_ERROR, "umount: %s", why.text);
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int
 unmount(const char *word, bool is_lazy)
 {
@@ -38,9 +58,9 @@ unmount(const char *word, bool is_lazy)
         return EXIT_FAILED;
     }
     if (!mountinfo_at(path, &info) || strcmp(info.type, "fuse.bucketdisk") != 0) {
-        log_line(BD_ERROR, "umount: %s is not a mount of bucketdisk", word);
+        rc = unmount_filesystem(word, path, is_lazy);
         free(path);
-        return EXIT_FAILED;
+        return rc;
     }
     fd = locallock_find(
         info.device,

@@ -47,6 +47,7 @@ struct frontend {
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t idle;
     size_t in_flight;
+    int users; /* open descriptors of the file */
     bool is_abandoned;
     int rc; /* why serving ended; 0: unmounted */
 };
@@ -328,9 +329,21 @@ may_write(const struct frontend *frontend)
 }
 
 static void
+count_user(struct frontend *frontend, int change)
+{
+    const struct frontend_config *config = &frontend->config;
+
+    pthread_mutex_lock(&frontend->lock);
+    frontend->users += change;
+    if (config->used != NULL)
+        config->used(config->used_arg, frontend->users > 0);
+    pthread_mutex_unlock(&frontend->lock);
+}
+
+static void
 fs_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *info)
 {
-    const struct frontend *frontend = frontend_of(req);
+    struct frontend *frontend = frontend_of(req);
     bool is_write = (info->flags & O_ACCMODE) != O_RDONLY;
 
     if (inode == INODE_ROOT) {
@@ -355,7 +368,11 @@ fs_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *info)
         info->fh = (uintptr_t)content;
         info->direct_io = 1;
     }
-    fuse_reply_open(req, info);
+    if (inode == INODE_FILE)
+        count_user(frontend, 1);
+    /* Who was interrupted has it not open, and never closes it. */
+    if (fuse_reply_open(req, info) == -ENOENT && inode == INODE_FILE)
+        count_user(frontend, -1);
 }
 
 static void
@@ -363,6 +380,8 @@ fs_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *info)
 {
     if (inode != INODE_FILE)
         free((void *)(uintptr_t)info->fh);
+    else
+        count_user(frontend_of(req), -1);
     fuse_reply_err(req, 0);
 }
 

@@ -38,6 +38,10 @@ struct frontend_config {
     unsigned background_max;           /* requests that the kernel keeps in flight */
     uint64_t (*data_bytes)(void *arg); /* that the file occupies */
     void *data_bytes_arg;
+    void (*used)(
+        void *arg,
+        bool is_used); /* told at each opening and closing of the file; NULL; must not call back */
+    void *used_arg;
     void (*ready)(void *arg); /* called once, when the first request would be served */
     void *ready_arg;
 };

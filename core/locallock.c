@@ -277,6 +277,26 @@ locallock_id(const struct locallock *lock, char *out, size_t out_bytes)
              (unsigned long long)lock->dir.st_ino, lock->hash);
 }
 
+bool
+locallock_serves(const char *identity, const char *device, const char *mountpoint)
+{
+    char dir[PATH_MAX - 256], name[160], path[PATH_MAX];
+    struct holder holder;
+    bool serves;
+    int fd;
+
+    lock_directory(dir, sizeof dir);
+    locallock_name(identity, name);
+    snprintf(path, sizeof path, "%s/%s.lock", dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd == -1)
+        return false;
+    serves = holder_read(fd, &holder) && strcmp(holder.device, device) == 0
+             && strcmp(holder.mountpoint, mountpoint) == 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+    close(fd);
+    return serves;
+}
+
 int
 locallock_find(const char *device, const char *mountpoint)
 {

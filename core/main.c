@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     { "mount", cmd_mount }, { "umount", cmd_umount }, { "plugins", cmd_plugins },
     { "probe", cmd_probe }, { "key", cmd_key },       { "takeover", cmd_takeover },
+    { "up", cmd_up },       { "down", cmd_down },
 };
 
 int
@@ -22,6 +23,8 @@ main(int argc, char **argv)
     name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
     if (strncmp(name, "umount.", 7) == 0)
         return cmd_umount(argc, argv);
+    if (strncmp(name, "mount.", 6) == 0)
+        return cmd_helper(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].word) == 0)
             return commands[i].run(argc - 1, argv + 1);

@@ -53,10 +53,11 @@ scan(pid_t pid, bool (*each)(const struct mountinfo *info, void *arg), void *arg
     while (!is_found && getline(&line, &room, file) != -1) {
         const char *dash = strstr(line, " - ");
 
-        if (dash == NULL || sscanf(dash, " - %63s", info.type) != 1
+        if (dash == NULL || sscanf(dash, " - %63s %255s", info.type, info.source) != 2
             || sscanf(line, "%*d %*d %31s %*s %4095s", info.device, info.mountpoint) != 2)
             continue;
         unescape(info.mountpoint);
+        unescape(info.source);
         is_found = each(&info, arg);
     }
     free(line);
@@ -89,6 +90,40 @@ mountinfo_at(const char *path, struct mountinfo *out)
 
     scan(getpid(), keep_last_at, &at);
     return at.is_found;
+}
+
+struct of_source {
+    const char *source, *path; /* NULL: any */
+    struct mountinfo *out;
+};
+
+static bool
+is_of_source(const struct mountinfo *info, void *arg)
+{
+    const struct of_source *of = arg;
+
+    if (strcmp(info->source, of->source) != 0
+        || (of->path != NULL && strcmp(info->mountpoint, of->path) != 0))
+        return false;
+    if (of->out != NULL)
+        *of->out = *info;
+    return true;
+}
+
+bool
+mountinfo_of_source(const char *source, struct mountinfo *out)
+{
+    struct of_source of = { source, NULL, out };
+
+    return scan(getpid(), is_of_source, &of);
+}
+
+bool
+mountinfo_has_source_at(const char *source, const char *path)
+{
+    struct of_source of = { source, path, NULL };
+
+    return scan(getpid(), is_of_source, &of);
 }
 
 static bool

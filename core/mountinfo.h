@@ -11,11 +11,16 @@
 struct mountinfo {
     char device[32]; /* "MAJ:MIN" */
     char mountpoint[4096];
-    char type[64]; /* "fuse.bucketdisk" */
+    char type[64];    /* "fuse.bucketdisk" */
+    char source[256]; /* "/dev/loop0"; what is longer is cut */
 };
 
 /* The topmost mount on exactly this path; false if there is none. */
 bool mountinfo_at(const char *path, struct mountinfo *out);
+/* A mount of this source; false if there is none. */
+bool mountinfo_of_source(const char *source, struct mountinfo *out);
+/* Is there one on exactly this path, be it below others? */
+bool mountinfo_has_source_at(const char *source, const char *path);
 /* Does process `pid` see a mount of this device? */
 bool mountinfo_has_device(pid_t pid, const char *device);
 

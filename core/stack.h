@@ -18,7 +18,15 @@
 #include "volume.h"
 #include "volume_manifest.h"
 
+/* There is no volume yet, and one is going to be made: its settings may still be changed, and whoever does not want it
+ * refuses.  Called once, with nothing stored. */
+struct stack;
+typedef int stack_when_new(struct stack *stack, void *arg, struct error *why);
+
 struct stack {
+    stack_when_new *when_new; /* NULL: nobody is asked */
+    void *when_new_arg;
+    bool is_encryption_wanted; /* by who was asked, of a new volume */
     struct settings settings;
     struct plugins plugins;
     struct options *options;

@@ -434,14 +434,28 @@ encryption_wanted(const struct stack *stack)
 
     if (options_given(stack->options, "encrypt"))
         return "--encrypt";
+    if (stack->is_encryption_wanted)
+        return "encryption";
     encoding_parse(stack->settings.codec, &encoding, NULL);
     return is_encrypting(stack, &encoding, false) ? "--codec" : NULL;
+}
+
+/* Also when it is looked at again: what was agreed to is not asked twice. */
+static int
+ask_when_new(struct stack *stack, struct error *why)
+{
+    stack_when_new *when_new = stack->when_new;
+
+    if (when_new == NULL || stack->settings.read_only)
+        return 0;
+    stack->when_new = NULL;
+    return when_new(stack, stack->when_new_arg, why);
 }
 
 static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
-    const unsigned format = stack->settings.format;
+    unsigned format;
     char list[ENCODING_JOINED_BYTES];
     const char *read_default = stack->settings.default_content_encoding;
     struct volume_sample sample = { false };
@@ -462,6 +476,9 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
         encrypted = sample.encoding;
     else if (codecs_encrypt(read_default))
         encrypted = read_default;
+    if (rc == 0 && !sample.is_there)
+        rc = ask_when_new(stack, why);
+    format = stack->settings.format;
     if (rc == 0)
         rc = take_passphrase(
             stack, sample.is_there ? encrypted : NULL,

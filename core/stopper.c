@@ -25,6 +25,7 @@ struct stopper {
     sigset_t signals;
     struct stopper_config config;
     atomic_bool is_ending; /* set before END_SIGNAL, which alone means nothing */
+    atomic_bool is_unused;
     bool was_asked, was_forced;
 };
 
@@ -128,6 +129,25 @@ stop(struct stopper *stopper)
     }
 }
 
+/* Nobody has asked for an end, and who looks into the mount is no reason to tell anybody. */
+static void
+unmount_unused(struct stopper *stopper)
+{
+    const struct timespec pause = { 0, TRY_EVERY_MS * 1000000l };
+    int signal;
+
+    while (atomic_load(&stopper->is_unused) && !atomic_load(&stopper->is_ending)
+           && is_mounted(stopper)) {
+        if (mountpoint_umount(stopper->config.mountpoint, false) == 0)
+            return;
+        signal = sigtimedwait(&stopper->signals, NULL, &pause);
+        if (signal > 0 && signal != END_SIGNAL) {
+            stop(stopper);
+            return;
+        }
+    }
+}
+
 static void *
 stopper_main(void *arg)
 {
@@ -135,8 +155,12 @@ stopper_main(void *arg)
     int signal;
 
     while (!atomic_load(&stopper->is_ending)) {
-        if (sigwait(&stopper->signals, &signal) == 0 && signal != END_SIGNAL)
+        if (sigwait(&stopper->signals, &signal) != 0)
+            continue;
+        if (signal != END_SIGNAL)
             stop(stopper);
+        else
+            unmount_unused(stopper);
     }
     return NULL;
 }
@@ -158,6 +182,14 @@ stopper_start(const struct stopper_config *config, struct stopper **out)
     }
     *out = stopper;
     return 0;
+}
+
+void
+stopper_set_unused(struct stopper *stopper, bool is_unused)
+{
+    atomic_store(&stopper->is_unused, is_unused);
+    if (is_unused)
+        pthread_kill(stopper->thread, END_SIGNAL);
 }
 
 struct stopped

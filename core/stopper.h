@@ -34,6 +34,8 @@ struct stopped {
     bool was_asked;  /* by a signal */
     bool was_forced; /* the mount was detached while it was in use */
 };
+/* For a disk that ends when nobody has its file any more: from now on nobody has, or somebody has again.  Any thread. */
+void stopper_set_unused(struct stopper *stopper, bool is_unused);
 /* After the mount is gone. */
 struct stopped stopper_end(struct stopper *stopper);
 

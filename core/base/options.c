@@ -386,6 +386,7 @@ options_free(struct options *options)
     for (size_t i = 0; i < options->count; i++)
         entry_clear(&options->entries[i]);
     free(options->entries);
+    free(options->mount_words);
     free(options);
 }
 

@@ -52,6 +52,9 @@ int options_parse(struct options *options, int argc, char **argv, const char *sh
 /* Do these `len` bytes, without leading dashes, name the option `name`? */
 bool options_name_is(const char *word, size_t len, const char *name);
 
+/* Those words of -o lists that are not ours but mount(8)'s (noatime, _netdev, x-...), separated by commas. */
+const char *options_mount_words(const struct options *options);
+
 bool options_given(const struct options *options, const char *name);
 
 /* Wipe the value of a secret that is needed no more; its field is NULL then.  It still counts as given. */

@@ -8,24 +8,19 @@
 #include "util.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What mount(8), fstab and users of FUSE hand to every mount program, and what means nothing here or is so
  * anyway.  A `*` at the end stands for anything.  Only accepted in -o lists. */
-static const char *const fstab_words[] = {
-    "defaults",     "auto",
-    "noauto",       "user",
-    "nouser",       "users",
-    "_netdev",      "nofail",
-    "rw",           "x-*",
-    "comment=*",    "nodev",
-    "nosuid",       "noatime",
-    "relatime",     "nodiratime",
-    "norelatime",   "exec",
-    "noexec",       "async",
-    "kernel_cache", "default_permissions",
+static const char *const mount_words[] = {
+    "defaults", "auto",        "noauto", "user",      "nouser",     "users",    "_netdev",
+    "nofail",   "rw",          "x-*",    "comment=*", "nodev",      "nosuid",   "dev",
+    "suid",     "noatime",     "atime",  "relatime",  "nodiratime", "diratime", "norelatime",
+    "lazytime", "strictatime", "exec",   "noexec",    "async",
 };
+static const char *const fuse_words[] = { "kernel_cache", "default_permissions" };
 
 /* One way that somebody wrote an option: "--blockSize", as it appears in error sentences. */
 struct spelling {
@@ -136,16 +131,48 @@ options_location_path(const struct options *options, const char *owner)
 /* ------------------------------------------------------------------ -o lists */
 
 static bool
-is_fstab_word(const char *piece)
+is_among(const char *piece, const char *const *words, size_t count)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fstab_words); i++) {
-        size_t len = strlen(fstab_words[i]);
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(words[i]);
 
-        if (fstab_words[i][len - 1] == '*' ? strncmp(piece, fstab_words[i], len - 1) == 0
-                                           : strcmp(piece, fstab_words[i]) == 0)
+        if (words[i][len - 1] == '*' ? strncmp(piece, words[i], len - 1) == 0
+                                     : strcmp(piece, words[i]) == 0)
             return true;
     }
     return false;
+}
+
+/* Not ours, and kept for who mounts a filesystem over us. */
+static int
+keep_word(struct options *options, const char *piece)
+{
+    char *all;
+
+    if (asprintf(&all, "%s%s%s", options->mount_words != NULL ? options->mount_words : "",
+                 options->mount_words != NULL ? "," : "", piece)
+        == -1)
+        return -ENOMEM;
+    free(options->mount_words);
+    options->mount_words = all;
+    return 0;
+}
+
+const char *
+options_mount_words(const struct options *options)
+{
+    return options->mount_words != NULL ? options->mount_words : "";
+}
+
+/* What is no option. */
+static int
+word_take(struct options *options, const char *piece, size_t len, struct error *why)
+{
+    if (is_among(piece, mount_words, ARRAY_LEN(mount_words)))
+        return keep_word(options, piece);
+    return is_among(piece, fuse_words, ARRAY_LEN(fuse_words))
+               ? 0
+               : unknown_option(options, "-o ", piece, len, why);
 }
 
 /* One piece of a -o list, unescaped.  `raw_value` is where its value stands in the list: up to
@@ -161,7 +188,7 @@ piece_take(struct options *options, const char *piece, char *raw_value, char *ra
     int rc;
 
     if (entry == NULL)
-        return is_fstab_word(piece) ? 0 : unknown_option(options, "-o ", piece, len, why);
+        return word_take(options, piece, len, why);
     rc = entry_apply(options, entry, as.text, value, why);
     if (value != NULL && entry->row.type == BD_OPT_SECRET)
         memset(raw_value, 'x', (size_t)(raw_end - raw_value));

@@ -24,6 +24,7 @@ struct options {
     size_t count;
 
     const char *shorts; /* while parsing */
+    char *mount_words;  /* NULL: none */
     const char *file;   /* while reading a config file; else NULL */
     unsigned line;
     unsigned depth;

@@ -11,9 +11,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs cachefile encoding evict frames mountinfo passphrase places plugin readahead settings trust zeromap
-    codecs coding envelope keyring request layout locallock
-    host manifest negotiate
+    attrs cachefile child confirm encoding evict frames helper loop mountinfo passphrase places plugin readahead settings trust zeromap
+    codecs coding envelope filesystem keyring request layout locallock
+    host manifest negotiate updown
     keyslots loader
     backend layer
     chain lock

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What mount(8) hands to its helpers, in our own words. */
+#include "helper.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* mount(8) keeps commas together that stand in quotes; here a backslash does. */
+static char *
+unquoted(const char *list)
+{
+    char *out = malloc(2 * strlen(list) + 1), *to = out;
+    bool is_quoted = false;
+
+    for (; out != NULL && *list != '\0'; list++) {
+        if (*list == '"') {
+            is_quoted = !is_quoted;
+            continue;
+        }
+        if (*list == ',' && is_quoted)
+            *to++ = '\\';
+        *to++ = *list;
+    }
+    if (out != NULL)
+        *to = '\0';
+    return out;
+}
+
+/* Is an option that begins so in the list? */
+static bool
+has_option(const char *list, const char *begin)
+{
+    bool is_first = true;
+
+    for (; *list != '\0'; list++) {
+        if (is_first && strncmp(list, begin, strlen(begin)) == 0)
+            return true;
+        is_first = *list == ',';
+        if (*list == '\\' && list[1] != '\0')
+            list++;
+    }
+    return false;
+}
+
+/* fstab lines of s3backer name their program, too. */
+static const char *
+without_program(const char *source)
+{
+    static const char *const programs[] = { "bucketdisk#", "s3backer#" };
+
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        if (strncmp(source, programs[i], strlen(programs[i])) == 0)
+            return source + strlen(programs[i]);
+    }
+    return source;
+}
+
+/* Letters; gives in *value the one that the next word belongs to, or 0. */
+static int
+take_letters(const char *word, struct helper_call *out, char *value, struct error *why)
+{
+    *value = '\0';
+    for (const char *letter = word + 1; *letter != '\0'; letter++) {
+        if (strchr("ot", *letter) != NULL && letter[1] == '\0')
+            *value = *letter;
+        else if (*letter == 'f')
+            out->is_fake = true;
+        else if (strchr("snv", *letter) == NULL)
+            return error_set(why, -EINVAL, "mount: -%c is not understood here", *letter);
+    }
+    return 0;
+}
+
+int
+helper_parse(int argc, char **argv, struct helper_call *out, struct error *why)
+{
+    const char *list = NULL;
+    char value;
+    int rc = 0;
+
+    *out = (struct helper_call){ .source = NULL };
+    for (int i = 1; i < argc && rc == 0; i++) {
+        if (argv[i][0] != '-' || argv[i][1] == '\0') {
+            if (out->directory != NULL)
+                return error_set(why, -EINVAL, "mount: too many words: what is \"%s\"?", argv[i]);
+            *(out->source == NULL ? &out->source : &out->directory) = argv[i];
+            continue;
+        }
+        rc = take_letters(argv[i], out, &value, why);
+        if (rc == 0 && value != '\0' && ++i == argc)
+            rc = error_set(why, -EINVAL, "mount: -%c needs a word behind it", value);
+        if (rc == 0 && value == 'o')
+            list = argv[i];
+    }
+    if (rc == 0 && out->directory == NULL)
+        rc = error_set(why, -EINVAL, "mount: what to mount, and where?");
+    if (rc != 0)
+        return rc;
+    out->source = without_program(out->source);
+    if (list == NULL)
+        return 0;
+    out->list = unquoted(list);
+    if (out->list == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    out->wants_up = has_option(out->list, "fs=") || has_option(out->list, "fs-options=");
+    return 0;
+}

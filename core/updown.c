@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `up` has put on a directory, and how it is taken down again. */
+#include "updown.h"
+
+#include "filesystem.h"
+#include "locallock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RUN_DIRECTORY "/run/bucketdisk"
+#define PLACES RUN_DIRECTORY "/up"
+#define MOMENT_NS (20 * 1000 * 1000)
+#define UMOUNT_MOMENTS                                                                             \
+    250 /* the kernel closes the file of a loop device a little after it has detached it */
+
+/* A daemon that lives has its volume's lock, unless it only reads. */
+static bool
+is_dead(const struct mountinfo *disk)
+{
+    int lock = locallock_find(disk->device, disk->mountpoint);
+    struct stat st;
+
+    if (lock == -1)
+        return stat(disk->mountpoint, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+    close(lock);
+    return false;
+}
+
+void
+updown_find(const char *directory, struct updown *out)
+{
+    char name[LOCALLOCK_NAME_BYTES];
+    struct mountinfo top;
+
+    *out = (struct updown){ .has_disk = false };
+    locallock_name(directory, name);
+    snprintf(out->directory, sizeof out->directory, "%s", directory);
+    snprintf(out->place, sizeof out->place, PLACES "/%s", name);
+    out->has_disk = mountinfo_at(out->place, &out->disk);
+    out->is_dead = out->has_disk && is_dead(&out->disk);
+    out->has_loop = loop_find_below(out->place, out->device);
+    if (!mountinfo_at(directory, &top))
+        return;
+    /* The disk was detached by force: the device has no file that could be named, and the place is all that is left. */
+    if (!out->has_disk && !out->has_loop && access(out->place, F_OK) == 0
+        && loop_has_lost_file(top.source)) {
+        out->is_mounted = out->is_dead = true;
+        return;
+    }
+    out->is_mounted = out->has_loop && strcmp(top.source, out->device) == 0;
+    out->is_covered =
+        !out->is_mounted && out->has_loop && mountinfo_has_source_at(out->device, directory);
+}
+
+void
+updown_look_again(struct updown *updown)
+{
+    char directory[PATH_MAX];
+
+    strcpy(directory, updown->directory);
+    updown_find(directory, updown);
+}
+
+bool
+updown_is_anything(const struct updown *updown)
+{
+    return updown->has_disk || updown->has_loop || updown->is_mounted;
+}
+
+int
+updown_make_place(const struct updown *updown, struct error *why)
+{
+    if ((mkdir(RUN_DIRECTORY, 0755) != 0 && errno != EEXIST)
+        || (mkdir(PLACES, 0700) != 0 && errno != EEXIST)
+        || (mkdir(updown->place, 0700) != 0 && errno != EEXIST))
+        return error_set(why, -errno, "cannot make the directory %s: %s", updown->place,
+                         strerror(errno));
+    return 0;
+}
+
+static int
+end_loop(const struct updown *updown, struct error *why)
+{
+    struct mountinfo other;
+    int rc = loop_detach_below(updown->place, updown->device);
+
+    if (rc == 0)
+        return 0;
+    if (mountinfo_of_source(updown->device, &other))
+        return error_set(why, rc, "%s is still mounted on %s; unmount it there", updown->device,
+                         other.mountpoint);
+    return error_set(why, rc, "%s is in use (fuser -v %s tells by whom)", updown->device,
+                     updown->device);
+}
+
+/* It unmounts itself, too, when nobody has its file any more. */
+static int
+end_disk(const struct updown *updown, struct error *why)
+{
+    const struct timespec moment = { 0, MOMENT_NS };
+    char holders[300];
+    int rc = mountpoint_umount(updown->place, false);
+
+    for (int i = 0; rc == -EBUSY && i < UMOUNT_MOMENTS; i++) {
+        nanosleep(&moment, NULL);
+        rc = mountpoint_umount(updown->place, false);
+    }
+    if (rc == 0 || rc == -EINVAL || rc == -ENOENT)
+        return 0;
+    mountpoint_holders(updown->place, holders, sizeof holders);
+    return error_set(why, rc, "the disk on %s cannot be unmounted: %s%s%s", updown->place,
+                     strerror(-rc), holders[0] != '\0' ? ", used by " : "", holders);
+}
+
+int
+updown_end(const struct updown *updown, struct error *why)
+{
+    int lock = updown->has_disk ? locallock_find(updown->disk.device, updown->place) : -1;
+    int rc = 0;
+
+    if (updown->is_covered)
+        rc = error_set(why, -EBUSY, "something else is mounted on %s, over it; unmount that first",
+                       updown->directory);
+    if (rc == 0 && updown->is_mounted)
+        rc = filesystem_umount(updown->directory, false, why);
+    if (rc == 0 && updown->has_loop)
+        rc = end_loop(updown, why);
+    if (rc == 0 && updown->has_disk)
+        rc = end_disk(updown, why);
+    if (rc != 0 || lock == -1) {
+        if (lock != -1)
+            close(lock);
+    } else {
+        rc = locallock_wait(lock, why);
+    }
+    if (rc == 0)
+        rmdir(updown->place);
+    if (rc == 0 && updown->is_dead)
+        rc = error_set(why, -EIO,
+                       "the disk's daemon had died or was detached by force, so what was not "
+                       "synced may be lost; the next up repairs what the filesystem's journal can");
+    return rc;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `up` has put on a directory, and how it is taken down again.
+ *
+ * It is three things on each other: the disk, mounted on a place that belongs to the directory; a loop device on the disk's
+ * file; the filesystem, mounted on the directory.  No file says what is there: the kernel is asked, so what it says is so,
+ * whatever died in between. */
+#ifndef CORE_UPDOWN_H
+#define CORE_UPDOWN_H
+
+#include "base/error.h"
+#include "loop.h"
+#include "mountinfo.h"
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct updown {
+    char directory[PATH_MAX]; /* absolute and free of links */
+    char place[PATH_MAX];     /* where the disk is mounted for it */
+    bool has_disk;
+    struct mountinfo disk;
+    bool is_dead; /* the disk's daemon */
+    bool has_loop;
+    char device[LOOP_DEVICE_BYTES];
+    bool is_mounted; /* the filesystem, on the directory */
+    bool is_covered; /* something else is mounted on the directory now */
+};
+
+/* Look what is there.  `directory` is absolute and free of links. */
+void updown_find(const char *directory, struct updown *out);
+void updown_look_again(struct updown *updown);
+bool updown_is_anything(const struct updown *updown);
+
+/* Make the place, which only root can enter. */
+int updown_make_place(const struct updown *updown, struct error *why);
+
+/* Take down what is there, last made first, and wait until everything is stored.  Fails with what prevents it, or with the
+ * daemon's last words; what was taken down by then stays so, and the next call goes on. */
+int updown_end(const struct updown *updown, struct error *why);
+
+#endif
