@@ -17,7 +17,7 @@ cmd_helper(int argc, char **argv)
     char *words[6] = { NULL };
     int count = 0, status = EXIT_FAILED;
 
-    if (helper_parse(argc, argv, &call, &why) != 0) {
+    if (helper_parse(argc, (const char *const *)argv, &call, &why) != 0) {
         log_line(BD_ERROR, "%s", why.text);
         return EXIT_FAILED;
     }

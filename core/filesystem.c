@@ -217,14 +217,14 @@ filesystem_options(const char *type, bool is_read_only, const char *generic, con
     const char *const parts[] = { is_read_only ? "ro" : "", usual, generic, own };
     size_t used, bytes;
 
-    used = strlen("_netdev,uhelper=bucketdisk");
+    used = strlen("_netdev,helper=bucketdisk");
     bytes = used + 1;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         bytes += 1 + strlen(parts[i] != NULL ? parts[i] : "");
     *out = malloc(bytes);
     if (*out == NULL)
         return -ENOMEM;
-    strcpy(*out, "_netdev,uhelper=bucketdisk");
+    strcpy(*out, "_netdev,helper=bucketdisk");
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         if (parts[i] != NULL && parts[i][0] != '\0')
             used += (size_t)snprintf(*out + used, bytes - used, ",%s", parts[i]);

@@ -73,7 +73,7 @@ take_letters(const char *word, struct helper_call *out, char *value, struct erro
 }
 
 int
-helper_parse(int argc, char **argv, struct helper_call *out, struct error *why)
+helper_parse(int argc, const char *const *argv, struct helper_call *out, struct error *why)
 {
     const char *list = NULL;
     char value;

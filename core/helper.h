@@ -15,6 +15,6 @@ struct helper_call {
 };
 
 /* SOURCE DIRECTORY [-sfnv] [-N NAMESPACE] [-o LIST] [-t TYPE].  Borrows the words. */
-int helper_parse(int argc, char **argv, struct helper_call *out, struct error *why);
+int helper_parse(int argc, const char *const *argv, struct helper_call *out, struct error *why);
 
 #endif
