@@ -374,13 +374,17 @@ let_go(struct up_command *command)
     command->loop.fd = command->file = -1;
 }
 
-/* The disk was all zeros before mkfs, and shall be so for the next try. */
+/* The disk was all zeros before mkfs, and shall be so for the next try.  What the kernel still has of the device's blocks it
+ * writes when nobody has that open any more. */
 static void
-undo_make(const struct up_command *command)
+undo_make(struct up_command *command)
 {
     struct stat st;
 
-    if (fstat(command->file, &st) != 0
+    close(command->loop.fd);
+    command->loop.fd = -1;
+    if (loop_detach_below(command->updown.place, command->loop.device) != 0
+        || fstat(command->file, &st) != 0
         || fallocate(command->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size) != 0
         || fsync(command->file) != 0)
         log_line(BD_WARNING, "cannot remove what mkfs has written: %s", strerror(errno));

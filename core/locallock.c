@@ -317,7 +317,7 @@ locallock_find(const char *device, const char *mountpoint)
         if (fd == -1)
             continue;
         /* What a daemon that died left behind is locked by nobody, whoever has its number by now. */
-        if (holder_read(fd, &holder) && strcmp(holder.device, device) == 0
+        if (holder_read(fd, &holder) && (device == NULL || strcmp(holder.device, device) == 0)
             && strcmp(holder.mountpoint, mountpoint) == 0 && flock(fd, LOCK_SH | LOCK_NB) != 0)
             found = fd;
         else

@@ -56,7 +56,8 @@ void locallock_id(const struct locallock *lock, char *out, size_t out_bytes);
 
 /* Is this mount that of the daemon that has the volume of this identity? */
 bool locallock_serves(const char *identity, const char *device, const char *mountpoint);
-/* For `bucketdisk umount`: the lock file of the daemon that serves this mount; -1 if there is none. */
+/* For `bucketdisk umount`: the lock file of the daemon that serves this mount, or has served it and stores the rest; of any
+ * device if that is NULL.  -1 if there is none. */
 int locallock_find(const char *device, const char *mountpoint);
 /* Wait until that daemon has ended, and tell what it waits for, if it says so.  0, or -EIO with its last words. */
 int locallock_wait(int fd, struct error *why);

@@ -31,6 +31,16 @@ is_dead(const struct mountinfo *disk)
     return false;
 }
 
+static bool
+is_ending(const char *place)
+{
+    int lock = locallock_find(NULL, place);
+
+    if (lock != -1)
+        close(lock);
+    return lock != -1;
+}
+
 void
 updown_find(const char *directory, struct updown *out)
 {
@@ -43,6 +53,7 @@ updown_find(const char *directory, struct updown *out)
     snprintf(out->place, sizeof out->place, PLACES "/%s", name);
     out->has_disk = mountinfo_at(out->place, &out->disk);
     out->is_dead = out->has_disk && is_dead(&out->disk);
+    out->is_ending = !out->has_disk && is_ending(out->place);
     out->has_loop = loop_find_below(out->place, out->device);
     if (!mountinfo_at(directory, &top))
         return;
@@ -69,7 +80,7 @@ updown_look_again(struct updown *updown)
 bool
 updown_is_anything(const struct updown *updown)
 {
-    return updown->has_disk || updown->has_loop || updown->is_mounted;
+    return updown->has_disk || updown->has_loop || updown->is_mounted || updown->is_ending;
 }
 
 int
@@ -120,7 +131,7 @@ end_disk(const struct updown *updown, struct error *why)
 int
 updown_end(const struct updown *updown, struct error *why)
 {
-    int lock = updown->has_disk ? locallock_find(updown->disk.device, updown->place) : -1;
+    int lock = locallock_find(updown->has_disk ? updown->disk.device : NULL, updown->place);
     int rc = 0;
 
     if (updown->is_covered)

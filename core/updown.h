@@ -19,7 +19,8 @@ struct updown {
     char place[PATH_MAX];     /* where the disk is mounted for it */
     bool has_disk;
     struct mountinfo disk;
-    bool is_dead; /* the disk's daemon */
+    bool is_dead;   /* the disk's daemon */
+    bool is_ending; /* it is unmounted, and stores the rest */
     bool has_loop;
     char device[LOOP_DEVICE_BYTES];
     bool is_mounted; /* the filesystem, on the directory */
