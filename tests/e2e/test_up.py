@@ -352,10 +352,8 @@ class Fstab(Up):
     def test_filesystem(self):
         """fs= in the line makes it the filesystem; umount(8) waits until everything is stored, and says who prevents it."""
         fstab = self.fstab(f"{self.store.location} {self.where} bucketdisk "
-                           'fs=ext4,fs-options="max_dir_size_kb=9999,min_batch_time=1",backend=dir,noatime,_netdev,noauto,nofail,'
+                           f'fs=ext4,size={SIZE},yes,fs-options="max_dir_size_kb=9999,min_batch_time=1",backend=dir,noatime,_netdev,noauto,nofail,'
                            "x-systemd.requires=network-online.target")
-        self.up("--yes", f"--size={SIZE}", "--fs=ext4")
-        self.down()
         out = self.elsewhere(f"""
             mount -T {fstab} {self.where}
             findmnt -no FSTYPE,OPTIONS {self.where}
