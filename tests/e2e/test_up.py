@@ -120,8 +120,8 @@ class Life(Up):
         self.assertEqual(disk.checksums(self.where), sums)
         self.assertIn("noatime", disk.run("findmnt", "-no", "OPTIONS", self.where).stdout)
         disk.run("umount", self.where)  # nothing of ours is in /sbin: what is below goes by itself
-        self.down()                     # which waits for its end
         self.assert_nothing_left()
+        self.down()                     # which waits for the daemon's end
         before = self.store.snapshot()
         self.up("--readOnly")
         self.assertEqual(disk.checksums(self.where), sums)
