@@ -98,15 +98,15 @@ static int
 end_loop(const struct updown *updown, struct error *why)
 {
     struct mountinfo other;
-    int rc = loop_detach_below(updown->place, updown->device);
+    int rc;
 
-    if (rc == 0)
-        return 0;
     if (mountinfo_of_source(updown->device, &other))
-        return error_set(why, rc, "%s is still mounted on %s; unmount it there", updown->device,
+        return error_set(why, -EBUSY, "%s is still mounted on %s; unmount it there", updown->device,
                          other.mountpoint);
-    return error_set(why, rc, "%s is in use (fuser -v %s tells by whom)", updown->device,
-                     updown->device);
+    rc = loop_detach_below(updown->place, updown->device);
+    return rc == 0 ? 0
+                   : error_set(why, rc, "%s is in use (fuser -v %s tells by whom)", updown->device,
+                               updown->device);
 }
 
 /* It unmounts itself, too, when nobody has its file any more. */
