@@ -59,6 +59,8 @@ struct up_command {
     struct up_settings settings;
     const struct filesystem *wanted; /* NULL: whatever is there */
     const char *location;
+    int argc;
+    char **argv; /* a copy, for the daemon */
     struct updown updown;
     bool *is_new; /* shared with the daemon: the volume is new, and to make it was agreed to */
     int file;     /* the disk; -1: not open */
@@ -224,7 +226,7 @@ look_around(struct up_command *command, bool *is_up, struct error *why)
 /* ---- step by step */
 
 static int
-start_disk(struct up_command *command, int argc, char **argv, struct error *why)
+start_disk(struct up_command *command, struct error *why)
 {
     const struct stack_rows rows = { up_rows, ARRAY_LEN(up_rows), &command->settings };
     const struct mount_wish wish = { .rows = &rows,
@@ -243,7 +245,7 @@ start_disk(struct up_command *command, int argc, char **argv, struct error *why)
         return error_set(why, -errno, "cannot start a process: %s", strerror(errno));
     if (child == 0) {
         pthread_sigmask(SIG_SETMASK, &command->before, NULL);
-        exit(mount_as_wished(argc, argv, &wish));
+        exit(mount_as_wished(command->argc, command->argv, &wish));
     }
     /* It says itself what is wrong. */
     return child_wait(child, &command->held) == 0 ? 0 : -EIO;
@@ -339,11 +341,11 @@ check_interrupt(const struct up_command *command, int rc, struct error *why)
 }
 
 static int
-put_up(struct up_command *command, int argc, char **argv, struct error *why)
+put_up(struct up_command *command, struct error *why)
 {
     bool is_to_make = false;
     char type[32];
-    int rc = start_disk(command, argc, argv, why);
+    int rc = start_disk(command, why);
 
     if (rc == 0)
         rc = open_disk(command, why);
@@ -443,7 +445,7 @@ check(const struct up_command *command, char **words, int count, struct error *w
 }
 
 static int
-up(struct up_command *command, int argc, char **argv, char **words, int count, struct error *why)
+up(struct up_command *command, char **words, int count, struct error *why)
 {
     char *directory = NULL;
     bool is_up = false;
@@ -468,7 +470,7 @@ up(struct up_command *command, int argc, char **argv, char **words, int count, s
         log_line(BD_INFO, "%s is up on %s already", command->location, command->updown.directory);
         return 0;
     }
-    rc = put_up(command, argc, argv, why);
+    rc = put_up(command, why);
     if (rc != 0) {
         if (why->text[0] != '\0')
             log_line(BD_ERROR, "%s", why->text);
@@ -537,15 +539,16 @@ extend_path(void)
 int
 cmd_up(int argc, char **argv)
 {
-    struct up_command command = { .file = -1, .loop.fd = -1 };
+    struct up_command command = { .argc = argc, .file = -1, .loop.fd = -1 };
     const struct stack_rows rows = { up_rows, ARRAY_LEN(up_rows), &command.settings };
-    char **copy = copy_words(argc, argv), **words = calloc((size_t)argc + 1, sizeof *words);
+    char **words = calloc((size_t)argc + 1, sizeof *words);
     struct error why = { "" };
     int count = 0, rc;
 
+    command.argv = copy_words(argc, argv);
     command.is_new = mmap(NULL, sizeof *command.is_new, PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (copy == NULL || words == NULL || command.is_new == MAP_FAILED)
+    if (command.argv == NULL || words == NULL || command.is_new == MAP_FAILED)
         return EXIT_FAILED;
     extend_path();
     signal(SIGCHLD, SIG_DFL); /* children that nobody waits for could not be waited for */
@@ -555,12 +558,12 @@ cmd_up(int argc, char **argv)
     } else if (rc == 0) {
         log_level_max(command.stack.settings.quiet ? BD_WARNING : BD_INFO);
         interrupts_hold(&command.held, &command.before);
-        rc = up(&command, argc, copy, words, count, &why);
+        rc = up(&command, words, count, &why);
         pthread_sigmask(SIG_SETMASK, &command.before, NULL);
     }
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
-    wipe_words(argc, copy);
+    wipe_words(argc, command.argv);
     stack_close(&command.stack);
     munmap(command.is_new, sizeof *command.is_new);
     free(words);
