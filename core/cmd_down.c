@@ -16,6 +16,7 @@ down(const char *word, struct error *why)
 {
     /* A dead filesystem may not answer. */
     char *path = realpath(word, NULL);
+    struct locallock *lock = NULL;
     struct updown updown;
     int rc;
 
@@ -23,15 +24,18 @@ down(const char *word, struct error *why)
         path = mountpoint_realpath(word);
     if (path == NULL)
         return error_set(why, -errno, "%s: %s", word, strerror(errno));
-    updown_find(path, &updown);
-    if (updown_is_anything(&updown)) {
+    rc = updown_take(path, &lock, why);
+    if (rc == 0)
+        updown_find(path, &updown);
+    if (rc == 0 && updown_is_anything(&updown)) {
         rc = updown_end(&updown, why);
-    } else {
+    } else if (rc == 0) {
         rc = access(path, F_OK) == 0 ? 0 : error_set(why, -errno, "%s: %s", word, strerror(errno));
         rmdir(updown.place); /* plain umount(8) leaves it */
         if (rc == 0)
             log_line(BD_INFO, "nothing is up on %s", word);
     }
+    locallock_release(lock);
     free(path);
     return rc;
 }

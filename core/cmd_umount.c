@@ -32,16 +32,19 @@ static int
 unmount_filesystem(const char *word, const char *path, bool is_lazy)
 {
     struct error why = { "" };
+    struct locallock *lock = NULL;
     struct updown updown;
-    int rc;
+    int rc = updown_take(path, &lock, &why);
 
-    updown_find(path, &updown);
-    if (!updown_is_anything(&updown))
+    if (rc == 0)
+        updown_find(path, &updown);
+    if (rc == 0 && !updown_is_anything(&updown))
         rc = error_set(&why, -EINVAL, "%s is not a mount of bucketdisk", word);
-    else
+    else if (rc == 0)
         rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
     if (rc != 0)
         log_line(BD_ERROR, "umount: %s", why.text);
+    locallock_release(lock);
     return rc == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

@@ -14,7 +14,6 @@
 #include "cmd_mount_check.h"
 #include "confirm.h"
 #include "filesystem.h"
-#include "locallock.h"
 #include "updown.h"
 
 #include <errno.h>
@@ -60,7 +59,8 @@ struct up_command {
     const struct filesystem *wanted; /* NULL: whatever is there */
     const char *location;
     int argc;
-    char **argv; /* a copy, for the daemon */
+    char **argv;            /* a copy, for the daemon */
+    struct locallock *lock; /* on the directory */
     struct updown updown;
     bool *is_new; /* shared with the daemon: the volume is new, and to make it was agreed to */
     int file;     /* the disk; -1: not open */
@@ -244,6 +244,7 @@ start_disk(struct up_command *command, struct error *why)
     if (child == -1)
         return error_set(why, -errno, "cannot start a process: %s", strerror(errno));
     if (child == 0) {
+        locallock_leave(command->lock);
         pthread_sigmask(SIG_SETMASK, &command->before, NULL);
         exit(mount_as_wished(command->argc, command->argv, &wish));
     }
@@ -455,6 +456,8 @@ up(struct up_command *command, char **words, int count, struct error *why)
         rc = mount_check_mountpoint(words[1], &directory, why);
     if (rc == 0)
         rc = mount_check_local_files(&command->stack.settings, directory, why);
+    if (rc == 0)
+        rc = updown_take(directory, &command->lock, why);
     if (rc == 0) {
         command->location = words[0];
         command->wanted = options_given(command->stack.options, "fs")
@@ -564,6 +567,7 @@ cmd_up(int argc, char **argv)
     if (rc != 0 && why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
     wipe_words(argc, command.argv);
+    locallock_release(command.lock);
     stack_close(&command.stack);
     munmap(command.is_new, sizeof *command.is_new);
     free(words);

@@ -75,7 +75,6 @@ take_letters(const char *word, struct helper_call *out, char *value, struct erro
 int
 helper_parse(int argc, const char *const *argv, struct helper_call *out, struct error *why)
 {
-    const char *list = NULL;
     char value;
     int rc = 0;
 
@@ -91,16 +90,16 @@ helper_parse(int argc, const char *const *argv, struct helper_call *out, struct 
         if (rc == 0 && value != '\0' && ++i == argc)
             rc = error_set(why, -EINVAL, "mount: -%c needs a word behind it", value);
         if (rc == 0 && value == 'o')
-            list = argv[i];
+            out->given = argv[i];
     }
     if (rc == 0 && out->directory == NULL)
         rc = error_set(why, -EINVAL, "mount: what to mount, and where?");
     if (rc != 0)
         return rc;
     out->source = without_program(out->source);
-    if (list == NULL)
+    if (out->given == NULL)
         return 0;
-    out->list = unquoted(list);
+    out->list = unquoted(out->given);
     if (out->list == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     out->wants_up = has_option(out->list, "fs=") || has_option(out->list, "fs-options=");

@@ -9,9 +9,10 @@
 
 struct helper_call {
     const char *source, *directory;
-    char *list;    /* for -o; NULL: none; freed by the caller */
-    bool is_fake;  /* only look whether it could be done */
-    bool wants_up; /* a filesystem on the directory, not the disk */
+    const char *given; /* the list behind -o, as it stands in the words; NULL: none */
+    char *list;        /* the same for us; freed by the caller */
+    bool is_fake;      /* only look whether it could be done */
+    bool wants_up;     /* a filesystem on the directory, not the disk */
 };
 
 /* SOURCE DIRECTORY [-sfnv] [-N NAMESPACE] [-o LIST] [-t TYPE].  Borrows the words. */

@@ -244,15 +244,21 @@ free_lock:
 }
 
 void
-locallock_release(struct locallock *lock)
+locallock_leave(struct locallock *lock)
 {
     if (lock == NULL)
         return;
-    if (lock->kept.token == 0)
-        unlink(lock->path);
     close(lock->fd);
     free(lock->path);
     free(lock);
+}
+
+void
+locallock_release(struct locallock *lock)
+{
+    if (lock != NULL && lock->kept.token == 0)
+        unlink(lock->path);
+    locallock_leave(lock);
 }
 
 const struct locallock_kept *

@@ -34,6 +34,8 @@ int locallock_take(const char *identity, const char *volume, struct error *why,
 void locallock_state(struct locallock *lock, enum lock_state state, const char *mountpoint,
                      const char *device, const char *result);
 void locallock_release(struct locallock *lock);
+/* In a child that has inherited it: it is the parent's alone. */
+void locallock_leave(struct locallock *lock);
 
 /* What a daemon of this machine has left on local disk when it ended, until the machine is started anew: the file that has
  * it, and the mount token that goes with it. */

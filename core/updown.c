@@ -3,7 +3,6 @@
 #include "updown.h"
 
 #include "filesystem.h"
-#include "locallock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +16,15 @@
 #define MOMENT_NS (20 * 1000 * 1000)
 #define UMOUNT_MOMENTS                                                                             \
     250 /* the kernel closes the file of a loop device a little after it has detached it */
+
+int
+updown_take(const char *directory, struct locallock **out, struct error *why)
+{
+    char identity[PATH_MAX + 8];
+
+    snprintf(identity, sizeof identity, "up:%s", directory);
+    return locallock_take(identity, directory, why, out);
+}
 
 /* A daemon that lives has its volume's lock, unless it only reads. */
 static bool

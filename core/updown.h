@@ -8,6 +8,7 @@
 #define CORE_UPDOWN_H
 
 #include "base/error.h"
+#include "locallock.h"
 #include "loop.h"
 #include "mountinfo.h"
 
@@ -26,6 +27,9 @@ struct updown {
     bool is_mounted; /* the filesystem, on the directory */
     bool is_covered; /* something else is mounted on the directory now */
 };
+
+/* Whoever changes what is there, or decides by it, has this first: one at a time.  -EBUSY says who has it. */
+int updown_take(const char *directory, struct locallock **out, struct error *why);
 
 /* Look what is there.  `directory` is absolute and free of links. */
 void updown_find(const char *directory, struct updown *out);

@@ -320,11 +320,14 @@ class HalfWay(Up):
         self.down()
 
     def test_terminated(self):
-        """A signal ends mkfs, and everything is undone before the command ends."""
+        """Nobody else comes in between; a signal ends mkfs, and everything is undone before the command ends."""
         environment = self.failing("mkfs.ext4", f"touch {self.tmp}/begun; exec sleep 60")
         process = self.start(*self.command("--yes", f"--size={SIZE}", "--fs=ext4"), env=environment,
                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         disk.wait_until("mkfs", (self.tmp / "begun").exists)
+        self.assertIn(f"by process {process.pid}", self.up("--yes", "--fs=ext4", status=1))
+        self.assertIn(f"by process {process.pid}", self.down(status=1))
+        self.assertEqual(len(self.loops()), 1)
         process.terminate()
         self.assertEqual(self.reap(process, 20), 1)
         self.assertEqual((self.places(), self.loops()), ([], []))
@@ -337,8 +340,10 @@ class Fstab(Up):
         for name in ("mount.bucketdisk", "mount.fuse.bucketdisk", "umount.bucketdisk", "umount.fuse.bucketdisk"):
             (helpers / name).symlink_to(os.path.abspath(disk.BINARY))
         sbin = os.path.realpath("/sbin")
+        words = (f"left() {{ grep -v overlay /proc/self/mountinfo | grep -F {self.tmp.name}; }}\n"
+                 'not() { if "$@"; then return 1; fi; }\n')  # `! command` alone never ends a script
         overlay = f"mount -t overlay -o lowerdir={helpers}:{sbin} none {sbin} || exit 77\n"
-        done = disk.run("unshare", "-m", "sh", "-euc", overlay + script, check=False, env=disk.environment(self))
+        done = disk.run("unshare", "-m", "sh", "-euc", words + overlay + script, check=False, env=disk.environment(self))
         if done.returncode == 77 or "unshare:" in done.stderr:
             self.skipTest("no namespaces, or no overlay, can be made here")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -352,17 +357,20 @@ class Fstab(Up):
     def test_filesystem(self):
         """fs= in the line makes it the filesystem; umount(8) waits until everything is stored, and says who prevents it."""
         fstab = self.fstab(f"{self.store.location} {self.where} bucketdisk "
-                           f'fs=ext4,size={SIZE},yes,fs-options="max_dir_size_kb=9999,min_batch_time=1",backend=dir,noatime,_netdev,noauto,nofail,'
+                           f'fs=ext4,size={SIZE},yes,password=hushhush,fs-options="max_dir_size_kb=9999,min_batch_time=1",backend=dir,noatime,_netdev,noauto,nofail,'
                            "x-systemd.requires=network-online.target")
         out = self.elsewhere(f"""
             mount -T {fstab} {self.where}
             findmnt -no FSTYPE,OPTIONS {self.where}
             mount -T {fstab} {self.where}               # it is up already
+            daemon=$(sed -n 's/^pid //p' $(grep -l {self.tmp.name} /run/bucketdisk/*.lock))
+            grep {self.where} /proc/$daemon/cmdline
+            not grep hush /proc/$daemon/cmdline
             echo text >{self.where}/text
-            (cd {self.where} && if umount {self.where}; then exit 1; fi)
+            (cd {self.where} && not umount {self.where})
             umount {self.where}
-            ! grep -v overlay /proc/self/mountinfo | grep -F {self.tmp.name}
-            ! grep -F {self.tmp.name} /sys/block/loop*/loop/backing_file
+            not left
+            not grep -F {self.tmp.name} /sys/block/loop*/loop/backing_file
             mount -T {fstab} -o ro {self.where}
             cat {self.where}/text
             umount {self.where}""")
@@ -382,7 +390,7 @@ class Fstab(Up):
                 mount -T {fstab} {self.where}
                 stat -c %s {self.where}/file
                 umount {self.where}
-                ! grep -v overlay /proc/self/mountinfo | grep -F {self.tmp.name}""")
+                not left""")
             self.assertIn(str(16 << 20), out)
 
 

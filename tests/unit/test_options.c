@@ -497,6 +497,12 @@ TEST(options, words_of_fstab_are_ignored_in_lists_only)
     expect_error("there is no option -o ro; --help lists them all", "-o", "ro");
 }
 
+TEST(options, words_of_mount_are_kept_for_who_mounts_a_filesystem)
+{
+    expect_ok("-o", "noatime,debug,kernel_cache", "-o", "x-systemd.requires=a b,dev");
+    assert_string_equal(options_mount_words(options), "noatime,x-systemd.requires=a b,dev");
+}
+
 TEST(options, path_is_made_absolute)
 {
     char here[PATH_MAX], expected[PATH_MAX + 16];
@@ -952,6 +958,7 @@ main(void)
         RUN_FRESH(letters_stand_alone_together_and_with_values),
         RUN_FRESH(list_has_pieces_with_escaped_commas),
         RUN_FRESH(words_of_fstab_are_ignored_in_lists_only),
+        RUN_FRESH(words_of_mount_are_kept_for_who_mounts_a_filesystem),
         RUN_FRESH(path_is_made_absolute),
         RUN_FRESH(secret_is_gone_from_the_command_line),
         RUN_FRESH(secret_that_is_forgotten_was_given),
