@@ -113,7 +113,8 @@ class Life(Up):
         disk.make_tree(self.where, disk.SEED, files=40)
         sums = disk.checksums(self.where)
         self.assertIn("already", self.up(f"--fs={fstype}"))
-        self.down()
+        self.down()                     # returns when everything is stored, and the volume given back
+        self.assertNotIn("bucketdisk-lock", self.store.objects())
         self.assert_nothing_left()
 
         self.up("-o", "noatime")        # which filesystem it is, is seen
