@@ -31,7 +31,7 @@ down(const char *word, struct error *why)
         rc = updown_end(&updown, why);
     } else if (rc == 0) {
         rc = access(path, F_OK) == 0 ? 0 : error_set(why, -errno, "%s: %s", word, strerror(errno));
-        rmdir(updown.place); /* plain umount(8) leaves it */
+        updown_remove_place(&updown); /* plain umount(8) leaves it */
         if (rc == 0)
             log_line(BD_INFO, "nothing is up on %s", word);
     }

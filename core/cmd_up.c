@@ -408,7 +408,7 @@ undo(struct up_command *command)
     let_go(command);
     updown_look_again(&command->updown);
     if (!updown_is_anything(&command->updown))
-        rmdir(command->updown.place);
+        updown_remove_place(&command->updown);
     else if (updown_end(&command->updown, &why) != 0)
         log_line(BD_ERROR, "%s; bucketdisk down %s goes on", why.text, command->updown.directory);
 }

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RUN_DIRECTORY "/run/bucketdisk"
-#define PLACES RUN_DIRECTORY "/up"
+#define PLACES "/run/bucketdisk/up" /* the locks' directory is there from updown_take on */
+#define PLACE_TRIES 10
 #define MOMENT_NS (20 * 1000 * 1000)
 #define UMOUNT_MOMENTS                                                                             \
     250 /* the kernel closes the file of a loop device a little after it has detached it */
@@ -94,12 +94,23 @@ updown_is_anything(const struct updown *updown)
 int
 updown_make_place(const struct updown *updown, struct error *why)
 {
-    if ((mkdir(RUN_DIRECTORY, 0755) != 0 && errno != EEXIST)
-        || (mkdir(PLACES, 0700) != 0 && errno != EEXIST)
-        || (mkdir(updown->place, 0700) != 0 && errno != EEXIST))
-        return error_set(why, -errno, "cannot make the directory %s: %s", updown->place,
-                         strerror(errno));
-    return 0;
+    /* Whoever was the last one elsewhere may just remove what is above it. */
+    for (int i = 0; i < PLACE_TRIES; i++) {
+        if ((mkdir(PLACES, 0700) == 0 || errno == EEXIST)
+            && (mkdir(updown->place, 0700) == 0 || errno == EEXIST))
+            return 0;
+        if (errno != ENOENT)
+            break;
+    }
+    return error_set(why, -errno, "cannot make the directory %s: %s", updown->place,
+                     strerror(errno));
+}
+
+void
+updown_remove_place(const struct updown *updown)
+{
+    rmdir(updown->place);
+    rmdir(PLACES);
 }
 
 static int
@@ -158,7 +169,7 @@ updown_end(const struct updown *updown, struct error *why)
         rc = locallock_wait(lock, why);
     }
     if (rc == 0)
-        rmdir(updown->place);
+        updown_remove_place(updown);
     if (rc == 0 && updown->is_dead)
         rc = error_set(why, -EIO,
                        "the disk's daemon had died or was detached by force, so what was not "

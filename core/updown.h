@@ -38,6 +38,8 @@ bool updown_is_anything(const struct updown *updown);
 
 /* Make the place, which only root can enter. */
 int updown_make_place(const struct updown *updown, struct error *why);
+/* When nothing is there. */
+void updown_remove_place(const struct updown *updown);
 
 /* Take down what is there, last made first, and wait until everything is stored.  Fails with what prevents it, or with the
  * daemon's last words; what was taken down by then stays so, and the next call goes on. */

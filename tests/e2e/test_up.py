@@ -31,7 +31,9 @@ class Up(disk.Story):
         super().setUp()
         self.store = disk.DirStore(self)
         self.where = self.directory("files")
-        # Whatever fails, all three are taken away, last made first.
+        # Whatever fails, all three are taken away, last made first; the guard, if it comes to that, takes the filesystem away,
+        # and the others go by themselves.
+        disk.RECORD.add("mount", self.where)
         self.addCleanup(self.clear)
 
     def clear(self):
