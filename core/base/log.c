@@ -10,6 +10,9 @@
 
 static atomic_bool use_syslog;
 static enum bd_log_level level_max = BD_INFO;
+static char foot[256]; /* guarded by the lock of stderr */
+
+#define LINE_CLEARED "\r\033[K" /* ECMA-48: back to its beginning, and empty to the end */
 
 static const struct {
     int priority;
@@ -50,10 +53,23 @@ log_vline(enum bd_log_level level, const char *format, va_list args)
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = ' ';
     }
-    if (use_syslog)
+    if (use_syslog) {
         syslog(levels[level].priority, "%s%s", levels[level].prefix, line);
-    else
-        fprintf(stderr, "bucketdisk: %s%s\n", levels[level].prefix, line);
+        return;
+    }
+    flockfile(stderr);
+    fprintf(stderr, "%sbucketdisk: %s%s\n%s", foot[0] != '\0' ? LINE_CLEARED : "",
+            levels[level].prefix, line, foot);
+    funlockfile(stderr);
+}
+
+void
+log_foot(const char *line)
+{
+    flockfile(stderr);
+    snprintf(foot, sizeof foot, "%s", line != NULL ? line : "");
+    fprintf(stderr, LINE_CLEARED "%s", foot);
+    funlockfile(stderr);
 }
 
 void

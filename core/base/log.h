@@ -19,4 +19,8 @@ void log_line(enum bd_log_level level, const char *format, ...)
 void log_vline(enum bd_log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
+/* A line that stays below all others on the terminal that standard error is, in the place of the one before; NULL: none any
+ * more.  No longer than a line there. */
+void log_foot(const char *line);
+
 #endif
