@@ -130,7 +130,9 @@ fail(struct attempt *attempt, int rc, const char *reason)
 {
     struct object_req *req = attempt->req;
 
-    if (req->op == OBJECT_DELETE && req->count > 1)
+    if (req->why != NULL)
+        error_set(req->why, rc, "%s", reason);
+    else if (req->op == OBJECT_DELETE && req->count > 1)
         log_line(BD_ERROR, "cannot delete %u blocks from %s on: %s", req->count, attempt->name,
                  reason);
     else if (req->op == OBJECT_LIST)
@@ -250,6 +252,17 @@ take_tag(struct attempt *attempt)
 }
 
 static void
+take_description(struct attempt *attempt)
+{
+    struct object_req *req = attempt->req;
+    const char *encoding = attempt->io->encoding;
+
+    req->object_bytes = attempt->io->io.object_bytes;
+    if (req->encoding != NULL) /* backend.c has checked its length */
+        strcpy(req->encoding, encoding != NULL ? encoding : "");
+}
+
+static void
 got(struct attempt *attempt)
 {
     struct objects *objects = attempt->objects;
@@ -291,6 +304,7 @@ got(struct attempt *attempt)
                           (struct bd_bytes){ attempt->body, io->io.len }, &io->attrs, req->data,
                           &why);
     }
+    req->object_bytes = io->io.object_bytes;
     if (rc == 0) {
         take_tag(attempt);
         settle(objects);
@@ -299,10 +313,12 @@ got(struct attempt *attempt)
     }
     counter_add(objects->corrupt, 1);
     /* What is damaged on the way comes right when it is fetched again; what is stored damaged does not. */
-    if (rc == -EBADMSG && attempt->bad_bodies++ < BAD_BODY_RETRIES)
+    if (rc == -EBADMSG && attempt->bad_bodies++ < BAD_BODY_RETRIES) {
         retry(attempt, 0, why.text, -EIO);
-    else
-        fail(attempt, rc == -ENOMEM ? rc : -EIO, why.text);
+        return;
+    }
+    req->is_damaged = rc != -ENOMEM;
+    fail(attempt, rc == -ENOMEM ? rc : -EIO, why.text);
 }
 
 /* Only said of an object whose container exists, so it is an answer like any other. */
@@ -375,6 +391,7 @@ succeeded(struct attempt *attempt)
     case OBJECT_HEAD:
         counter_add(objects->heads, 1);
         take_tag(attempt);
+        take_description(attempt);
         break;
     case OBJECT_PUT:
         counter_add(objects->puts, 1);
@@ -508,7 +525,6 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
     const struct layout *layout = attempt->objects->config.layout;
     uint64_t block;
 
-    (void)object_bytes;
     (void)tag;
     if (strcmp(name, req->list_from) < 0) {
         attempt->is_disordered = true;
@@ -518,7 +534,7 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
     strcpy(req->list_from, name); /* backend.c has checked its length */
     if (!layout_parse(layout, name, &block))
         return true;
-    req->found(req, block);
+    req->found(req, block, object_bytes);
     return true;
 }
 
@@ -670,8 +686,8 @@ objects_submit(struct objects *objects, struct object_req *req)
     int rc = 0;
 
     req->rc = 0;
-    req->is_absent = req->list_ended = false;
-    req->unsettled_ns = 0;
+    req->is_absent = req->is_damaged = req->list_ended = false;
+    req->object_bytes = req->unsettled_ns = 0;
     req->tag[0] = '\0';
     if (is_over(objects, req)) {
         free(attempt);

@@ -57,13 +57,20 @@ struct object_req {
     const uint64_t *blocks;
     unsigned count;
     object_name list_from; /* LIST: in: names greater than this; out: the last one seen */
-    void (*found)(struct object_req *req, uint64_t block); /* on the plugin's thread */
+    /* on the plugin's thread */
+    void (*found)(struct object_req *req, uint64_t block, uint64_t object_bytes);
     const atomic_bool
         *is_over;       /* GET, HEAD, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
     bool is_background; /* makes way for others (places.h) */
 
-    int rc; /* 0 or a negative errno; the reason is in the log.  -EROFS: the lease is lost for good */
-    bool is_absent; /* GET, HEAD */
+    struct error *why; /* where the reason of a failure goes; NULL: to the log */
+    char *
+        encoding; /* HEAD: room for BD_ENCODING_BYTES_MAX + 1, for what the object says of itself; may be NULL */
+
+    int rc;                /* 0 or a negative errno.  -EROFS: the lease is lost for good */
+    bool is_absent;        /* GET, HEAD */
+    bool is_damaged;       /* GET, of which the store gave a body that cannot be decoded */
+    uint64_t object_bytes; /* GET, HEAD: as it is stored */
     bool list_ended;
     /* PUT, DELETE: when the last attempt of unknown outcome was given up; 0: every outcome is known.
      * Set whatever rc says: such an attempt may still be carried out by the store later. */

@@ -246,8 +246,8 @@ stall_ns(const struct settings *settings, uint64_t usual_ns)
     return usual_ns;
 }
 
-static unsigned
-in_flight_max(const struct stack *stack)
+unsigned
+stack_in_flight_max(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
     unsigned backend_max = backend_info(stack->backend)->concurrency;
@@ -263,8 +263,8 @@ in_flight_max(const struct stack *stack)
 }
 
 /* A local store lists all it has for each listing that begins anew, and has no latency to hide. */
-static unsigned
-listers_max(const struct stack *stack)
+unsigned
+stack_listers_max(const struct stack *stack)
 {
     bool is_local = backend_info(stack->backend)->capabilities & BD_CAP_LOCAL;
 
@@ -383,19 +383,28 @@ build_tier(struct stack *stack, unsigned in_flight)
 }
 
 int
-stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
+stack_build_objects(struct stack *stack, struct error *why)
 {
     const struct settings *settings = &stack->settings;
-    uint64_t stall_read_ns = stall_ns(settings, STALL_READ_NS);
-    const struct objects_config objects = {
+    const struct objects_config config = {
         .layout = &stack->layout,
         .attempt_ns = settings->timeout_ms * NS_PER_MS,
         .retry_pause_ns = settings->initial_retry_pause_ms * NS_PER_MS,
-        .stall_read_ns = stall_read_ns,
+        .stall_read_ns = stall_ns(settings, STALL_READ_NS),
         .stall_write_ns = stall_ns(settings, STALL_WRITE_NS),
-        .in_flight_max = in_flight_max(stack),
+        .in_flight_max = stack_in_flight_max(stack),
         .lease = stack->lease,
     };
+    int rc = objects_new(&config, stack->backend, stack->chain, stack->pool, stack->stats,
+                         &stack->objects);
+
+    return rc == 0 ? 0 : error_set(why, rc, "out of memory");
+}
+
+int
+stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
     const struct consistency_config consistency = {
         .layout = &stack->layout,
         .recent.settle_ns = settings->settle_time_ms * NS_PER_MS,
@@ -404,18 +413,17 @@ stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
                                   ? settings->md5_cache_time_ms * NS_PER_MS
                                   : TAG_KEEP_FOREVER_NS,
         .recent.tag_count_max = settings->md5_cache_size,
-        .stall_read_ns = stall_read_ns,
-        .listers_max = listers_max(stack),
+        .stall_read_ns = stall_ns(settings, STALL_READ_NS),
+        .listers_max = stack_listers_max(stack),
         .is_reader = is_reader(stack),
         .is_shared = settings->shared_disk_mode,
     };
-    int rc;
+    int rc = stack_build_objects(stack, why);
 
-    rc = objects_new(&objects, stack->backend, stack->chain, stack->pool, stack->stats,
-                     &stack->objects);
-    if (rc == 0)
-        rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
-                             &stack->consistency);
+    if (rc != 0)
+        return rc;
+    rc = consistency_new(&consistency, stack->objects, stack->pool, stack->stats,
+                         &stack->consistency);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
     if (hold_ms > 0)
@@ -426,7 +434,7 @@ stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
 int
 stack_build_cache(struct stack *stack, struct error *why)
 {
-    unsigned in_flight = in_flight_max(stack);
+    unsigned in_flight = stack_in_flight_max(stack);
     int rc = build_tier(stack, in_flight);
 
     if (rc == 0)

@@ -79,9 +79,19 @@ int stack_parse(struct stack *stack, const struct stack_rows *more, int argc, ch
 int stack_open(struct stack *stack, const char *location, struct error *why);
 /* What tells the volume from all others, and what people call it.  Gives both. */
 int stack_names(const struct stack *stack, char **identity, char **volume, struct error *why);
+/* The layout as far as options alone say it. */
+int stack_layout_begin(struct stack *stack, struct error *why);
+/* What the volume says of itself, to who has no password: sizes and names, of which nothing is authenticated. */
+int stack_look(struct stack *stack, struct error *why);
 /* Find out the volume's sizes and open the chain, which is tried on a block; again at each call.  Then build the
  * layers over them. */
 int stack_detect(struct stack *stack, struct error *why);
+/* The store's blocks and nothing over them, for commands that need no order among what they ask.  Without a chain, nothing is read or
+ * written, but listed, looked at and deleted. */
+int stack_build_objects(struct stack *stack, struct error *why);
+/* How many requests, and listings, this store gets at once. */
+unsigned stack_in_flight_max(const struct stack *stack);
+unsigned stack_listers_max(const struct stack *stack);
 /* From the store up: first its blocks, then, when all is done that concerns them alone, what is over them.  `hold_ms`: so
  * long another owner's writes may still be on their way. */
 int stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why);

@@ -516,11 +516,12 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
 
 /* ---- either */
 
-int
-stack_detect(struct stack *stack, struct error *why)
+static struct volume_wish
+wish_of(const struct stack *stack)
 {
     const struct settings *settings = &stack->settings;
-    const struct volume_wish wish = {
+
+    return (struct volume_wish){
         .prefix = settings->prefix,
         .is_hashed = settings->block_hash_prefix,
         .disk_bytes = settings->size,
@@ -529,19 +530,54 @@ stack_detect(struct stack *stack, struct error *why)
         .read_default = settings->default_content_encoding,
         .is_forced = settings->force,
         .is_read_only = settings->read_only,
-        .measure = measure,
-        .measure_arg = stack,
     };
-    int rc;
+}
+
+int
+stack_layout_begin(struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
 
     if (strlen(settings->prefix) > LAYOUT_PREFIX_BYTES_MAX)
         return error_set(why, -EINVAL, "--prefix is longer than %u bytes", LAYOUT_PREFIX_BYTES_MAX);
+    stack->layout =
+        (struct layout){ .prefix = settings->prefix, .is_hashed = settings->block_hash_prefix };
+    return 0;
+}
+
+int
+stack_look(struct stack *stack, struct error *why)
+{
+    struct volume_wish wish = wish_of(stack);
+    struct volume_sample sample;
+    int rc = stack_layout_begin(stack, why);
+
+    wish.is_read_only = true;
+    if (rc == 0)
+        rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
+    if (rc != 0)
+        return rc;
+    if (stack->description.is_there)
+        return volume_manifest_layout(&stack->description.manifest, &wish, &stack->layout, why);
+    return volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, &sample, why);
+}
+
+int
+stack_detect(struct stack *stack, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    struct volume_wish wish = wish_of(stack);
+    int rc;
+
+    wish.measure = measure;
+    wish.measure_arg = stack;
     /* A key that was made for a new volume opens none that somebody has made meanwhile. */
     if (stack->is_new)
         keyring_drop_volume_key(&stack->keyring);
     stack->is_new = false;
-    stack->layout.prefix = settings->prefix;
-    rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
+    rc = stack_layout_begin(stack, why);
+    if (rc == 0)
+        rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
     if (rc != 0)
         return rc;
     if (!stack->description.is_there && stack->keyring.volume_key != NULL)

@@ -142,22 +142,24 @@ static void
 tell(struct lister *lister, uint64_t end)
 {
     const struct survey_config *config = &lister->survey->config;
+    uint64_t told_end = end > lister->told_end ? end : lister->told_end;
+    bool is_hashed = config->layout->is_hashed; /* neighbours in number are none in the listing */
 
-    if (config->layout->is_hashed) /* neighbours in number are none in the listing */
-        config->learnt(config->arg, lister->blocks, lister->count, 0, 0);
-    else
-        config->learnt(config->arg, lister->blocks, lister->count, lister->told_end,
-                       end > lister->told_end ? end : lister->told_end);
-    if (end > lister->told_end)
-        lister->told_end = end;
+    if (config->learnt != NULL)
+        config->learnt(config->arg, lister->blocks, lister->count, is_hashed ? 0 : lister->told_end,
+                       is_hashed ? 0 : told_end);
+    lister->told_end = told_end;
     lister->count = 0;
 }
 
 static void
-page_found(struct object_req *object, uint64_t block)
+page_found(struct object_req *object, uint64_t block, uint64_t object_bytes)
 {
     struct lister *lister = container_of(object, struct lister, object);
+    const struct survey_config *config = &lister->survey->config;
 
+    if (config->found != NULL)
+        config->found(config->arg, block, object_bytes);
     lister->blocks[lister->count++] = block;
     lister->last_key = layout_key(lister->survey->config.layout, block);
     if (lister->page_blocks++ == 0)
@@ -195,7 +197,7 @@ survey_end(struct survey *survey)
     int rc = survey->rc;
 
     /* Only the end of all parts shows what none of them had. */
-    if (config.layout->is_hashed && !survey->is_ending)
+    if (config.layout->is_hashed && !survey->is_ending && config.learnt != NULL)
         config.learnt(config.arg, NULL, 0, 0, config.layout->block_count);
     pthread_mutex_destroy(&survey->lock);
     free(survey);

@@ -19,7 +19,10 @@ struct survey_config {
 
     /* Blocks [first, end) have been listed: they exist that are among blocks[0..count) or were before, and no others.
      * These may lie outside of [first, end).  Often for a part, or for more than was asked for, or twice; on any thread, several at once. */
-    void (*learnt)(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end);
+    void (*learnt)(void *arg, const uint64_t *blocks, unsigned count, uint64_t first,
+                   uint64_t end); /* may be NULL */
+    /* Each of them as it is listed, before it is told of; may be NULL. */
+    void (*found)(void *arg, uint64_t block, uint64_t object_bytes);
     /* After each page.  True: this is enough, and the survey ends well.  As learnt; may be NULL. */
     bool (*is_enough)(void *arg);
     /* After all calls of the others; the survey is gone then.  A listing that failed ends the others. */

@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+static volatile sig_atomic_t is_interrupted;
+
 static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 
 void
@@ -19,6 +21,26 @@ interrupts_hold(sigset_t *held, sigset_t *before)
             sigaddset(held, numbers[i]);
     }
     pthread_sigmask(SIG_BLOCK, held, before);
+}
+
+static void
+interrupt(int number)
+{
+    (void)number;
+    is_interrupted = 1;
+}
+
+const volatile sig_atomic_t *
+interrupts_catch(void)
+{
+    struct sigaction action = { .sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND }, before;
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+    }
+    return &is_interrupted;
 }
 
 bool

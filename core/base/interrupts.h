@@ -12,4 +12,8 @@ void interrupts_hold(sigset_t *held, sigset_t *before);
 /* Has one come since? */
 bool interrupts_came(const sigset_t *held);
 
+/* Instead: from now on the first of them only sets the flag, which it gives and which is 0 before, so that the program can end in good
+ * order; a second one ends it at once. */
+const volatile sig_atomic_t *interrupts_catch(void);
+
 #endif

@@ -25,6 +25,7 @@ LEVELS = """
     takeover
     volume
     recent survey
+    walk
     consistency
     tier
     cache whole

@@ -379,7 +379,7 @@ list_step(void *arg)
     strcpy(req->list_from, bucket.names[request->rank]);
     request->rank++;
     request->listed++;
-    req->found(req, block);
+    req->found(req, block, 0);
     event_add(clock_now_ns() + (chance_one_in(4) ? chance_below(NS_PER_MS) : 0), OWNER_DAEMON,
               list_step, request);
 }

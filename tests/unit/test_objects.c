@@ -21,10 +21,11 @@ ask_done(struct object_req *req)
 }
 
 static void
-ask_found(struct object_req *req, uint64_t block)
+ask_found(struct object_req *req, uint64_t block, uint64_t object_bytes)
 {
     struct ask *ask = container_of(req, struct ask, req);
 
+    (void)object_bytes;
     assert_true(ask->found_count < ARRAY_LEN(ask->found));
     ask->found[ask->found_count++] = block;
 }
