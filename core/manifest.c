@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define FORMAT 2
+#define FORMAT_ERASED 0 /* to programs that do not know it, a format that they do not know */
 #define MAC_PURPOSE "manifest"
 #define COVERED_BYTES (512 + 2 * ENCODING_JOINED_BYTES)
 
@@ -196,6 +197,20 @@ accepts_parse(const json_t *array, struct manifest *out, struct error *why)
     return 0;
 }
 
+/* Of a volume that is being erased. */
+static int
+erased_parse(const json_t *object, struct manifest *out, struct error *why)
+{
+    const json_t *hashed = member(object, "hashed", JSON_FALSE, why);
+    uint64_t was;
+
+    if (hashed == NULL || !member_number(object, "was", FORMAT, &was, why))
+        return -EBADMSG;
+    out->is_hashed = json_is_true(hashed);
+    out->was_format_2 = was == FORMAT;
+    return error_set(why, -EIDRM, "the volume is being erased");
+}
+
 static int
 object_parse(const json_t *object, struct manifest *out, struct error *why)
 {
@@ -206,6 +221,8 @@ object_parse(const json_t *object, struct manifest *out, struct error *why)
 
     if (!member_number(object, "format", UINT32_MAX, &format, why))
         return -EBADMSG;
+    if (format == FORMAT_ERASED)
+        return erased_parse(object, out, why);
     if (format != FORMAT)
         return error_set(why, -EBADMSG, "it is of format %" PRIu64 "; this program knows %d",
                          format, FORMAT);
@@ -315,6 +332,17 @@ slots_print(const struct manifest *manifest)
         return slots;
     json_decref(slots);
     return NULL;
+}
+
+char *
+manifest_print_erased(bool was_format_2, bool is_hashed)
+{
+    json_t *root = json_pack("{s:i,s:i,s:b}", "format", FORMAT_ERASED, "was",
+                             was_format_2 ? FORMAT : 1, "hashed", is_hashed);
+    char *text = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+    json_decref(root);
+    return text;
 }
 
 char *

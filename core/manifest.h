@@ -8,7 +8,10 @@
  *
  * The volume key is random; each slot holds it wrapped by one passphrase, so that passphrases come and go without a
  * block being written again.  All but the slots is covered by the MAC, whose key is a subkey of the volume key; a
- * volume that is not encrypted has neither key nor slots. */
+ * volume that is not encrypted has neither key nor slots.
+ *
+ * While a volume of either format is erased, and until that is complete, another text stands in this one's place, so that nobody takes
+ * what is left for a volume: {"format":0, "was":2, "hashed":false}.  Programs that do not know it take it for damage. */
 #ifndef CORE_MANIFEST_H
 #define CORE_MANIFEST_H
 
@@ -44,7 +47,8 @@ struct manifest {
     uint64_t disk_bytes;
     uint32_t block_bytes;
     bool is_hashed;
-    uint32_t epoch; /* of the latest mount that may have written, or change of keys */
+    bool was_format_2; /* of one that is being erased */
+    uint32_t epoch;    /* of the latest mount that may have written, or change of keys */
     char codec[ENCODING_JOINED_BYTES]; /* what is written when --codec says nothing */
     struct encoding
         accepts; /* outermost tokens that blocks may have; none: the volume is not encrypted */
@@ -54,10 +58,12 @@ struct manifest {
     struct key_slot slots[MANIFEST_SLOTS];
 };
 
-/* -EBADMSG: it is no manifest that we understand; says why.  End *out with manifest_clear, also then. */
+/* -EBADMSG: it is no manifest that we understand; says why.  -EIDRM: it says that the volume is being erased; of *out
+ * is_hashed and was_format_2 count then.  End *out with manifest_clear, also then. */
 int manifest_parse(const char *text, size_t bytes, struct manifest *out, struct error *why);
 /* malloc'ed; NULL when out of memory, or when a text in it is not UTF-8. */
 char *manifest_print(const struct manifest *manifest);
+char *manifest_print_erased(bool was_format_2, bool is_hashed);
 void manifest_clear(struct manifest *manifest);
 bool key_slot_is_free(const struct key_slot *slot);
 void key_slot_clear(struct key_slot *slot);

@@ -52,12 +52,29 @@ volume_manifest_read(struct backend *backend, const struct layout *layout,
     rc = io->io.object_bytes > MANIFEST_BYTES_MAX
              ? error_set(&reason, -EBADMSG, "it has %" PRIu64 " bytes", io->io.object_bytes)
              : manifest_parse(text, io->io.len, &stored->manifest, &reason);
-    if (rc != 0)
+    if (rc == -EIDRM)
+        error_set(
+            why, rc,
+            "the volume is being erased, or was in part, so that what is left of it is no use: "
+            "\"bucketdisk erase\" finishes that");
+    else if (rc != 0)
         error_set(why, rc, "the volume's description, %s, is damaged: %s", name, reason.text);
 free_io:
     free(text);
     backend_io_free(io);
     return rc;
+}
+
+int
+volume_lock_format(struct backend *backend, struct layout *layout, struct stored_manifest *stored,
+                   struct error *why)
+{
+    int rc = volume_manifest_read(backend, layout, stored, why);
+
+    layout->is_format_2 = rc == -EIDRM ? stored->manifest.was_format_2 : stored->is_there;
+    if (rc == -EIDRM)
+        why->text[0] = '\0';
+    return rc == -EIDRM ? 0 : rc;
 }
 
 /* ---- writing */

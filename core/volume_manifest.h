@@ -18,7 +18,8 @@ struct stored_manifest {
     uint64_t unknown_at_ns; /* a put got no answer by then, and may still be carried out; 0: none */
 };
 
-/* Replaces *stored.  Of the layout it needs the prefix alone.  -EBADMSG: damaged. */
+/* Replaces *stored.  Of the layout it needs the prefix alone.  -EBADMSG: damaged.  -EIDRM: the volume is being erased, or was in part;
+ * the manifest says what it was. */
 int volume_manifest_read(struct backend *backend, const struct layout *layout,
                          struct stored_manifest *stored, struct error *why);
 
@@ -27,6 +28,10 @@ int volume_manifest_read(struct backend *backend, const struct layout *layout,
  * Sets stored->unknown_at_ns, also when it fails: whoever holds the token keeps it until that is settled. */
 int volume_manifest_write(struct backend *backend, const struct layout *layout,
                           struct stored_manifest *stored, struct error *why);
+
+/* Which lock the volume has, also one that is being erased: is_format_2 of a layout that has a prefix.  Replaces *stored. */
+int volume_lock_format(struct backend *backend, struct layout *layout,
+                       struct stored_manifest *stored, struct error *why);
 
 /* Sizes and names of a volume of format 2, held against what the user says. */
 int volume_manifest_layout(const struct manifest *manifest, const struct volume_wish *wish,
