@@ -516,37 +516,7 @@ serve(struct mount *mount)
     return status;
 }
 
-/* ---- commands without a mount */
-
-static int
-reset_token(struct mount *mount)
-{
-    struct stack *stack = &mount->stack;
-    const uint64_t settle_ms = stack->settings.settle_time_ms;
-    struct layout layout = { .prefix = stack->settings.prefix };
-    struct error why = { "" };
-    int rc = stack_open(stack, mount->location, &why);
-
-    if (rc == 0)
-        rc = volume_manifest_read(stack->backend, &layout, &stack->description, &why);
-    layout.is_format_2 = stack->description.is_there;
-    if (rc == 0)
-        rc = stack_names(stack, &mount->identity, &mount->volume, &why);
-    if (rc == 0)
-        rc = locallock_take(mount->identity, mount->volume, &why, &mount->lock);
-    if (rc == 0)
-        rc = token_reset(stack->backend, &layout, settle_ms, &why);
-    if (rc == 0 && layout.is_format_2)
-        rc = volume_reset_fence(stack->backend, &layout, settle_ms, &why);
-    /* Of a volume of format 2 that was only begun there may be the lock. */
-    layout.is_format_2 = true;
-    if (rc == 0 && !stack->description.is_there)
-        rc = token_reset(stack->backend, &layout, settle_ms, &why);
-    if (rc != 0 && why.text[0] != '\0')
-        log_line(BD_ERROR, "%s", why.text);
-    release(mount);
-    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
-}
+/* ---- what is asked for instead */
 
 static int
 help(struct mount *mount, int word_count, char **words)
@@ -560,10 +530,11 @@ help(struct mount *mount, int word_count, char **words)
             "       bucketdisk umount MOUNTPOINT\n"
             "       bucketdisk up [options] LOCATION DIRECTORY\n"
             "       bucketdisk down DIRECTORY\n"
+            "       bucketdisk info|list|check [options] LOCATION\n"
+            "       bucketdisk erase|reset|takeover [options] LOCATION\n"
             "       bucketdisk key list|add|change|remove [options] LOCATION\n"
-            "       bucketdisk plugins [options] [NAME ...]\n"
             "       bucketdisk probe [options] LOCATION\n"
-            "       bucketdisk takeover [options] LOCATION\n\n"
+            "       bucketdisk plugins [options] [NAME ...]\n\n"
             "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
             "what\n"
             "the backend calls the place: a bucket, a directory.  Names of options compare "
@@ -636,16 +607,21 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
         free(words);
         return status;
     }
-    rc = mount_check_words(settings->reset_mounted_flag, words, word_count, &why);
+    rc = mount_check_words(settings, words, word_count, &why);
     if (rc == 0)
         rc = mount_check_settings(stack, &why);
+    if (rc == 0 && (settings->erase || settings->reset_mounted_flag)) {
+        rc = settings->erase ? cmd_erase_volume(stack, words[0], &why)
+                             : cmd_reset_token(stack, words[0], &why);
+        if (rc != 0 && why.text[0] != '\0')
+            log_line(BD_ERROR, "%s", why.text);
+        release(&mount);
+        free(words);
+        return cmd_status(rc);
+    }
     if (rc != 0)
         goto fail;
     mount.location = strdup(words[0]);
-    if (settings->reset_mounted_flag) {
-        free(words);
-        return reset_token(&mount);
-    }
     rc = mount_check_mountpoint(wish->mountpoint != NULL ? wish->mountpoint : words[1],
                                 &mount.mountpoint, &why);
     if (rc == 0)

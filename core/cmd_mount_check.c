@@ -11,20 +11,32 @@
 #include <sys/stat.h>
 
 int
-mount_check_words(bool is_reset, char **words, int count, struct error *why)
+mount_check_words(const struct settings *settings, char **words, int count, struct error *why)
 {
+    const char *instead = settings->erase                ? "--erase"
+                          : settings->reset_mounted_flag ? "--reset-mounted-flag"
+                                                         : NULL;
+    int wanted = instead != NULL ? 1 : 2;
+
+    if (settings->erase && settings->reset_mounted_flag)
+        return error_set(why, -EINVAL,
+                         "--erase removes the mount token, too: leave --reset-mounted-flag out");
+    if (count == 0 && instead != NULL)
+        return error_set(why, -EINVAL,
+                         "where is the volume? usage: bucketdisk %s [options] LOCATION (--help "
+                         "tells more)",
+                         instead);
     if (count == 0)
-        return error_set(
-            why, -EINVAL, "where is the volume%s? usage: bucketdisk %s (--help tells more)",
-            is_reset ? "" : ", and where to mount it",
-            is_reset ? "--reset-mounted-flag [options] LOCATION" : "[options] LOCATION MOUNTPOINT");
-    if (count == 1 && !is_reset)
+        return error_set(why, -EINVAL,
+                         "where is the volume, and where to mount it? usage: bucketdisk [options] "
+                         "LOCATION MOUNTPOINT (--help tells more)");
+    if (count < wanted)
         return error_set(why, -EINVAL,
                          "where to mount it? after the volume's place, \"%s\", comes a "
                          "mount point",
                          words[0]);
-    if (count > (is_reset ? 1 : 2))
-        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[is_reset ? 1 : 2]);
+    if (count > wanted)
+        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[wanted]);
     return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-int mount_check_words(bool is_reset, char **words, int count, struct error *why);
+int mount_check_words(const struct settings *settings, char **words, int count, struct error *why);
 int mount_check_settings(const struct stack *stack, struct error *why);
 /* Gives it absolute, malloc'ed, also when it cannot be used; or NULL. */
 int mount_check_mountpoint(const char *word, char **out, struct error *why);

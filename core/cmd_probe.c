@@ -3,59 +3,26 @@
 #include "cmd.h"
 
 #include "base/clock.h"
+#include "base/interrupts.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "probe.h"
 #include "stack.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TABLE_COLUMNS 96
 #define TABLE_LAST 50 /* where the last column begins */
 #define TABLE_INDENT 15
 
-static volatile sig_atomic_t is_stopped;
+struct probe_settings {
+    uint8_t json;
+};
 
-static void
-stop(int number)
-{
-    (void)number;
-    is_stopped = 1;
-}
-
-/* The first one stops and tidies up, the second one kills. */
-static void
-catch_signals(void)
-{
-    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };
-
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaction(numbers[i], &action, NULL);
-}
-
-/* This command's own words, which the mount does not have, are taken out of the command line. */
-static bool
-take_word(int *argc, char **argv, const char *word)
-{
-    bool is_there = false;
-    int kept = 1;
-
-    for (int i = 1; i < *argc; i++) {
-        if (strcmp(argv[i], word) == 0)
-            is_there = true;
-        else
-            argv[kept++] = argv[i];
-    }
-    argv[kept] = NULL;
-    *argc = kept;
-    return is_there;
-}
+static const struct bd_option probe_rows[] = { CMD_JSON_ROW(struct probe_settings, json) };
 
 static const char *
 claim(const struct bd_backend_info *info, const struct probe_row *row)
@@ -161,13 +128,13 @@ print_json(const struct bd_backend_info *info, const struct probe *probe, bool i
 }
 
 static int
-probe_and_print(struct stack *stack, const char *location, bool is_json, struct error *why)
+run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
+    const struct probe_settings *own = fields;
     const struct settings *settings = &stack->settings;
-    const struct probe_config config = {
+    struct probe_config config = {
         .prefix = settings->prefix,
         .attempt_ns = settings->timeout_ms * NS_PER_MS,
-        .is_stopped = &is_stopped,
     };
     struct probe *probe = NULL;
     bool is_usable = false;
@@ -179,14 +146,14 @@ probe_and_print(struct stack *stack, const char *location, bool is_json, struct 
     rc = stack_open(stack, location, why);
     if (rc != 0)
         return rc;
-    catch_signals();
+    config.is_stopped = interrupts_catch();
     rc = probe_run(stack->backend, &config, &probe, why);
     if (probe != NULL && (rc == 0 || probe_row_count(probe) > 0)) {
         const struct bd_backend_info *info = backend_info(stack->backend);
 
         is_usable = rc == 0 && count(probe, PROBE_BAD) == 0;
         summary(probe, rc == 0, sum, sizeof sum);
-        if (is_json)
+        if (own->json)
             print_json(info, probe, is_usable, sum);
         else
             print_table(info, probe, sum);
@@ -219,29 +186,14 @@ help(const struct stack *stack)
 int
 cmd_probe(int argc, char **argv)
 {
-    bool is_json = take_word(&argc, argv, "--json");
-    struct stack stack = { 0 };
-    char **words = calloc((size_t)argc + 1, sizeof *words);
-    struct error why = { "" };
-    int word_count = 0;
-    int rc;
+    struct probe_settings own = { 0 };
+    const struct command command = { .usage = "probe [options] LOCATION",
+                                     .question = "where is the store?",
+                                     .rows = probe_rows,
+                                     .row_count = ARRAY_LEN(probe_rows),
+                                     .fields = &own,
+                                     .help = help,
+                                     .run = run };
 
-    if (words == NULL)
-        return EXIT_FAILED;
-    rc = stack_parse(&stack, NULL, argc, argv, words, &word_count, &why);
-    if (rc == 0 && stack.settings.help) {
-        help(&stack);
-    } else if (rc == 0) {
-        log_level_max(stack.settings.debug ? BD_DEBUG : BD_INFO);
-        if (word_count != 1)
-            rc = error_set(&why, -EINVAL,
-                           "where is the store? usage: bucketdisk probe [options] LOCATION");
-        else
-            rc = probe_and_print(&stack, words[0], is_json, &why);
-    }
-    if (why.text[0] != '\0')
-        log_line(BD_ERROR, "%s", why.text);
-    stack_close(&stack);
-    free(words);
-    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+    return cmd_on_location(&command, argc, argv);
 }

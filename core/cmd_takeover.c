@@ -32,10 +32,9 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
 
     locallock_id(local, lock_id, sizeof lock_id);
     config.lock_id = wish.lock_id = lock_id;
-    rc = volume_manifest_read(stack->backend, &layout, &stack->description, why);
+    rc = volume_lock_format(stack->backend, &layout, &stack->description, why);
     if (rc != 0)
         return rc;
-    layout.is_format_2 = stack->description.is_there;
     rc = takeover_watch(&config, &lock, why);
     if (rc != 0)
         return rc;
@@ -55,12 +54,13 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
 }
 
 static int
-run(struct stack *stack, const char *location, struct error *why)
+run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
     struct locallock *local = NULL;
     char *identity = NULL, *volume = NULL;
     int rc = stack_open(stack, location, why);
 
+    (void)fields;
     if (rc == 0)
         rc = stack_names(stack, &identity, &volume, why);
     if (rc == 0)
@@ -74,8 +74,9 @@ run(struct stack *stack, const char *location, struct error *why)
 }
 
 static void
-help(void)
+help(const struct stack *stack)
 {
+    (void)stack;
     printf(
         "usage: bucketdisk takeover [options] LOCATION\n\n"
         "Frees a volume whose writer died or was cut off, on another machine too, so that it can\n"
@@ -94,30 +95,10 @@ help(void)
 int
 cmd_takeover(int argc, char **argv)
 {
-    struct stack stack = { 0 };
-    char **words = calloc((size_t)argc + 1, sizeof *words);
-    struct error why = { "" };
-    int word_count = 0;
-    int rc;
+    const struct command command = { .usage = "takeover [options] LOCATION",
+                                     .question = "which volume?",
+                                     .help = help,
+                                     .run = run };
 
-    if (words == NULL)
-        return EXIT_FAILED;
-    rc = stack_parse(&stack, NULL, argc, argv, words, &word_count, &why);
-    if (rc == 0 && stack.settings.help) {
-        help();
-    } else if (rc == 0) {
-        log_level_max(stack.settings.debug   ? BD_DEBUG
-                      : stack.settings.quiet ? BD_WARNING
-                                             : BD_INFO);
-        if (word_count != 1)
-            rc = error_set(&why, -EINVAL,
-                           "which volume? usage: bucketdisk takeover [options] LOCATION");
-        else
-            rc = run(&stack, words[0], &why);
-    }
-    if (rc != 0)
-        log_line(BD_ERROR, "%s", why.text);
-    stack_close(&stack);
-    free(words);
-    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+    return cmd_on_location(&command, argc, argv);
 }

@@ -437,9 +437,10 @@ check(const struct up_command *command, char **words, int count, struct error *w
     if (settings->shared_disk_mode)
         return error_set(why, -EINVAL,
                          "--sharedDiskMode is for cluster filesystems, which up does not mount");
-    if (settings->reset_mounted_flag)
+    if (settings->erase || settings->reset_mounted_flag)
         return error_set(why, -EINVAL,
-                         "--reset-mounted-flag is a command of its own; leave up out");
+                         "--erase and --reset-mounted-flag are commands of their own; leave up "
+                         "out");
     if (geteuid() != 0)
         return error_set(why, -EPERM, "only root can attach a loop device and mount a filesystem");
     return mount_check_settings(&command->stack, why);

@@ -9,9 +9,11 @@ static const struct {
     const char *word;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    { "mount", cmd_mount }, { "umount", cmd_umount }, { "plugins", cmd_plugins },
-    { "probe", cmd_probe }, { "key", cmd_key },       { "takeover", cmd_takeover },
-    { "up", cmd_up },       { "down", cmd_down },
+    { "mount", cmd_mount }, { "umount", cmd_umount },   { "info", cmd_info },
+    { "list", cmd_list },   { "check", cmd_check },     { "erase", cmd_erase },
+    { "reset", cmd_reset }, { "key", cmd_key },         { "takeover", cmd_takeover },
+    { "probe", cmd_probe }, { "plugins", cmd_plugins }, { "up", cmd_up },
+    { "down", cmd_down },
 };
 
 int

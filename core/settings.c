@@ -168,6 +168,8 @@ const struct bd_option settings_rows[] = {
     { .name = "config-file", .type = BD_OPT_PATH, FIELD(config_file),
       .help = "read options from a file, one a line (-F)" },
 
+    { .name = "erase", .type = BD_OPT_BOOL, FIELD(erase),
+      .help = "delete the volume, as bucketdisk erase does, and do no more" },
     { .name = "reset-mounted-flag", .type = BD_OPT_BOOL, FIELD(reset_mounted_flag),
       .help = "remove the mount token of a volume that nobody has mounted, and do no more" },
     { .name = "help", .type = BD_OPT_BOOL, FIELD(help),

@@ -64,7 +64,7 @@ struct settings {
     uint8_t plugin_builtin_only;
     const char *config_file;
     /* what to do instead of mounting */
-    uint8_t reset_mounted_flag, help, version, dump_options;
+    uint8_t erase, reset_mounted_flag, help, version, dump_options;
 };
 
 /* -f -d -s -F FILE -h -V, for options_parse. */

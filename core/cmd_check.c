@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk check LOCATION: can every block that exists be read?
+ *
+ * Each is fetched, authenticated and decoded, as a reader beside the writer does it: what is written meanwhile is found as it was or as
+ * it is. */
+#include "cmd.h"
+
+#include "base/clock.h"
+#include "base/human.h"
+#include "base/util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNREAD_MAX 100u /* then it is not the blocks that are bad */
+
+struct check_settings {
+    uint8_t json;
+};
+
+static const struct bd_option check_rows[] = { CMD_JSON_ROW(struct check_settings, json) };
+
+struct bad_block {
+    uint32_t number;
+    bool is_damaged; /* else the store did not give it */
+    char *reason;
+};
+
+struct check {
+    struct stack *stack;
+    struct walk walk;
+    pthread_mutex_t lock; /* guards the next five */
+    struct bad_block *bad;
+    size_t bad_count, bad_room;
+    size_t damaged_count;
+    uint64_t good_count, gone_count, bytes;
+    double seconds;
+    bool is_complete;
+};
+
+/* ---- one block */
+
+static int
+bad_add_locked(struct check *check, const struct visit *visit)
+{
+    char *reason = strdup(visit->why.text);
+
+    if (check->bad_count == check->bad_room) {
+        size_t room = check->bad_room * 2 + 16;
+        struct bad_block *bad = realloc(check->bad, room * sizeof *bad);
+
+        if (bad == NULL) {
+            free(reason);
+            return -ENOMEM;
+        }
+        check->bad = bad;
+        check->bad_room = room;
+    }
+    if (reason == NULL)
+        return -ENOMEM;
+    cmd_clean(reason);
+    check->bad[check->bad_count++] =
+        (struct bad_block){ visit->blocks->number, visit->req.is_damaged, reason };
+    check->damaged_count += visit->req.is_damaged;
+    return 0;
+}
+
+static void
+fetch_begin(struct visit *visit)
+{
+    visit->req.op = OBJECT_GET;
+    visit->req.block = visit->blocks->number;
+    visit->req.data = visit->data;
+}
+
+static int
+fetch_end(struct visit *visit)
+{
+    struct check *check = visit->visitor->arg;
+    const struct object_req *req = &visit->req;
+    int rc = 0;
+
+    if (req->rc == -ECANCELED || req->rc == -ENOMEM)
+        return req->rc;
+    pthread_mutex_lock(&check->lock);
+    check->bytes += req->object_bytes;
+    if (req->rc != 0)
+        rc = bad_add_locked(check, visit);
+    else if (req->is_absent)
+        check->gone_count++; /* zeroed meanwhile */
+    else
+        check->good_count++;
+    if (rc == 0 && check->bad_count - check->damaged_count >= UNREAD_MAX)
+        rc = error_set(&visit->why, -EIO,
+                       "the store does not give what it has, and the check is given up: %s",
+                       strdupa(visit->why.text));
+    pthread_mutex_unlock(&check->lock);
+    progress_add(&check->walk.progress, 1, req->object_bytes);
+    if (req->rc != 0)
+        progress_bad(&check->walk.progress, 1);
+    return rc;
+}
+
+/* ---- what was found */
+
+static int
+by_number(const void *a, const void *b)
+{
+    uint32_t first = ((const struct bad_block *)a)->number;
+    uint32_t second = ((const struct bad_block *)b)->number;
+
+    return (first > second) - (first < second);
+}
+
+static uint64_t
+checked_count(const struct check *check)
+{
+    return check->good_count + check->gone_count + check->bad_count;
+}
+
+static void
+print_text(const struct check *check)
+{
+    const struct chain *chain = check->stack->chain;
+    uint64_t left = check->walk.count - checked_count(check);
+    char stored[HUMAN_BYTES], rate[HUMAN_BYTES], took[HUMAN_BYTES];
+    object_name name;
+
+    for (size_t i = 0; i < check->bad_count; i++) {
+        const struct bad_block *bad = &check->bad[i];
+
+        layout_block_name(check->walk.layout, bad->number, name);
+        printf("block %" PRIu32 " %s: object %s: %s\n", bad->number,
+               bad->is_damaged ? "is damaged" : "cannot be read", name, bad->reason);
+    }
+    human_bytes(check->bytes, stored);
+    human_bytes(
+        (uint64_t)((double)check->bytes / (check->seconds > 0.001 ? check->seconds : 0.001)), rate);
+    human_duration((uint64_t)check->seconds, took);
+    printf("%" PRIu64 " blocks are good, %zu damaged, %zu cannot be read", check->good_count,
+           check->damaged_count, check->bad_count - check->damaged_count);
+    if (check->gone_count > 0)
+        printf(", %" PRIu64 " were zeroed meanwhile", check->gone_count);
+    printf(".\n%s fetched in %s, %s/s.\n", stored, took, rate);
+    if (left > 0)
+        printf("Not complete: %" PRIu64 " of %zu blocks were not checked.\n", left,
+               check->walk.count);
+    if (!chain_authenticates(chain))
+        printf("Nothing authenticates these blocks: only that they can be decoded was checked.\n");
+}
+
+static int
+print_json(const struct check *check, const char *volume)
+{
+    json_t *bad = json_array(), *all;
+    object_name name;
+    int rc;
+
+    for (size_t i = 0; i < check->bad_count; i++) {
+        layout_block_name(check->walk.layout, check->bad[i].number, name);
+        json_array_append_new(
+            bad, json_pack("{s:I, s:o, s:b, s:o}", "block", (json_int_t)check->bad[i].number,
+                           "object", cmd_json_text(name), "damaged", check->bad[i].is_damaged,
+                           "reason", cmd_json_text(check->bad[i].reason)));
+    }
+    all = json_pack(
+        "{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "volume", cmd_json_text(volume),
+        "complete", check->is_complete, "authenticated", chain_authenticates(check->stack->chain),
+        "blocks", (json_int_t)check->walk.count, "checked", (json_int_t)checked_count(check),
+        "good", (json_int_t)check->good_count, "zeroed_meanwhile", (json_int_t)check->gone_count,
+        "bytes", (json_int_t)check->bytes, "seconds", check->seconds, "bad", bad);
+    rc = all == NULL ? -1
+                     : json_dumpf(all, stdout,
+                                  JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    json_decref(all);
+    printf("\n");
+    return rc;
+}
+
+static int
+report(struct check *check, bool is_json, struct error *why)
+{
+    char *identity = NULL, *volume = NULL;
+    int rc;
+
+    if (check->bad_count > 0)
+        qsort(check->bad, check->bad_count, sizeof *check->bad, by_number);
+    if (!is_json) {
+        print_text(check);
+        return cmd_flush(why);
+    }
+    rc = stack_names(check->stack, &identity, &volume, why);
+    if (rc == 0 && print_json(check, volume) != 0)
+        rc = error_set(why, -EIO, "cannot print what was found");
+    free(identity);
+    free(volume);
+    return rc != 0 ? rc : cmd_flush(why);
+}
+
+/* ---- the command */
+
+static int
+check_all(struct check *check, bool is_json, struct error *why)
+{
+    struct walk *walk = &check->walk;
+    const struct visitor visitor = { .blocks_max = 1,
+                                     .data_bytes = walk->layout->block_bytes,
+                                     .begin = fetch_begin,
+                                     .end = fetch_end,
+                                     .arg = check };
+    struct error unprinted = { "" };
+    uint64_t began_ns;
+    int rc = walk_list(walk, why);
+
+    if (rc != 0)
+        return rc;
+    began_ns = clock_now_ns();
+    progress_begin(&walk->progress, "checking blocks", walk->count, walk->is_quiet);
+    rc = walk_visit(walk, &visitor, 0, walk->count, why);
+    progress_end(&walk->progress);
+    check->seconds = (double)(clock_now_ns() - began_ns) / NS_PER_S;
+    check->is_complete = checked_count(check) == walk->count;
+    if (report(check, is_json, &unprinted) != 0 && rc == 0)
+        return error_set(why, -EIO, "%s", unprinted.text);
+    if (rc == 0 && check->damaged_count > 0)
+        rc = error_set(why, -EUCLEAN, "%zu block%s damaged", check->damaged_count,
+                       check->damaged_count == 1 ? " is" : "s are");
+    else if (rc == 0 && check->bad_count > 0)
+        rc = error_set(why, -EIO, "%zu block%s cannot be read", check->bad_count,
+                       check->bad_count == 1 ? "" : "s");
+    return rc;
+}
+
+static int
+run(struct stack *stack, const char *location, void *fields, struct error *why)
+{
+    const struct check_settings *own = fields;
+    struct check check = { .stack = stack, .lock = PTHREAD_MUTEX_INITIALIZER };
+    int rc = stack_open(stack, location, why);
+
+    stack->settings.read_only = true;
+    if (rc == 0)
+        rc = stack_detect(stack, why);
+    if (rc == 0)
+        rc = cmd_walk_begin(stack, &check.walk, why);
+    if (rc == 0)
+        rc = check_all(&check, own->json, why);
+    walk_clear(&check.walk);
+    for (size_t i = 0; i < check.bad_count; i++)
+        free(check.bad[i].reason);
+    free(check.bad);
+    return rc;
+}
+
+static void
+help(const struct stack *stack)
+{
+    (void)stack;
+    printf(
+        "usage: bucketdisk check [--json] [options] LOCATION\n\n"
+        "Fetches every block of a volume that exists, authenticates and decodes it, and says "
+        "which\n"
+        "cannot be read, and why.  Changes nothing, and may run beside a mount.\n\n"
+        "Exit status 0: all are good.  3: some are damaged.  1: some could not be fetched, or the\n"
+        "volume could not be checked.  130: interrupted; what was found by then is printed.\n\n"
+        "--json: print one JSON object.\n\n"
+        "All other options are those of the mount: --backend and its options, --prefix,\n"
+        "--password-file, --blockCacheThreads for how many are fetched at once.\n");
+}
+
+int
+cmd_check(int argc, char **argv)
+{
+    struct check_settings own = { 0 };
+    const struct command command = { .usage = "check [options] LOCATION",
+                                     .question = "which volume?",
+                                     .rows = check_rows,
+                                     .row_count = ARRAY_LEN(check_rows),
+                                     .fields = &own,
+                                     .help = help,
+                                     .run = run };
+
+    return cmd_on_location(&command, argc, argv);
+}

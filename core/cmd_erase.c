@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk erase LOCATION, and --erase: delete a volume.
+ *
+ * It is held as a writer holds it, so that nobody mounts it meanwhile.  Whatever ends this half way, what is left is no volume:
+ *
+ *   token, lease     a mount is refused, or takes over an untouched volume
+ *   the mark         (volume_erase.h) from here on every mount is refused, and told why; erase goes on
+ *   the blocks       listed and deleted, until none is listed any more
+ *   the mark goes    there is no volume any more
+ *   the token goes   at last, and not before what had no answer is settled: carried out late, it would meet a new volume
+ *
+ * After an interruption in format 1 the token stays, for s3backer knows nothing of the mark; in format 2 a fence keeps s3backer
+ * off until the end. */
+#include "cmd.h"
+
+#include "ask.h"
+#include "base/clock.h"
+#include "base/human.h"
+#include "base/interrupts.h"
+#include "base/log.h"
+#include "holder.h"
+#include "locallock.h"
+#include "token.h"
+#include "volume_erase.h"
+#include "volume_samples.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PASSES_MAX 5u       /* a store may list for a while what it has deleted */
+#define FAILED_BATCHES 10u  /* then the others will fail, too */
+#define FOREIGN_MAX 100000u /* counted */
+
+struct erase {
+    struct stack *stack;
+    char *identity, *volume;
+    struct locallock *local;
+    struct token token;
+    bool has_token, is_marked, is_done;
+    uint64_t hold_until_ns; /* so long others' writes may still be carried out */
+    uint64_t unknown_at_ns; /* of what had no answer, the last; 0: nothing */
+    struct walk walk;
+    size_t batch_max;
+
+    pthread_mutex_t lock; /* guards the rest */
+    uint64_t deleted_count, deleted_bytes, failed_count;
+    unsigned failed_batches;
+    struct error reason; /* of the first failure */
+};
+
+/* ---- before anything is changed */
+
+static int
+look_at_volume(struct erase *erase, struct lock *holder, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    const bool is_forced = stack->settings.force;
+    struct layout format_1;
+    int rc = stack_layout_begin(stack, why);
+
+    if (rc == 0)
+        rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);
+    if (rc == -EBADMSG && is_forced) {
+        log_line(BD_WARNING, "%s; the volume is erased all the same, as --force says", why->text);
+        stack->layout.is_format_2 = true;
+        rc = 0;
+    } else if (rc == 0 && stack->description.is_there) {
+        stack->layout.is_hashed = stack->description.manifest.is_hashed;
+    }
+    format_1 = (struct layout){ .prefix = stack->layout.prefix };
+    if (rc == 0)
+        rc = holder_look(stack->backend, &format_1, holder, why);
+    if (rc != 0)
+        return rc;
+    if (holder->is_there && strcmp(holder->owner, TOKEN_FENCE_OWNER) == 0)
+        stack->layout.is_format_2 = true; /* that was only begun, if it has no description */
+    else if (holder->is_there && stack->layout.is_format_2 && !is_forced)
+        return error_set(why, -EBUSY,
+                         "the volume has a mount token of s3backer's kind, " TOKEN_OBJECT
+                         "; it may be in use. If it is not, clear it with bucketdisk reset");
+    return stack->layout.is_format_2 ? holder_look(stack->backend, &stack->layout, holder, why) : 0;
+}
+
+/* Whether there is anything to erase. */
+static int
+look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    struct volume_look look;
+    int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
+
+    *is_there = look.is_there || holder->is_there || stack->layout.is_format_2;
+    return rc;
+}
+
+static int
+confirm(const struct erase *erase, struct error *why)
+{
+    const struct stack *stack = erase->stack;
+    char answer[16];
+
+    if (stack->settings.force)
+        return 0;
+    if (isatty(STDIN_FILENO) != 1)
+        return error_set(why, -EINVAL,
+                         "whoever erases a volume is asked first, and there is no terminal to ask "
+                         "at; --force erases it without asking");
+    fprintf(stderr,
+            "All of the volume %s will be deleted, and nothing brings it back.\n"
+            "Type yes to go on: ",
+            erase->volume);
+    if (fgets(answer, sizeof answer, stdin) == NULL || strcmp(answer, "yes\n") != 0)
+        return error_set(why, -ECANCELED, "not erased; nothing was changed");
+    return 0;
+}
+
+/* ---- the volume is ours */
+
+/* Somebody who had it may have writes on their way, and one who lives goes on until he finds that he has lost it. */
+static uint64_t
+hold_ns(const struct erase *erase, const struct lock *before)
+{
+    uint64_t ms = erase->token.hold_ms;
+
+    if (erase->token.has_replaced)
+        ms += before->lease.lease_ms;
+    return ms * NS_PER_MS;
+}
+
+static int
+take(struct erase *erase, const struct lock *before, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    bool was_format_2 = stack->layout.is_format_2;
+    char lock_id[64];
+    const struct token_wish wish = { .lock_id = lock_id,
+                                     .is_forced = stack->settings.force,
+                                     .is_passing = true,
+                                     .settle_ms = stack->settings.settle_time_ms };
+    int rc;
+
+    locallock_id(erase->local, lock_id, sizeof lock_id);
+    rc = token_take(stack->backend, &stack->layout, &wish, &erase->token, why);
+    if (rc != 0)
+        return rc;
+    erase->has_token = true;
+    erase->hold_until_ns = clock_now_ns() + hold_ns(erase, before);
+    rc = stack_lease(stack, &erase->token, why);
+    if (rc == 0 && !stack->settings.force) /* else its description may be damaged */
+        rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);
+    if (rc == 0 && stack->description.is_there && stack->layout.is_format_2 != was_format_2)
+        rc = error_set(why, -EBUSY, "the volume has just become one of another format; try again");
+    stack->layout.is_format_2 = was_format_2;
+    return rc;
+}
+
+/* ---- blocks */
+
+static void
+batch_begin(struct visit *visit)
+{
+    uint64_t *numbers = visit->data;
+
+    for (unsigned i = 0; i < visit->count; i++)
+        numbers[i] = visit->blocks[i].number;
+    visit->req.op = OBJECT_DELETE;
+    visit->req.blocks = numbers;
+    visit->req.count = visit->count;
+}
+
+static int
+batch_end(struct visit *visit)
+{
+    struct erase *erase = visit->visitor->arg;
+    const struct object_req *req = &visit->req;
+    uint64_t bytes = 0;
+    int rc = 0;
+
+    for (unsigned i = 0; i < visit->count; i++)
+        bytes += visit->blocks[i].bytes;
+    pthread_mutex_lock(&erase->lock);
+    if (erase->unknown_at_ns < req->unsettled_ns)
+        erase->unknown_at_ns = req->unsettled_ns;
+    if (req->rc == 0) {
+        erase->deleted_count += visit->count;
+        erase->deleted_bytes += bytes;
+    } else if (req->rc != -ECANCELED) {
+        if (erase->failed_batches++ == 0)
+            erase->reason = visit->why;
+        erase->failed_count += visit->count;
+        if (req->rc == -EROFS || erase->failed_batches == FAILED_BATCHES)
+            rc = req->rc;
+    }
+    pthread_mutex_unlock(&erase->lock);
+    if (req->rc == 0)
+        progress_add(&erase->walk.progress, visit->count, bytes);
+    return rc;
+}
+
+static int
+delete_listed(struct erase *erase, struct error *why)
+{
+    struct walk *walk = &erase->walk;
+    const unsigned blocks_max = objects_delete_max(walk->objects);
+    const struct visitor visitor = { .blocks_max = blocks_max,
+                                     .data_bytes = blocks_max * sizeof(uint64_t),
+                                     .begin = batch_begin,
+                                     .end = batch_end,
+                                     .arg = erase };
+    int rc;
+
+    progress_begin(&walk->progress, "erasing blocks", walk->count, walk->is_quiet);
+    rc = walk_visit(walk, &visitor, 0, walk->count, why);
+    progress_end(&walk->progress);
+    if (rc == -EINTR || (rc != 0 && erase->failed_count == 0))
+        return rc;
+    if (erase->failed_count == 0)
+        return 0;
+    if (rc == -EROFS)
+        return error_set(why, rc, "somebody else has taken the volume meanwhile");
+    return error_set(why, -EIO, "%" PRIu64 " blocks could not be deleted: %s", erase->failed_count,
+                     erase->reason.text);
+}
+
+/* What was on its way when the volume was taken may come after what was deleted. */
+static int
+wait_for_others(struct erase *erase, struct error *why)
+{
+    const struct timespec moment = { 0, 100 * NS_PER_MS };
+    uint64_t now = clock_now_ns();
+
+    if (now < erase->hold_until_ns)
+        log_line(BD_INFO,
+                 "waiting %" PRIu64 " s until nothing that others sent can be carried out any more",
+                 (uint64_t)((erase->hold_until_ns - now) / NS_PER_S + 1));
+    while (clock_now_ns() < erase->hold_until_ns) {
+        if (*erase->walk.is_interrupted != 0)
+            return error_set(why, -EINTR, "interrupted");
+        nanosleep(&moment, NULL);
+    }
+    return 0;
+}
+
+/* Nothing is erased by the wrong name. */
+static int
+check_names(const struct erase *erase, struct error *why)
+{
+    const struct stack *stack = erase->stack;
+    struct volume_look look;
+    int rc;
+
+    if (erase->walk.count > 0 || stack->description.is_there)
+        return 0;
+    rc = volume_look_any(stack->backend, &stack->layout, &look, why);
+    if (rc != 0 || !look.is_there)
+        return rc;
+    return error_set(why, -EINVAL,
+                     "the names of the blocks here %s with a hash; %s --blockHashPrefix",
+                     stack->layout.is_hashed ? "do not begin" : "begin",
+                     stack->layout.is_hashed ? "leave out" : "give");
+}
+
+static int
+erase_blocks(struct erase *erase, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    unsigned passes = 0;
+    int rc;
+
+    /* No size is known for sure, and each block that any may have had goes. */
+    stack->layout.block_count = LAYOUT_BLOCKS_MAX;
+    stack->layout.block_bytes = LAYOUT_BLOCK_BYTES_MIN;
+    rc = cmd_walk_begin(stack, &erase->walk, why);
+    if (rc == 0)
+        rc = walk_list(&erase->walk, why);
+    if (rc == 0)
+        rc = check_names(erase, why);
+    if (rc != 0)
+        return rc;
+    erase->is_marked = true; /* or may be */
+    rc = volume_erase_begin(stack->backend, &stack->layout, &erase->unknown_at_ns, why);
+    while (rc == 0) {
+        bool is_waited = clock_now_ns() >= erase->hold_until_ns;
+
+        if (erase->walk.count == 0 && is_waited)
+            return 0;
+        if (passes++ == PASSES_MAX)
+            return error_set(why, -EIO, "the store still lists %zu blocks that it has deleted",
+                             erase->walk.count);
+        if (erase->walk.count > 0)
+            rc = delete_listed(erase, why);
+        if (rc == 0 && !is_waited)
+            rc = wait_for_others(erase, why);
+        if (rc == 0)
+            rc = walk_list(&erase->walk, why);
+    }
+    return rc;
+}
+
+/* ---- the end */
+
+/* Give the volume back, as far as that is good. */
+static int
+let_go(struct erase *erase, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    const struct error before = *why;
+    struct error left = { "" };
+    bool is_kept = erase->is_marked && !erase->is_done && !stack->layout.is_format_2;
+    int rc;
+
+    if (!erase->has_token)
+        return 0;
+    if (erase->unknown_at_ns != 0)
+        ask_wait_settled(erase->unknown_at_ns + stack->settings.settle_time_ms * NS_PER_MS);
+    erase->token.until_ns = lease_stop(stack->lease);
+    if (is_kept || (stack->lease != NULL && lease_is_lost(stack->lease, NULL)))
+        return 0;
+    rc = erase->is_marked ? token_drop(stack->backend, &stack->layout, &erase->token, &left)
+                          : token_give_back(stack->backend, &stack->layout, &erase->token, &left);
+    if (rc != 0 && before.text[0] != '\0')
+        log_line(BD_WARNING, "%s", left.text);
+    else if (rc != 0)
+        *why = left;
+    return rc;
+}
+
+struct foreign {
+    const struct layout *layout;
+    uint64_t count;
+    object_name last;
+};
+
+static bool
+foreign_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
+{
+    struct foreign *foreign = arg;
+
+    (void)object_bytes;
+    (void)tag;
+    snprintf(foreign->last, sizeof foreign->last, "%s", name);
+    foreign->count++;
+    return foreign->count < FOREIGN_MAX;
+}
+
+/* What is none of the volume's is left, and told of. */
+static int
+count_foreign(const struct erase *erase, struct foreign *foreign, struct error *why)
+{
+    struct backend *backend = erase->stack->backend;
+    struct backend_io *io = backend_io_new(backend);
+    object_name after;
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    do {
+        memcpy(after, foreign->last, sizeof after);
+        io->io.op = BD_LIST;
+        io->io.name = erase->stack->layout.prefix;
+        io->io.start_after = after[0] != '\0' ? after : NULL;
+        io->io.limit = backend_info(backend)->list_max;
+        io->entry = foreign_entry;
+        io->entry_arg = foreign;
+        if (ask(io, NULL) != BD_OK)
+            rc = ask_failed(io, "list what is left", why);
+    } while (rc == 0 && io->io.more != 0 && strcmp(after, foreign->last) != 0
+             && foreign->count < FOREIGN_MAX);
+    backend_io_free(io);
+    return rc;
+}
+
+static int
+tell_erased(const struct erase *erase, struct error *why)
+{
+    struct foreign foreign = { .count = 0 };
+    char bytes[HUMAN_BYTES];
+    int rc = count_foreign(erase, &foreign, why);
+
+    human_bytes(erase->deleted_bytes, bytes);
+    if (!erase->stack->settings.quiet)
+        printf("%s is erased: %" PRIu64 " blocks, %s.\n", erase->volume, erase->deleted_count,
+               bytes);
+    if (rc == 0 && foreign.count > 0 && !erase->stack->settings.quiet)
+        printf("%s%" PRIu64 " object%s there %s none of the volume's, and %s left.\n",
+               foreign.count == FOREIGN_MAX ? "At least " : "", foreign.count,
+               foreign.count == 1 ? "" : "s", foreign.count == 1 ? "is" : "are",
+               foreign.count == 1 ? "is" : "are");
+    return rc != 0 ? rc : cmd_flush(why);
+}
+
+/* Of what is marked, everybody who mounts it is told; here is who did it. */
+static int
+tell_unfinished(const struct erase *erase, int rc, struct error *why)
+{
+    if (!erase->is_marked)
+        return rc;
+    return error_set(why, rc,
+                     "%s; the volume is erased in part (%" PRIu64
+                     " blocks) and of no use any more: the same command goes on",
+                     strdupa(why->text), erase->deleted_count);
+}
+
+static int
+erase_it(struct erase *erase, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    struct lock holder;
+    bool is_there = false;
+    int dropped, rc = look_at_volume(erase, &holder, why);
+
+    if (rc == 0)
+        rc = look_for_anything(erase, &holder, &is_there, why);
+    if (rc == 0 && !is_there)
+        return error_set(why, -ENOENT, "there is no volume in %s; is --prefix right?",
+                         erase->volume);
+    if (rc == 0)
+        rc = confirm(erase, why);
+    if (rc != 0)
+        return rc;
+    interrupts_catch();
+    rc = take(erase, &holder, why);
+    if (rc == 0)
+        rc = erase_blocks(erase, why);
+    if (rc == 0)
+        rc = volume_erase_end(stack->backend, &stack->layout, &erase->unknown_at_ns, why);
+    erase->is_done = rc == 0;
+    if (rc == 0)
+        why->text[0] = '\0';
+    else
+        rc = tell_unfinished(erase, rc, why);
+    dropped = let_go(erase, why);
+    if (rc != 0 || dropped != 0)
+        return rc != 0 ? rc : dropped;
+    /* What a daemon could not store here is of no use any more. */
+    locallock_keep(erase->local, NULL, 0);
+    locallock_state(erase->local, LOCK_DONE, NULL, NULL, "");
+    return tell_erased(erase, why);
+}
+
+int
+cmd_erase_volume(struct stack *stack, const char *location, struct error *why)
+{
+    struct erase erase = { .stack = stack, .lock = PTHREAD_MUTEX_INITIALIZER };
+    int rc = stack_open(stack, location, why);
+
+    if (rc == 0)
+        rc = stack_names(stack, &erase.identity, &erase.volume, why);
+    if (rc == 0)
+        rc = locallock_take(erase.identity, erase.volume, why, &erase.local);
+    if (rc == 0)
+        rc = erase_it(&erase, why);
+    walk_clear(&erase.walk);
+    locallock_release(erase.local);
+    free(erase.identity);
+    free(erase.volume);
+    return rc;
+}
+
+static void
+help(const struct stack *stack)
+{
+    (void)stack;
+    printf(
+        "usage: bucketdisk erase [--force] [options] LOCATION\n\n"
+        "Deletes a volume: all its blocks, and what it says of itself.  Other objects are left, "
+        "and\n"
+        "counted.  Asks first, at a terminal.  A volume that somebody has is refused.\n\n"
+        "--force: do not ask, and do not mind who has it on another machine.  (On this machine:\n"
+        "unmount it.)\n\n"
+        "Interrupted, or killed, it leaves something that cannot be mounted; the same command "
+        "goes\n"
+        "on.  Exit status 0: all is erased.  1: something could not be deleted, or nothing was.\n"
+        "130: interrupted.\n\n"
+        "All other options are those of the mount: --backend and its options, --prefix,\n"
+        "--blockHashPrefix.  --erase, as s3backer's, is the same.\n");
+}
+
+static int
+run(struct stack *stack, const char *location, void *fields, struct error *why)
+{
+    (void)fields;
+    return cmd_erase_volume(stack, location, why);
+}
+
+int
+cmd_erase(int argc, char **argv)
+{
+    const struct command command = {
+        .usage = "erase [options] LOCATION", .question = "which volume?", .help = help, .run = run
+    };
+
+    return cmd_on_location(&command, argc, argv);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk reset LOCATION, and --reset-mounted-flag: remove the mount token, on the user's word that nobody writes. */
+#include "cmd.h"
+
+#include "locallock.h"
+#include "token.h"
+#include "volume_manifest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int
+reset(struct stack *stack, struct error *why)
+{
+    const uint64_t settle_ms = stack->settings.settle_time_ms;
+    struct layout layout = { .prefix = stack->settings.prefix };
+    int rc = volume_lock_format(stack->backend, &layout, &stack->description, why);
+
+    if (rc == 0)
+        rc = token_reset(stack->backend, &layout, settle_ms, why);
+    if (rc == 0 && layout.is_format_2)
+        rc = volume_reset_fence(stack->backend, &layout, settle_ms, why);
+    /* Of a volume of format 2 that was only begun there may be the lock. */
+    layout.is_format_2 = true;
+    if (rc == 0 && !stack->description.is_there)
+        rc = token_reset(stack->backend, &layout, settle_ms, why);
+    return rc;
+}
+
+int
+cmd_reset_token(struct stack *stack, const char *location, struct error *why)
+{
+    char *identity = NULL, *volume = NULL;
+    struct locallock *local = NULL;
+    int rc = stack_open(stack, location, why);
+
+    if (rc == 0)
+        rc = stack_names(stack, &identity, &volume, why);
+    if (rc == 0)
+        rc = locallock_take(identity, volume, why, &local);
+    if (rc == 0)
+        rc = reset(stack, why);
+    locallock_release(local);
+    free(identity);
+    free(volume);
+    return rc;
+}
+
+static void
+help(const struct stack *stack)
+{
+    (void)stack;
+    printf(
+        "usage: bucketdisk reset [options] LOCATION\n\n"
+        "Removes the mount token of a volume, on your word that nobody has it mounted: the same\n"
+        "as --reset-mounted-flag.  A volume that is mounted on this machine is refused.  If its\n"
+        "owner may live, see \"bucketdisk info\", and \"bucketdisk takeover\", which makes "
+        "sure.\n\n"
+        "All options are those of the mount: --backend and its options, --prefix, "
+        "--settle-time.\n");
+}
+
+static int
+run(struct stack *stack, const char *location, void *fields, struct error *why)
+{
+    (void)fields;
+    return cmd_reset_token(stack, location, why);
+}
+
+int
+cmd_reset(int argc, char **argv)
+{
+    const struct command command = {
+        .usage = "reset [options] LOCATION", .question = "which volume?", .help = help, .run = run
+    };
+
+    return cmd_on_location(&command, argc, argv);
+}
