@@ -46,7 +46,6 @@ struct erase {
     uint64_t hold_until_ns; /* so long others' writes may still be carried out */
     uint64_t unknown_at_ns; /* of what had no answer, the last; 0: nothing */
     struct walk walk;
-    size_t batch_max;
 
     pthread_mutex_t lock; /* guards the rest */
     uint64_t deleted_count, deleted_bytes, failed_count;
@@ -95,7 +94,8 @@ look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there
     struct volume_look look;
     int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
 
-    *is_there = look.is_there || holder->is_there || stack->layout.is_format_2;
+    *is_there = look.is_there || holder->is_there || stack->layout.is_format_2
+                || stack->description.is_there;
     return rc;
 }
 
@@ -283,8 +283,8 @@ erase_blocks(struct erase *erase, struct error *why)
         rc = check_names(erase, why);
     if (rc != 0)
         return rc;
-    erase->is_marked = true; /* or may be */
     rc = volume_erase_begin(stack->backend, &stack->layout, &erase->unknown_at_ns, why);
+    erase->is_marked = rc == 0 || erase->unknown_at_ns != 0;
     while (rc == 0) {
         bool is_waited = clock_now_ns() >= erase->hold_until_ns;
 
@@ -417,7 +417,7 @@ erase_it(struct erase *erase, struct error *why)
 
     if (rc == 0)
         rc = look_for_anything(erase, &holder, &is_there, why);
-    if (rc == 0 && !is_there)
+    if (rc == 0 && !is_there && !stack->settings.force)
         return error_set(why, -ENOENT, "there is no volume in %s; is --prefix right?",
                          erase->volume);
     if (rc == 0)

@@ -281,13 +281,13 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         rc = settle_one("--size", wish->disk_bytes, wish->is_forced, &found.disk_bytes, why);
     if (rc != 0)
         return rc;
+    if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
+        return error_set(why, -EINVAL,
+                         "there is no volume here, and who only reads makes none; is --prefix "
+                         "right?");
     if (found.disk_bytes == 0)
         return error_set(why, -EINVAL,
                          "there is no volume here yet; to make a new one, give --size");
-    if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
-        return error_set(why, -EINVAL,
-                         "there is no volume here, and a read-only mount makes none; is "
-                         "--prefix right?");
     if (found.block_bytes == 0)
         found.block_bytes =
             wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT : VOLUME_BLOCK_BYTES_S3BACKER;

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Never there. */
+#define TRIAL_OBJECT "bucketdisk-trial"
+
 /* Without conditions: nobody else writes the volume's own objects while the token is ours. */
 static int
 ask_for(struct backend_io *io, const char *what, uint64_t *unknown_at_ns, struct error *why)
@@ -57,6 +60,11 @@ volume_erase_begin(struct backend *backend, const struct layout *layout, uint64_
         rc = error_set(why, -ENOMEM, "out of memory");
         goto free_io;
     }
+    /* Who may write and not delete would have made the volume useless. */
+    rc = remove_control(backend, layout, TRIAL_OBJECT, unknown_at_ns, why);
+    if (rc != 0)
+        goto free_io;
+    *unknown_at_ns = 0;
     layout_control_name(layout, MANIFEST_OBJECT, name);
     io->io.op = BD_PUT;
     io->io.name = name;

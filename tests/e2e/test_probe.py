@@ -107,7 +107,7 @@ class Probe(disk.Story):
                                  env=disk.environment(self))
             disk.wait_until("some objects", lambda: len(store.objects()) > 3)
             process.send_signal(number)
-            self.assertEqual(self.reap(process), 1)
+            self.assertEqual(self.reap(process), 130)
             self.assertIn("Not everything was asked", process.stdout.read())
             self.assertEqual(store.objects(), [])
 

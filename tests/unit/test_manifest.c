@@ -659,6 +659,40 @@ TEST(manifest, without_a_key_there_is_no_mac_and_without_encryption_none_is_need
     assert_int_equal(manifest_verify(&manifest, &keyring, &why), -EIO);
 }
 
+TEST(manifest, what_stands_in_its_place_while_the_volume_is_erased_is_no_volume)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        char *text = manifest_print_erased(i & 1, i & 2);
+        struct manifest manifest;
+        struct error why;
+
+        assert_non_null(text);
+        assert_int_equal(manifest_parse(text, strlen(text), &manifest, &why), -EIDRM);
+        assert_int_equal(manifest.was_format_2, (i & 1) != 0);
+        assert_int_equal(manifest.is_hashed, (i & 2) != 0);
+        manifest_clear(&manifest);
+        free(text);
+    }
+}
+
+TEST(manifest, a_mark_of_erasing_that_says_not_what_it_was_is_damage)
+{
+    static const char *const texts[] = {
+        "{\"format\":0}",
+        "{\"format\":0,\"was\":2}",
+        "{\"format\":0,\"hashed\":true}",
+        "{\"format\":0,\"was\":3,\"hashed\":true}",
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct manifest manifest;
+        struct error why;
+
+        assert_int_equal(manifest_parse(texts[i], strlen(texts[i]), &manifest, &why), -EBADMSG);
+        manifest_clear(&manifest);
+    }
+}
+
 int
 main(void)
 {
@@ -676,6 +710,8 @@ main(void)
         RUN(manifest, a_damaged_slot_harms_no_other_and_stays_as_it_is),
         RUN(manifest, damaged_slots_keep_their_places),
         RUN(manifest, slots_are_alike_or_not_and_the_rest_does_not_matter),
+        RUN(manifest, what_stands_in_its_place_while_the_volume_is_erased_is_no_volume),
+        RUN(manifest, a_mark_of_erasing_that_says_not_what_it_was_is_damage),
         RUN(manifest, more_slots_than_there_can_be_are_refused),
         RUN(manifest, the_mac_covers_each_member_but_the_slots),
         RUN(manifest, each_change_of_the_slots_has_an_epoch_and_a_mac_of_its_own),

@@ -188,6 +188,67 @@ TEST(objects, names_are_hashed_when_the_volume_is)
     rig_close(&rig);
 }
 
+TEST(objects, a_head_tells_how_the_object_is_encoded_and_how_large_it_is)
+{
+    char encoding[BD_ENCODING_BYTES_MAX + 1] = "none";
+    struct fake_request *request;
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    memset(&ask, 0, sizeof ask);
+    sem_init(&ask.done, 0, 0);
+    ask.req = (struct object_req){
+        .op = OBJECT_HEAD, .block = 5, .encoding = encoding, .done = ask_done
+    };
+    for (unsigned i = 0; i < 2; i++) {
+        objects_submit(rig.objects, &ask.req);
+        request = fake_expect(&rig.fake, BD_HEAD_OBJECT, "00000005");
+        request->io->object_bytes = 77;
+        if (i == 0)
+            rig.fake.host->encoding_set(request->io, "zstd,aes");
+        fake_answer_tag(request, BD_OK, "t");
+        sem_wait(&ask.done);
+        assert_int_equal(ask.req.object_bytes, 77);
+        assert_string_equal(encoding, i == 0 ? "zstd,aes" : "");
+    }
+    sem_destroy(&ask.done);
+    rig_close(&rig);
+}
+
+TEST(objects, who_wants_the_reason_gets_it_and_learns_whether_it_is_damage)
+{
+    struct error why = { "" };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    memset(&ask, 0, sizeof ask);
+    sem_init(&ask.done, 0, 0);
+    ask.req = (struct object_req){
+        .op = OBJECT_GET, .block = 5, .data = ask.data, .why = &why, .done = ask_done
+    };
+    objects_submit(rig.objects, &ask.req);
+    for (unsigned i = 0; i < 3; i++) {
+        fake_give(fake_expect_block(&rig.fake, BD_GET, 5), "short", 5, "t");
+        rig_wait_retries(&rig, i < 2 ? i + 1 : 2);
+        clock_jump(rig.pool, NS_PER_S);
+    }
+    sem_wait(&ask.done);
+    assert_int_equal(ask.req.rc, -EIO);
+    assert_true(ask.req.is_damaged);
+    assert_int_equal(ask.req.object_bytes, 5);
+    assert_non_null(strstr(why.text, "5 bytes"));
+
+    objects_submit(rig.objects, &ask.req);
+    fake_answer(fake_expect_block(&rig.fake, BD_GET, 5), BD_DENIED);
+    sem_wait(&ask.done);
+    assert_int_equal(ask.req.rc, -EACCES);
+    assert_false(ask.req.is_damaged);
+    sem_destroy(&ask.done);
+    rig_close(&rig);
+}
+
 /* ---- what is tried again, and what is not */
 
 TEST(objects, each_status_has_its_own_end)
@@ -764,6 +825,8 @@ main(void)
         RUN(objects, a_get_gives_the_body_and_the_tag),
         RUN(objects, what_is_absent_reads_as_zeros),
         RUN(objects, a_head_gives_the_tag_or_absence_and_no_body),
+        RUN(objects, a_head_tells_how_the_object_is_encoded_and_how_large_it_is),
+        RUN(objects, who_wants_the_reason_gets_it_and_learns_whether_it_is_damage),
         RUN(objects, only_block_0_carries_the_sizes),
         RUN(objects, block_0_repeats_its_sizes_in_every_attempt),
         RUN(objects, names_are_hashed_when_the_volume_is),

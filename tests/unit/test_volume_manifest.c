@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* core/volume_manifest.c over backend-memory: the description of a volume in the store, and the fence for s3backer. */
+/* core/volume_manifest.c over backend-memory: the description of a volume in the store, and the fence for s3backer; and
+ * core/volume_erase.c, the end of both. */
 #include "backends.h"
 
 #include "base/clock.h"
 #include "base/util.h"
 #include "token.h"
+#include "volume_erase.h"
 #include "volume_manifest.h"
 
 #include <errno.h>
@@ -32,7 +34,8 @@ static struct {
     enum treatment conditions;
     /* So many HEADs find nothing; so many PUTs are done and not answered, and so many are not done. */
     unsigned blind_heads, lost_puts, unknown_puts;
-    bool has_no_tags, puts_are_denied;
+    bool has_no_tags, puts_are_denied, deletes_are_denied;
+    unsigned unknown_deletes;
     unsigned puts, puts_conditioned;
     const struct bd_host *host;
     const struct bd_lower *lower;
@@ -82,6 +85,14 @@ variant_submit(void *handle, struct bd_io *io)
             return;
         }
         op->is_lost = take_one(&variant.lost_puts);
+    }
+    if (io->op == BD_DELETE && variant.deletes_are_denied) {
+        variant.host->complete(io, BD_DENIED);
+        return;
+    }
+    if (io->op == BD_DELETE && take_one(&variant.unknown_deletes)) {
+        variant.host->complete(io, BD_UNKNOWN);
+        return;
     }
     if (io->op == BD_HEAD_OBJECT && take_one(&variant.blind_heads)) {
         variant.host->complete(io, BD_ABSENT);
@@ -551,6 +562,86 @@ TEST(volume_fence, a_store_without_conditions_gets_it_without)
     store_close(&store);
 }
 
+/* ---- the end */
+
+static bool
+is_there(struct test_store *store, const char *name)
+{
+    return run(request(store, BD_HEAD_OBJECT, name), NULL) == BD_OK;
+}
+
+TEST(volume_erase, from_the_begin_on_it_is_no_volume_and_its_format_and_names_are_known_to_the_end)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        const struct layout erased = { .prefix = "v/", .is_format_2 = i & 1, .is_hashed = i & 2 };
+        struct layout found = { .prefix = "v/" };
+        struct stored_manifest stored = new_manifest();
+        struct error why = { "" };
+        struct test_store store;
+        uint64_t unknown_at_ns = 0;
+
+        memory_open(&store, NULL);
+        if (erased.is_format_2) {
+            assert_int_equal(fence(&store, &why), 0);
+            write_well(&store, &stored);
+        }
+        assert_int_equal(volume_erase_begin(store.backend, &erased, &unknown_at_ns, &why), 0);
+        assert_int_equal(volume_manifest_read(store.backend, &erased, &stored, &why), -EIDRM);
+        assert_non_null(strstr(why.text, "bucketdisk erase"));
+        assert_int_equal(volume_lock_format(store.backend, &found, &stored, &why), 0);
+        assert_string_equal(why.text, "");
+        assert_int_equal(found.is_format_2, erased.is_format_2);
+        assert_int_equal(stored.manifest.is_hashed, erased.is_hashed);
+        assert_int_equal(is_there(&store, TOKEN), erased.is_format_2);
+        manifest_clear(&stored.manifest);
+
+        if (!erased.is_format_2)
+            put_text(&store, TOKEN, "the lock");
+        assert_int_equal(volume_erase_end(store.backend, &erased, &unknown_at_ns, &why), 0);
+        assert_int_equal(is_there(&store, TOKEN), !erased.is_format_2);
+        assert_false(is_there(&store, DESCRIPTION));
+        assert_int_equal(unknown_at_ns, 0);
+        store_close(&store);
+    }
+}
+
+TEST(volume_erase, who_may_not_delete_changes_nothing)
+{
+    struct stored_manifest stored = new_manifest();
+    struct error why = { "" };
+    struct test_store store;
+    uint64_t unknown_at_ns = 0;
+
+    variant_fresh(&store);
+    write_well(&store, &stored);
+    variant.deletes_are_denied = true;
+    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), -EACCES);
+    assert_int_equal(unknown_at_ns, 0);
+    expect_epoch(&store, 1);
+    manifest_clear(&stored.manifest);
+    store_close(&store);
+}
+
+TEST(volume_erase, what_may_still_be_carried_out_is_told)
+{
+    struct error why = { "" };
+    struct test_store store;
+    uint64_t unknown_at_ns = 0;
+
+    variant_fresh(&store);
+    variant.unknown_deletes = 1; /* the trial's, which means nothing */
+    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), 0);
+    assert_int_equal(unknown_at_ns, 0);
+    variant.unknown_puts = 1;
+    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), 0);
+    assert_int_not_equal(unknown_at_ns, 0);
+    unknown_at_ns = 0;
+    variant.unknown_deletes = 1;
+    assert_int_equal(volume_erase_end(store.backend, &layout, &unknown_at_ns, &why), 0);
+    assert_int_not_equal(unknown_at_ns, 0);
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -570,6 +661,10 @@ main(void)
         RUN(volume_fence, one_that_somebody_else_has_just_put_is_as_good),
         RUN(volume_fence, no_fence_is_no_success),
         RUN(volume_fence, a_store_without_conditions_gets_it_without),
+        RUN(volume_erase,
+            from_the_begin_on_it_is_no_volume_and_its_format_and_names_are_known_to_the_end),
+        RUN(volume_erase, who_may_not_delete_changes_nothing),
+        RUN(volume_erase, what_may_still_be_carried_out_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
