@@ -261,16 +261,20 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf(
-        "usage: bucketdisk check [--json] [options] LOCATION\n\n"
-        "Fetches every block of a volume that exists, authenticates and decodes it, and says "
-        "which\n"
-        "cannot be read, and why.  Changes nothing, and may run beside a mount.\n\n"
-        "Exit status 0: all are good.  3: some are damaged.  1: some could not be fetched, or the\n"
-        "volume could not be checked.  130: interrupted; what was found by then is printed.\n\n"
-        "--json: print one JSON object.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix,\n"
-        "--password-file, --blockCacheThreads for how many are fetched at once.\n");
+    printf("usage: bucketdisk check [--json] [options] LOCATION\n"
+           "\n"
+           "Fetches every block of a volume that exists, authenticates and decodes it, and\n"
+           "says which cannot be read, and why.  Changes nothing, and may run beside a\n"
+           "mount.\n"
+           "\n"
+           "--json: print one JSON object.\n"
+           "\n"
+           "Exit status 0: all are good.  3: some are damaged.  1: some could not be\n"
+           "fetched, or the volume could not be checked.  130: interrupted; what was found\n"
+           "by then is printed.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix,\n"
+           "--password-file; --blockCacheThreads for how many are fetched at once.\n");
 }
 
 int

@@ -55,35 +55,50 @@ struct erase {
 
 /* ---- before anything is changed */
 
+/* What has no description may have been begun in format 2, or erased but for its lock.  Gives the lock that counts. */
+static int
+look_at_locks(struct erase *erase, struct lock *holder, struct error *why)
+{
+    struct stack *stack = erase->stack;
+    const struct layout format_1 = { .prefix = stack->layout.prefix };
+    const struct layout format_2 = { .prefix = stack->layout.prefix, .is_format_2 = true };
+    struct lock lock;
+    bool is_fence;
+    int rc = holder_look(stack->backend, &format_1, holder, why);
+
+    if (rc == 0)
+        rc = holder_look(stack->backend, &format_2, &lock, why);
+    if (rc != 0)
+        return rc;
+    is_fence = holder->is_there && strcmp(holder->owner, TOKEN_FENCE_OWNER) == 0;
+    if (!stack->description.is_there && (is_fence || (lock.is_there && !holder->is_there)))
+        stack->layout.is_format_2 = true;
+    if (!stack->layout.is_format_2)
+        return 0;
+    if (holder->is_there && !is_fence && !stack->settings.force)
+        return error_set(why, -EBUSY,
+                         "the volume has a mount token of s3backer's kind, " TOKEN_OBJECT
+                         "; it may be in use. If it is not, clear it with bucketdisk reset");
+    *holder = lock;
+    return 0;
+}
+
 static int
 look_at_volume(struct erase *erase, struct lock *holder, struct error *why)
 {
     struct stack *stack = erase->stack;
-    const bool is_forced = stack->settings.force;
-    struct layout format_1;
     int rc = stack_layout_begin(stack, why);
 
     if (rc == 0)
         rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);
-    if (rc == -EBADMSG && is_forced) {
+    if (rc == -EBADMSG && stack->settings.force) {
         log_line(BD_WARNING, "%s; the volume is erased all the same, as --force says", why->text);
         stack->layout.is_format_2 = true;
         rc = 0;
     } else if (rc == 0 && stack->description.is_there) {
         stack->layout.is_hashed = stack->description.manifest.is_hashed;
     }
-    format_1 = (struct layout){ .prefix = stack->layout.prefix };
-    if (rc == 0)
-        rc = holder_look(stack->backend, &format_1, holder, why);
-    if (rc != 0)
-        return rc;
-    if (holder->is_there && strcmp(holder->owner, TOKEN_FENCE_OWNER) == 0)
-        stack->layout.is_format_2 = true; /* that was only begun, if it has no description */
-    else if (holder->is_there && stack->layout.is_format_2 && !is_forced)
-        return error_set(why, -EBUSY,
-                         "the volume has a mount token of s3backer's kind, " TOKEN_OBJECT
-                         "; it may be in use. If it is not, clear it with bucketdisk reset");
-    return stack->layout.is_format_2 ? holder_look(stack->backend, &stack->layout, holder, why) : 0;
+    return rc == 0 ? look_at_locks(erase, holder, why) : rc;
 }
 
 /* Whether there is anything to erase. */
@@ -139,13 +154,14 @@ take(struct erase *erase, const struct lock *before, struct error *why)
     struct stack *stack = erase->stack;
     bool was_format_2 = stack->layout.is_format_2;
     char lock_id[64];
-    const struct token_wish wish = { .lock_id = lock_id,
-                                     .is_forced = stack->settings.force,
-                                     .is_passing = true,
-                                     .settle_ms = stack->settings.settle_time_ms };
+    struct token_wish wish = { .lock_id = lock_id,
+                               .is_passing = true,
+                               .settle_ms = stack->settings.settle_time_ms };
     int rc;
 
     locallock_id(erase->local, lock_id, sizeof lock_id);
+    /* Nothing has to be forced where the owner is dead for sure, which spares his lease. */
+    wish.is_forced = stack->settings.force && holder_kin(before, lock_id) != HOLDER_DEAD;
     rc = token_take(stack->backend, &stack->layout, &wish, &erase->token, why);
     if (rc != 0)
         return rc;
@@ -467,19 +483,21 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf(
-        "usage: bucketdisk erase [--force] [options] LOCATION\n\n"
-        "Deletes a volume: all its blocks, and what it says of itself.  Other objects are left, "
-        "and\n"
-        "counted.  Asks first, at a terminal.  A volume that somebody has is refused.\n\n"
-        "--force: do not ask, and do not mind who has it on another machine.  (On this machine:\n"
-        "unmount it.)\n\n"
-        "Interrupted, or killed, it leaves something that cannot be mounted; the same command "
-        "goes\n"
-        "on.  Exit status 0: all is erased.  1: something could not be deleted, or nothing was.\n"
-        "130: interrupted.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix,\n"
-        "--blockHashPrefix.  --erase, as s3backer's, is the same.\n");
+    printf("usage: bucketdisk erase [--force] [options] LOCATION\n"
+           "\n"
+           "Deletes a volume: all its blocks, and what it says of itself.  Other objects\n"
+           "are left, and counted.  Asks first, at a terminal.  A volume that somebody has\n"
+           "is refused.\n"
+           "\n"
+           "--force: do not ask, and do not mind who has it on another machine.  (On this\n"
+           "machine: unmount it.)\n"
+           "\n"
+           "Interrupted, or killed, it leaves what cannot be mounted; the same command goes\n"
+           "on.  Exit status 0: all is erased.  1: something could not be deleted, or\n"
+           "nothing was.  130: interrupted.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix,\n"
+           "--blockHashPrefix.  --erase, as s3backer's, is the same.\n");
 }
 
 static int

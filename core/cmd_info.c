@@ -387,17 +387,18 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf(
-        "usage: bucketdisk info [--all] [--json] [options] LOCATION\n\n"
-        "Says what a volume is: its sizes and format, how many blocks and bytes are in use, how "
-        "they\n"
-        "are encoded, its key slots, and who has it mounted.  Needs no password: it says what the\n"
-        "store says, and nothing of that is authenticated.\n\n"
-        "--all: look at every block to see how it is encoded, and not at %u of them.\n"
-        "--json: print one JSON object.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix,\n"
-        "--blockHashPrefix, --listBlocksThreads.\n",
-        SAMPLES);
+    printf("usage: bucketdisk info [--all] [--json] [options] LOCATION\n"
+           "\n"
+           "Says what a volume is: its sizes and format, how many blocks and bytes are in\n"
+           "use, how they are encoded, its key slots, and who has it mounted.  Needs no\n"
+           "password: it says what the store says, and nothing of that is authenticated.\n"
+           "\n"
+           "--all: look at every block to see how it is encoded, and not at %u of them.\n"
+           "--json: print one JSON object.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix,\n"
+           "--blockHashPrefix, --listBlocksThreads.\n",
+           SAMPLES);
 }
 
 int

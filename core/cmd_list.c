@@ -203,11 +203,15 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf("usage: bucketdisk list [--long] [--json] [options] LOCATION\n\n"
-           "Lists the blocks of a volume that exist; all others are zeros.  Needs no password.\n\n"
-           "--long: also how each is encoded, and the tag that the store gives it (a request for\n"
-           "each block).\n"
-           "--json: a JSON object in a line for each block.\n\n"
+    printf("usage: bucketdisk list [--long] [--json] [options] LOCATION\n"
+           "\n"
+           "Lists the blocks of a volume that exist; all others are zeros.  Needs no\n"
+           "password.\n"
+           "\n"
+           "--long: also how each is encoded, and the tag that the store gives it (a\n"
+           "request for each block).\n"
+           "--json: a JSON object in a line for each block.\n"
+           "\n"
            "All other options are those of the mount: --backend and its options, --prefix,\n"
            "--blockHashPrefix, --listBlocksThreads.\n");
 }

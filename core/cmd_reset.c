@@ -51,14 +51,15 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf(
-        "usage: bucketdisk reset [options] LOCATION\n\n"
-        "Removes the mount token of a volume, on your word that nobody has it mounted: the same\n"
-        "as --reset-mounted-flag.  A volume that is mounted on this machine is refused.  If its\n"
-        "owner may live, see \"bucketdisk info\", and \"bucketdisk takeover\", which makes "
-        "sure.\n\n"
-        "All options are those of the mount: --backend and its options, --prefix, "
-        "--settle-time.\n");
+    printf("usage: bucketdisk reset [options] LOCATION\n"
+           "\n"
+           "Removes the mount token of a volume, on your word that nobody has it mounted:\n"
+           "the same as --reset-mounted-flag.  A volume that is mounted on this machine is\n"
+           "refused.  \"bucketdisk info\" says who has it, and \"bucketdisk takeover\" makes\n"
+           "sure that he is dead.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix,\n"
+           "--settle-time.\n");
 }
 
 static int
