@@ -285,6 +285,24 @@ class Commands(disk.Story):
         self.assertEqual(status, 0, err)
         self.assertEqual(volume.store.objects(), [])
 
+    def test_who_has_it_elsewhere_is_waited_out_if_that_is_forced(self):
+        volume = self.volume(5)
+        where, log = self.directory("elsewhere"), self.path("elsewhere").with_suffix(".log")
+        self.logs.append(log)
+        with open(log, "wb") as file:
+            other = self.start_elsewhere(*volume.command("--lease=2s", "--settle-time=1s"), "-f", volume.store.location, where,
+                                         stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        disk.wait_until("a mount elsewhere", lambda: self.info(volume)["holder"]["state"] != "free" and b"is /" in log.read_bytes())
+        status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"y\n")
+        self.assertEqual(status, 1)
+        self.assertRegex(shown, "in use on .*takeover|in use.*mount token")
+        status, out, err = self.ask("erase", volume, "--force", "--settle-time=1s")
+        self.assertEqual((status, volume.store.objects()), (0, []), err)
+        self.assertIn("waiting", err)
+        other.send_signal(signal.SIGTERM)
+        self.reap(other)
+        self.assertEqual(volume.store.objects(), [])
+
     def test_names_with_a_hash_are_not_missed(self):
         volume = self.volume(5, "--blockHashPrefix")
         volume.options = []
@@ -319,6 +337,7 @@ class Commands(disk.Story):
                 continue
             self.assertEqual(process.returncode, 130, err)
             self.assertRegex(err, r"interrupted; the volume is erased in part \(\d+ blocks\).*the same command goes on")
+            self.assertIn(TOKEN, volume.store.objects())        # s3backer is kept off
             self.assert_useless(volume, opens)
             self.assertEqual(self.ask("erase", volume, "--force")[0], 0)
             self.assertEqual(self.left(volume), [])
