@@ -33,7 +33,6 @@ struct look {
 };
 
 struct list {
-    struct stack *stack;
     struct list_settings settings;
     struct walk walk;
     size_t first; /* of the stretch */
@@ -190,7 +189,6 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
     if (rc == 0)
         rc = cmd_walk_begin(stack, &list->walk, why);
     if (rc == 0) {
-        list->stack = stack;
         list->settings = *(const struct list_settings *)fields;
         rc = list_all(list, why);
         walk_clear(&list->walk);

@@ -290,7 +290,7 @@ class Commands(disk.Story):
         where, log = self.directory("elsewhere"), self.path("elsewhere").with_suffix(".log")
         self.logs.append(log)
         with open(log, "wb") as file:
-            other = self.start_elsewhere(*volume.command("--lease=2s", "--settle-time=1s"), "-f", volume.store.location, where,
+            other = self.start_elsewhere(*volume.command("--lease=1s", "--settle-time=1s"), "-f", volume.store.location, where,
                                          stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         disk.wait_until("a mount elsewhere", lambda: self.info(volume)["holder"]["state"] != "free" and b"is /" in log.read_bytes())
         status, shown, _ = self.on_terminal(*self.words("erase", volume), typed=b"y\n")
