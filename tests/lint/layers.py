@@ -20,7 +20,7 @@ LEVELS = """
     seal
     lease
     ask objects
-    holder probe
+    check holder probe
     token
     takeover
     volume

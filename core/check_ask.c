@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests of a check: made, submitted, waited for, and what the plugin does to them. */
+#include "check_impl.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One for all: completions are few. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `all`, and what waits */
+static pthread_cond_t completed = PTHREAD_COND_INITIALIZER;
+static struct asked *all;
+
+static const size_t shown_bytes =
+    (sizeof(struct shown) + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
+
+const char *
+status_word(enum bd_status status)
+{
+    static const char *const words[] = {
+        "OK",      "ABSENT",  "RETRY",       "UNKNOWN", "CONDITION", "DENIED", "FULL",
+        "CORRUPT", "INVALID", "UNSUPPORTED", "FATAL",   "DECLINED",  "BUSY",
+    };
+
+    return (unsigned)status < ARRAY_LEN(words) ? words[status] : "a number that is no status";
+}
+
+/* ------------------------------------------------------------------ making them */
+
+static struct shown *
+shown_of(const struct bd_io *io)
+{
+    return (struct shown *)(uintptr_t)io;
+}
+
+static struct asked *
+asked_of(const struct bd_io *io)
+{
+    return shown_of(io)->owner;
+}
+
+/* `shown`: zeroed, with room for the scratch and a canary; NULL: of malloc. */
+static struct asked *
+asked_new(struct instance *instance, struct shown *shown)
+{
+    const uint32_t scratch_bytes = instance->plugin->backend.scratch_bytes;
+    struct asked *asked = calloc(1, sizeof *asked);
+
+    if (asked != NULL && shown == NULL) {
+        shown = calloc(1, shown_bytes + scratch_bytes + CHECK_CANARY_BYTES);
+        asked->shown = shown; /* ours to free */
+    }
+    if (asked == NULL || shown == NULL)
+        check_refuse(instance->check, "out of memory");
+    asked->instance = instance;
+    asked->io = &shown->io;
+    shown->owner = asked;
+    shown->io.size = (uint32_t)sizeof shown->io + instance->extra;
+    shown->io.scratch = (char *)shown + shown_bytes;
+    shown->io.attr_stride = sizeof(struct bd_attr);
+    check_canary_set(shown->canary);
+    if (asked->shown != NULL)
+        check_canary_set((char *)shown->io.scratch + scratch_bytes);
+    pthread_mutex_lock(&lock);
+    asked->next = all;
+    all = asked;
+    pthread_mutex_unlock(&lock);
+    return asked;
+}
+
+void
+asked_free_all(void)
+{
+    while (all != NULL) {
+        struct asked *asked = all;
+
+        all = asked->next;
+        attrs_clear(&asked->attrs);
+        free(asked->entries);
+        free(asked->shown);
+        free(asked);
+    }
+}
+
+const char *
+name_of(const struct check *check, const char *leaf, object_text out)
+{
+    snprintf(out, sizeof(object_text), CHECK_PREFIX "%u-%u-%s", check->group, check->ordinal, leaf);
+    return out;
+}
+
+static const char *
+name_kept(struct check *check, const char *leaf)
+{
+    return name_of(check, leaf, check_alloc(check, sizeof(object_text)));
+}
+
+struct asked *
+asked_for(struct store *store, uint32_t op, const char *leaf)
+{
+    struct instance *instance = &store->layers[0];
+    struct asked *asked = asked_new(instance, NULL);
+
+    asked->io->op = op;
+    asked->io->name = name_kept(instance->check, leaf);
+    return asked;
+}
+
+struct asked *
+asked_put(struct store *store, const char *leaf, const void *body, size_t bytes)
+{
+    struct asked *asked = asked_for(store, BD_PUT, leaf);
+
+    asked->io->body = body;
+    asked->io->body_bytes = bytes;
+    asked->io->media_type = "application/octet-stream";
+    return asked;
+}
+
+struct asked *
+asked_get(struct store *store, const char *leaf, size_t cap)
+{
+    struct asked *asked = asked_for(store, BD_GET, leaf);
+    char *data = check_alloc(store->layers[0].check, cap + CHECK_CANARY_BYTES);
+
+    asked->data = asked->io->data = data;
+    asked->io->cap = cap;
+    check_canary_set(data + cap);
+    return asked;
+}
+
+struct asked *
+asked_list(struct store *store, const char *leaf, const char *after_leaf, uint32_t limit)
+{
+    struct asked *asked = asked_for(store, BD_LIST, leaf);
+
+    asked->io->limit = limit;
+    if (after_leaf != NULL)
+        asked->io->start_after = name_kept(store->layers[0].check, after_leaf);
+    return asked;
+}
+
+struct asked *
+asked_paged(struct store *store, uint32_t op, const char *leaf, size_t bytes)
+{
+    struct instance *instance = &store->layers[0];
+    const size_t scratch_bytes = instance->plugin->backend.scratch_bytes;
+    const size_t align = alignof(max_align_t);
+    const size_t room = shown_bytes + (scratch_bytes + align - 1) / align * align;
+    struct asked *asked = asked_new(instance, check_guarded(instance->check, room));
+    void *data = check_guarded(instance->check, bytes);
+
+    asked->io->op = op;
+    asked->io->name = name_kept(instance->check, leaf);
+    if (op == BD_PUT) {
+        asked->io->body = data;
+        asked->io->body_bytes = bytes;
+    } else {
+        asked->io->data = data;
+        asked->io->cap = bytes;
+    }
+    asked->data = data;
+    return asked;
+}
+
+/* ------------------------------------------------------------------ the way there and back */
+
+void
+asked_submit(struct asked *asked)
+{
+    struct instance *instance = asked->instance;
+    const uint64_t limit_ns = instance->check->config->limit_ms * NS_PER_MS;
+    struct bd_io *io = asked->io;
+
+    if (io->deadline_ns == 0)
+        io->deadline_ns = clock_now_ns() + limit_ns / 3;
+    for (uint32_t i = 0; io->op == BD_DELETE_MANY && i < io->name_count; i++)
+        io->statuses[i] = UINT32_MAX;
+    instance->plugin->backend.submit(instance->handle, io);
+}
+
+void
+asked_complete(struct bd_io *io, enum bd_status status)
+{
+    struct asked *asked = asked_of(io);
+    struct check_host *host = asked->instance->host;
+
+    if (atomic_load(&host->is_closed))
+        atomic_fetch_add(&host->calls_after_close, 1);
+    pthread_mutex_lock(&lock);
+    if (atomic_fetch_add(&asked->completions, 1) == 0) {
+        asked->status = status;
+        asked->ended_ns = clock_now_ns();
+        if (asked->locks_when_complete) {
+            check_lock(asked->data,
+                       asked->io->op == BD_PUT ? asked->io->body_bytes : asked->io->cap, true);
+            check_lock(asked_of(io)->io, shown_bytes, true);
+        }
+        if (asked->parent != NULL)
+            pool_submit(check_pool(asked->instance->check), &asked->task);
+        pthread_cond_broadcast(&completed);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+enum bd_status
+asked_wait(struct asked *asked)
+{
+    struct check *check = asked->instance->check;
+    const uint64_t limit_ns = check->config->limit_ms * NS_PER_MS;
+    const uint64_t patience_ns = limit_ns * 2 / 3;
+    struct timespec until;
+    bool is_late = false;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)(patience_ns / NS_PER_S);
+    until.tv_nsec += (long)(patience_ns % NS_PER_S);
+    if (until.tv_nsec >= (long)NS_PER_S) {
+        until.tv_nsec -= (long)NS_PER_S;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&lock);
+    while (atomic_load(&asked->completions) == 0 && !is_late)
+        is_late = pthread_cond_timedwait(&completed, &lock, &until) == ETIMEDOUT;
+    pthread_mutex_unlock(&lock);
+    if (atomic_load(&asked->completions) > 0)
+        return asked->status;
+    check_fail(check, "a request must complete by its deadline, and had not %llu ms after it",
+               (unsigned long long)(limit_ns / 3 / NS_PER_MS));
+    check_abandon(check);
+}
+
+enum bd_status
+asked_run(struct asked *asked)
+{
+    asked_submit(asked);
+    return asked_wait(asked);
+}
+
+bool
+asked_expect_ended(struct asked *asked, enum bd_status status, const char *what)
+{
+    const enum bd_status came = asked_wait(asked);
+    struct check *check = asked->instance->check;
+
+    if (came != status)
+        check_fail(check, "%s: expected %s, came %s (%u)%s%s", what, status_word(status),
+                   status_word(came), (unsigned)came, asked->why.text[0] != '\0' ? ": " : "",
+                   asked->why.text);
+    else if (came == BD_OK && asked->wrong != NULL)
+        check_fail(check, "%s: %s", what, asked->wrong);
+    else
+        return true;
+    return false;
+}
+
+bool
+asked_expect(struct asked *asked, enum bd_status status, const char *what)
+{
+    asked_submit(asked);
+    return asked_expect_ended(asked, status, what);
+}
+
+bool
+asked_gave(struct asked *asked, const void *bytes, size_t count, const char *what)
+{
+    struct check *check = asked->instance->check;
+
+    if (asked->io->len != count)
+        check_fail(check, "%s: expected len %zu, came %zu", what, count, asked->io->len);
+    else if (count > 0 && memcmp(asked->data, bytes, count) != 0)
+        check_fail(check, "%s: the bytes are not those that were put", what);
+    else
+        return true;
+    return false;
+}
+
+bool
+put_text(struct store *store, const char *leaf, const char *text)
+{
+    return asked_expect(asked_put(store, leaf, text, strlen(text)), BD_OK, "PUT");
+}
+
+bool
+expect_text(struct store *store, const char *leaf, const char *text)
+{
+    struct asked *get = asked_get(store, leaf, strlen(text) + 16);
+
+    return asked_expect(get, BD_OK, "GET") && asked_gave(get, text, strlen(text), "GET");
+}
+
+/* ------------------------------------------------------------------ results */
+
+void
+asked_error(struct bd_io *io, const char *format, ...)
+{
+    struct asked *asked = asked_of(io);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(asked->why.text, sizeof asked->why.text, format, args);
+    va_end(args);
+    check_said(asked->why.text);
+}
+
+void
+asked_attr_add(struct bd_io *io, const char *name, const void *value, size_t value_bytes)
+{
+    struct asked *asked = asked_of(io);
+
+    if (attrs_add(&asked->attrs, name, value, value_bytes) != 0)
+        asked->wrong = "an attribute is over the limits, or its name is not of [a-z0-9-]";
+}
+
+static bool
+text_keep(struct asked *asked, char *out, size_t bytes_max, const char *text, const char *wrong)
+{
+    if (text != NULL && strlen(text) > bytes_max) {
+        asked->wrong = wrong;
+        return false;
+    }
+    if (text != NULL)
+        strcpy(out, text);
+    return text != NULL;
+}
+
+void
+asked_encoding_set(struct bd_io *io, const char *encoding)
+{
+    struct asked *asked = asked_of(io);
+
+    asked->has_encoding = text_keep(asked, asked->encoding, BD_ENCODING_BYTES_MAX, encoding,
+                                    "the encoding is over the limit");
+}
+
+void
+asked_tag_set(struct bd_io *io, const char *tag)
+{
+    struct asked *asked = asked_of(io);
+
+    asked->has_tag =
+        text_keep(asked, asked->tag, BD_TAG_BYTES_MAX, tag, "the tag is over the limit");
+}
+
+static struct entry *
+entry_new(struct asked *asked)
+{
+    if (asked->entry_count == asked->entry_room) {
+        const unsigned room = asked->entry_room == 0 ? 16 : asked->entry_room * 2;
+        struct entry *grown = realloc(asked->entries, room * sizeof *grown);
+
+        if (grown == NULL)
+            return NULL;
+        asked->entries = grown;
+        asked->entry_room = room;
+    }
+    memset(&asked->entries[asked->entry_count], 0, sizeof *asked->entries);
+    return &asked->entries[asked->entry_count++];
+}
+
+int
+asked_list_add(struct bd_io *io, const char *name, uint64_t object_bytes, const char *tag)
+{
+    struct asked *asked = asked_of(io);
+    struct entry *entry;
+
+    if (name == NULL || name[0] == '\0' || strlen(name) > BD_NAME_BYTES_MAX
+        || (tag != NULL && strlen(tag) > BD_TAG_BYTES_MAX)) {
+        asked->wrong = "a name or tag of the listing is over the limit, or empty";
+        return 0;
+    }
+    if (asked->entries_wanted > 0 && asked->entry_count == asked->entries_wanted) {
+        asked->calls_after_enough++;
+        return 0;
+    }
+    entry = entry_new(asked);
+    if (entry == NULL)
+        return 0;
+    strcpy(entry->name, name);
+    entry->bytes = object_bytes;
+    entry->has_tag = tag != NULL;
+    if (tag != NULL)
+        strcpy(entry->tag, tag);
+    return asked->entries_wanted == 0 || asked->entry_count < asked->entries_wanted;
+}
+
+/* ------------------------------------------------------------------ children */
+
+static void
+child_ended(struct task *task)
+{
+    struct asked *asked = container_of(task, struct asked, task);
+
+    asked->done(asked->io, asked->status, asked->done_arg);
+}
+
+struct bd_io *
+asked_child_new(const struct bd_host *host, const struct bd_lower *lower, const struct bd_io *like)
+{
+    struct asked *asked = asked_new(lower->instance, NULL);
+    struct bd_io *io = asked->io;
+    void *const scratch = io->scratch;
+
+    asked->parent = (struct check_host *)(uintptr_t)host;
+    asked->task.run = child_ended;
+    atomic_fetch_add(&check_counts.children, 1);
+    if (like == NULL)
+        return io;
+    *io = *like;
+    io->scratch = scratch;
+    io->len = 0;
+    io->object_bytes = 0;
+    io->more = 0;
+    io->retry_after_ms = 0;
+    return io;
+}
+
+void
+asked_child_submit(struct bd_io *child, bd_io_done *done, void *arg)
+{
+    struct asked *asked = asked_of(child);
+
+    asked->done = done;
+    asked->done_arg = arg;
+    atomic_store(&asked->completions, 0);
+    asked_submit(asked);
+}
+
+void
+asked_child_result(const struct bd_io *child, struct bd_io *to)
+{
+    const struct asked *from = asked_of(child);
+    struct asked *asked = asked_of(to);
+
+    to->len = child->len;
+    to->object_bytes = child->object_bytes;
+    to->more = child->more;
+    to->retry_after_ms = child->retry_after_ms;
+    asked_tag_set(to, from->has_tag ? from->tag : NULL);
+    asked_encoding_set(to, from->has_encoding ? from->encoding : NULL);
+    for (uint32_t i = 0; i < from->attrs.count; i++)
+        asked_attr_add(to, from->attrs.list[i].name, from->attrs.list[i].value,
+                       from->attrs.list[i].value_bytes);
+    asked->why = from->why;
+    for (unsigned i = 0; i < from->entry_count; i++) {
+        const struct entry *entry = &from->entries[i];
+
+        if (!asked_list_add(to, entry->name, entry->bytes, entry->has_tag ? entry->tag : NULL)) {
+            to->more |= i + 1 < from->entry_count;
+            break;
+        }
+    }
+}
+
+void
+asked_child_free(struct bd_io *child)
+{
+    if (child != NULL)
+        atomic_fetch_sub(&check_counts.children, 1);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The child of a check: what rows are asked with. */
+#include "check_impl.h"
+
+#include "base/options.h"
+#include "loader.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------ reports */
+
+/* One write each: a crash in the middle of the next word loses nothing. */
+static void
+report(const struct check *check, char kind, const char *text)
+{
+    char line[640];
+    int len = snprintf(line, sizeof line - 1, "%c%s", kind, text);
+
+    if (len > (int)sizeof line - 2)
+        len = (int)sizeof line - 2;
+    for (int i = 0; i < len; i++) {
+        if ((unsigned char)line[i] < ' ')
+            line[i] = ' ';
+    }
+    line[len++] = '\n';
+    if (write(check->report, line, (size_t)len) != len)
+        _exit(1); /* nobody listens */
+}
+
+#define REPORT(check, kind, format)                                                                \
+    do {                                                                                           \
+        char text[600];                                                                            \
+        va_list args;                                                                              \
+        va_start(args, format);                                                                    \
+        vsnprintf(text, sizeof text, format, args);                                                \
+        va_end(args);                                                                              \
+        report(check, kind, text);                                                                 \
+    } while (0)
+
+void
+check_fail(struct check *check, const char *format, ...)
+{
+    check->is_failed = true;
+    REPORT(check, 'N', format);
+}
+
+void
+check_note(struct check *check, const char *format, ...)
+{
+    REPORT(check, 'N', format);
+}
+
+void
+check_skip(struct check *check, const char *format, ...)
+{
+    check->is_skipped = true;
+    REPORT(check, 'S', format);
+}
+
+void
+check_refuse(struct check *check, const char *format, ...)
+{
+    REPORT(check, 'R', format);
+    _exit(0);
+}
+
+void
+check_abandon(struct check *check)
+{
+    report(check, 'F', "");
+    _exit(CHECK_ABANDONED);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+static void
+row_run(struct check *check, const char *subject, const struct check_row *row)
+{
+    char text[200];
+
+    if (++check->ordinal <= check->skip)
+        return;
+    snprintf(text, sizeof text, "%s%s%s", subject, subject[0] != '\0' ? ": " : "", row->what);
+    report(check, 'B', text);
+    check->is_failed = check->is_skipped = false;
+    check_said(NULL);
+    row->ask(check);
+    stores_close(check);
+    check_memory_free(check);
+    if (check->is_failed && check_said_last()[0] != '\0')
+        check_note(check, "it said: %s", check_said_last());
+    if (!check->is_skipped || check->is_failed)
+        report(check, check->is_failed ? 'F' : 'P', "");
+}
+
+void
+check_rows(struct check *check, const char *subject, const struct check_row *rows, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        row_run(check, subject, &rows[i]);
+}
+
+/* ------------------------------------------------------------------ the plugin and its options */
+
+struct child_options {
+    const char *backend;
+};
+
+static struct child_options fields;
+
+static const struct bd_option rows[] = {
+    { .name = "backend",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct child_options, backend),
+      .metavar = "NAME,...",
+      .help = "the plugin's backend, and what is below it" },
+};
+
+int
+check_search(const struct check *check, struct plugins *plugins, struct error *why)
+{
+    const struct check_config *config = check->config;
+    struct plugin_search search = { 0 };
+    char *places = NULL;
+    int rc;
+
+    if (asprintf(&places, "%s%s%s", config->file, config->plugin_path != NULL ? ":" : "",
+                 config->plugin_path != NULL ? config->plugin_path : "")
+        < 0)
+        return error_set(why, -ENOMEM, "out of memory");
+    search.extra = places;
+    rc = plugins_load(plugins, &search, why);
+    free(places);
+    return rc;
+}
+
+const struct plugin *
+check_found(const struct check *check, const struct plugins *plugins)
+{
+    for (unsigned i = 0; i < plugins->count; i++) {
+        if (strcmp(plugins->all[i].path, check->config->file) == 0)
+            return &plugins->all[i];
+    }
+    return NULL;
+}
+
+static void
+options_load(struct check *check)
+{
+    const int argc = check->config->argc;
+    char **argv = calloc((size_t)argc + 1, sizeof *argv);
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    struct error why = { "" };
+    int word_count = 0, rc;
+
+    if (argv == NULL || words == NULL || options_new(&check->options) != 0)
+        check_refuse(check, "out of memory");
+    for (int i = 0; i < argc; i++)
+        argv[i] = strdup(check->config->argv[i]);
+    rc = options_add(check->options, "", rows, ARRAY_LEN(rows), sizeof rows[0], &fields, &why);
+    for (unsigned i = 0; i < check->plugins.count && rc == 0; i++) {
+        struct plugin *plugin = &check->plugins.all[i];
+
+        if (plugin->why.text[0] == '\0')
+            rc = options_add(check->options, plugin_owner(plugin), plugin->options,
+                             plugin->desc.option_count, sizeof *plugin->options,
+                             plugin->option_fields, &why);
+    }
+    if (rc == 0)
+        rc = options_parse(check->options, argc, argv, "", words, &word_count, &why);
+    if (rc == 0 && word_count > 1)
+        rc = error_set(&why, -EINVAL, "\"%s\": there is one LOCATION, and it is \"%s\"", words[1],
+                       words[0]);
+    if (rc != 0)
+        check_refuse(check, "%s", why.text);
+    check->backend = fields.backend;
+    check->location = word_count > 0 ? strdup(words[0]) : NULL;
+    for (int i = 0; i < argc; i++)
+        free(argv[i]);
+    free(argv);
+    free(words);
+}
+
+void
+check_load(struct check *check)
+{
+    struct error why = { "" };
+    int rc = check_search(check, &check->plugins, &why);
+
+    if (rc != 0 && rc != -EEXIST)
+        check_refuse(check, "%s", why.text);
+    check->plugin = check_found(check, &check->plugins);
+    if (check->plugin == NULL || check->plugin->why.text[0] != '\0')
+        check_refuse(check, "%s",
+                     check->plugin == NULL ? "it is not there any more" : check->plugin->why.text);
+    options_load(check);
+}
+
+void
+check_unload(struct check *check)
+{
+    if (check->pool != NULL)
+        pool_free(check->pool);
+    asked_free_all();
+    check_hosts_free(check);
+    options_free(check->options);
+    plugins_free(&check->plugins);
+    free((char *)(uintptr_t)check->location);
+}

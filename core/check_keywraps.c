@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a check on key wraps.  Each call may take a second: that is what they are for. */
+#include "check_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_BYTES = 32, BLOB_BYTES_MAX = 4096, FLIPS = 12 };
+
+struct wrapped {
+    struct check_host *host;
+    unsigned char key[KEY_BYTES];
+    struct bd_buf blob;
+};
+
+static struct bd_bytes
+text_bytes(const char *text)
+{
+    return (struct bd_bytes){ text, strlen(text) };
+}
+
+/* False: the row has failed. */
+static bool
+wrap(struct check *check, struct wrapped *wrapped)
+{
+    enum bd_status status;
+
+    wrapped->host = check_host_new(check, 0);
+    for (unsigned i = 0; i < KEY_BYTES; i++)
+        wrapped->key[i] = (unsigned char)(3 * i + 1);
+    wrapped->blob = (struct bd_buf){ check_guarded(check, BLOB_BYTES_MAX), BLOB_BYTES_MAX, 0 };
+    status = check->keywrap->wrap(&wrapped->host->table, check->plugin->option_fields,
+                                  text_bytes(CHECK_PASSPHRASE),
+                                  (struct bd_bytes){ wrapped->key, KEY_BYTES }, &wrapped->blob);
+    if (status != BD_OK)
+        check_fail(check, "wrap: expected OK, came %s", status_word(status));
+    else if (wrapped->blob.len == 0 || wrapped->blob.len > BLOB_BYTES_MAX)
+        check_fail(check, "wrap: expected 1 to %d bytes, came %zu", BLOB_BYTES_MAX,
+                   wrapped->blob.len);
+    else
+        return true;
+    return false;
+}
+
+static enum bd_status
+unwrap(struct check *check, struct wrapped *wrapped, const char *passphrase, struct bd_bytes blob,
+       struct bd_buf *key)
+{
+    return check->keywrap->unwrap(&wrapped->host->table, check->plugin->option_fields,
+                                  text_bytes(passphrase), blob, key);
+}
+
+static struct bd_bytes
+blob_of(const struct wrapped *wrapped)
+{
+    return (struct bd_bytes){ wrapped->blob.data, wrapped->blob.len };
+}
+
+static void
+keys_come_back(struct check *check)
+{
+    struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
+    struct wrapped wrapped;
+    enum bd_status status;
+
+    if (!wrap(check, &wrapped))
+        return;
+    status = unwrap(check, &wrapped, CHECK_PASSPHRASE, blob_of(&wrapped), &key);
+    if (status != BD_OK)
+        check_fail(check, "unwrap: expected OK, came %s", status_word(status));
+    else if (key.len != KEY_BYTES || memcmp(key.data, wrapped.key, KEY_BYTES) != 0)
+        check_fail(check, "another key came back, of %zu bytes", key.len);
+}
+
+static void
+blobs_are_plain_text(struct check *check)
+{
+    struct wrapped wrapped;
+    const unsigned char *text;
+
+    if (!wrap(check, &wrapped))
+        return;
+    text = wrapped.blob.data;
+    for (size_t i = 0; i < wrapped.blob.len; i++) {
+        if (text[i] < ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\') {
+            check_fail(check,
+                       "byte %zu is 0x%02x: expected printable ASCII without quotes and "
+                       "backslashes",
+                       i, text[i]);
+            return;
+        }
+    }
+    for (size_t i = 0; i + 8 <= wrapped.blob.len; i++) {
+        if (memcmp(text + i, wrapped.key, 8) == 0)
+            check_fail(check, "the key stands in it");
+    }
+}
+
+static void
+wrong_passphrases_are_denied(struct check *check)
+{
+    struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
+    struct wrapped wrapped;
+    enum bd_status status;
+    unsigned errors;
+
+    if (!wrap(check, &wrapped))
+        return;
+    errors = atomic_load(&wrapped.host->errors);
+    status = unwrap(check, &wrapped, "another passphrase", blob_of(&wrapped), &key);
+    if (status != BD_DENIED)
+        check_fail(check, "expected DENIED, came %s", status_word(status));
+    if (atomic_load(&wrapped.host->errors) != errors)
+        check_fail(check, "expected nothing in the log: the host may have other slots to try");
+}
+
+static void
+damaged_blobs_are_refused(struct check *check)
+{
+    struct wrapped wrapped;
+
+    if (!wrap(check, &wrapped))
+        return;
+    for (unsigned i = 0; i < FLIPS && !check->is_failed; i++) {
+        const size_t at = (wrapped.blob.len - 1) * i / (FLIPS - 1);
+        unsigned char *blob = check_guarded(check, wrapped.blob.len);
+        struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
+        const unsigned before = atomic_load(&wrapped.host->errors);
+        enum bd_status status;
+
+        memcpy(blob, wrapped.blob.data, wrapped.blob.len);
+        blob[at] ^= 1;
+        status = unwrap(check, &wrapped, CHECK_PASSPHRASE,
+                        (struct bd_bytes){ blob, wrapped.blob.len }, &key);
+        if (status == BD_OK)
+            check_fail(check, "a bit of byte %zu of %zu flipped: expected a failure, came OK", at,
+                       wrapped.blob.len);
+        else if (status != BD_DENIED && atomic_load(&wrapped.host->errors) != before + 1)
+            check_fail(check,
+                       "a failure that is not DENIED is logged as one sentence; came %s "
+                       "and %u",
+                       status_word(status), atomic_load(&wrapped.host->errors) - before);
+    }
+}
+
+static void
+truncated_blobs_are_refused(struct check *check)
+{
+    struct wrapped wrapped;
+
+    if (!wrap(check, &wrapped))
+        return;
+    for (unsigned i = 0; i < FLIPS && !check->is_failed; i++) {
+        const size_t len = wrapped.blob.len * i / FLIPS;
+        unsigned char *blob = check_guarded(check, len);
+        struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
+
+        if (len > 0)
+            memcpy(blob, wrapped.blob.data, len);
+        if (unwrap(check, &wrapped, CHECK_PASSPHRASE, (struct bd_bytes){ blob, len }, &key)
+            == BD_OK)
+            check_fail(check, "%zu of %zu bytes: expected a failure, came OK", len,
+                       wrapped.blob.len);
+    }
+}
+
+static void
+room_is_kept_to(struct check *check)
+{
+    struct wrapped wrapped;
+    struct bd_buf small = { check_guarded(check, 8), 8, 0 };
+
+    if (!wrap(check, &wrapped))
+        return;
+    if (unwrap(check, &wrapped, CHECK_PASSPHRASE, blob_of(&wrapped), &small) == BD_OK)
+        check_fail(check, "unwrap with room for 8 bytes: expected a failure, came OK");
+    small = (struct bd_buf){ check_guarded(check, 8), 8, 0 };
+    if (check->keywrap->wrap(&wrapped.host->table, check->plugin->option_fields,
+                             text_bytes(CHECK_PASSPHRASE),
+                             (struct bd_bytes){ wrapped.key, KEY_BYTES }, &small)
+        == BD_OK)
+        check_fail(check, "wrap with room for 8 bytes: expected a failure, came OK");
+}
+
+/* ------------------------------------------------------------------ subkeys */
+
+static bool
+subkey(struct check *check, const unsigned char key[KEY_BYTES], const char *purpose, size_t bytes,
+       unsigned char *out)
+{
+    struct bd_buf buf = { check_guarded(check, bytes), bytes, 0 };
+    const enum bd_status status =
+        check->keywrap->subkey((struct bd_bytes){ key, KEY_BYTES }, purpose, &buf);
+
+    if (status != BD_OK || buf.len != bytes) {
+        check_fail(check, "a subkey of %zu bytes: expected OK and as many, came %s and %zu", bytes,
+                   status_word(status), buf.len);
+        return false;
+    }
+    memcpy(out, buf.data, bytes);
+    return true;
+}
+
+static void
+subkeys_are_the_same_for_ever(struct check *check)
+{
+    static const size_t lengths[] = { 16, 17, 32, 33, 63, 64 };
+    const unsigned char key[KEY_BYTES] = { 1, 2, 3 };
+    unsigned char one[64], two[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        if (!subkey(check, key, "codec a", lengths[i], one)
+            || !subkey(check, key, "codec a", lengths[i], two))
+            return;
+        if (memcmp(one, two, lengths[i]) != 0)
+            check_fail(check, "of %zu bytes: asked again, another one came", lengths[i]);
+    }
+}
+
+static void
+subkeys_have_nothing_in_common(struct check *check)
+{
+    const unsigned char key[KEY_BYTES] = { 1, 2, 3 }, other[KEY_BYTES] = { 1, 2, 4 };
+    unsigned char all[6][64];
+    char *longest = check_alloc(check, 100001), *longer = check_alloc(check, 100002);
+
+    memset(longest, 'x', 100000);
+    memset(longer, 'x', 100001);
+    if (!subkey(check, key, "codec a", 64, all[0]) || !subkey(check, key, "codec b", 64, all[1])
+        || !subkey(check, key, "codec a", 32, all[2])
+        || !subkey(check, other, "codec a", 64, all[3]) || !subkey(check, key, longest, 64, all[4])
+        || !subkey(check, key, longer, 64, all[5]))
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        for (unsigned j = 0; j < i; j++) {
+            if (memcmp(all[i], all[j], 16) == 0)
+                check_fail(check, "another purpose, length or key gave a subkey that begins the "
+                                  "same");
+        }
+    }
+    if (memcmp(all[0], key, 16) == 0)
+        check_fail(check, "it is the key itself");
+}
+
+static void
+no_secret_reaches_the_log(struct check *check)
+{
+    struct wrapped wrapped;
+    struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
+    const int secrets = atomic_load(&check_counts.secrets);
+
+    check_secret(CHECK_PASSPHRASE);
+    check_secret("0104070a0d10");
+    if (!wrap(check, &wrapped))
+        return;
+    unwrap(check, &wrapped, CHECK_PASSPHRASE, blob_of(&wrapped), &key);
+    unwrap(check, &wrapped, CHECK_PASSPHRASE, text_bytes("this is no wrapped key"), &key);
+    if (check_leak() != NULL)
+        check_fail(check, "\"%s\" is in what it said", check_leak());
+    if (atomic_load(&check_counts.secrets) != secrets)
+        check_fail(check, "%d secrets were not freed",
+                   atomic_load(&check_counts.secrets) - secrets);
+}
+
+void
+check_keywraps(struct check *check)
+{
+    static const struct check_row rows[] = {
+        { "a wrapped key comes back", keys_come_back },
+        { "a wrapped key is plain text, in which the key is not", blobs_are_plain_text },
+        { "a wrong passphrase is DENIED, without a word", wrong_passphrases_are_denied },
+        { "a wrapped key with a flipped bit is refused", damaged_blobs_are_refused },
+        { "a truncated wrapped key is refused", truncated_blobs_are_refused },
+        { "nothing is written past the room there is", room_is_kept_to },
+        { "a subkey is the same each time", subkeys_are_the_same_for_ever },
+        { "subkeys of other purposes, lengths and keys differ", subkeys_have_nothing_in_common },
+        { "no key or passphrase reaches the log", no_secret_reaches_the_log },
+    };
+    char subject[80];
+
+    for (uint32_t i = 0; i < check->plugin->desc.keywrap_count; i++) {
+        check->keywrap = &check->plugin->keywraps[i];
+        snprintf(subject, sizeof subject, "key wrap %s", check->keywrap->name);
+        check_rows(check, subject, rows, ARRAY_LEN(rows));
+    }
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a check on listings; and what removes all objects of a check by one. */
+#include "check_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct store_how plain = { 0 };
+
+/* In byte order. */
+static const char *const leaves[] = { "B", "a", "a-1", "a.1", "a1", "aa", "b", "b~" };
+enum { LEAVES = ARRAY_LEN(leaves) };
+
+static struct store *
+prepare(struct check *check)
+{
+    struct store *store = store_open(check, plain);
+
+    for (unsigned i = LEAVES; i-- > 0 && store != NULL;) { /* in another order */
+        char body[32];
+
+        memset(body, 'x', sizeof body);
+        if (!asked_expect(asked_put(store, leaves[i], body, i + 1), BD_OK, "PUT"))
+            return NULL;
+    }
+    return store;
+}
+
+/* Run it; must give leaves[from .. to). */
+static bool
+expect_leaves(struct check *check, struct asked *list, unsigned from, unsigned to, bool has_more)
+{
+    object_text name;
+
+    if (!asked_expect(list, BD_OK, "LIST"))
+        return false;
+    for (unsigned i = 0; i < list->entry_count && from + i < to; i++) {
+        if (strcmp(list->entries[i].name, name_of(check, leaves[from + i], name)) != 0) {
+            check_fail(check, "entry %u: expected \"%s\", came \"%s\"", i + 1, name,
+                       list->entries[i].name);
+            return false;
+        }
+    }
+    if (list->entry_count != to - from)
+        check_fail(check, "expected %u names, came %u", to - from, list->entry_count);
+    else if ((list->io->more != 0) != has_more)
+        check_fail(check, "after %u names expected more = %d, came %u", to - from, has_more,
+                   list->io->more);
+    else
+        return true;
+    return false;
+}
+
+static void
+names_come_in_order(struct check *check)
+{
+    struct store *store = prepare(check);
+
+    if (store != NULL)
+        expect_leaves(check, asked_list(store, "", NULL, 100), 0, LEAVES, false);
+}
+
+static void
+prefixes_are_kept_to(struct check *check)
+{
+    struct store *store = prepare(check);
+
+    if (store != NULL && expect_leaves(check, asked_list(store, "a", NULL, 100), 1, 6, false)
+        && expect_leaves(check, asked_list(store, "a-", NULL, 100), 2, 3, false))
+        expect_leaves(check, asked_list(store, "none", NULL, 100), 0, 0, false);
+}
+
+static void
+listings_start_after(struct check *check)
+{
+    struct store *store = prepare(check);
+
+    if (store != NULL && expect_leaves(check, asked_list(store, "", "a", 100), 2, LEAVES, false)
+        && expect_leaves(check, asked_list(store, "", "a0", 100), 4, LEAVES, false)
+        && expect_leaves(check, asked_list(store, "a", "A", 100), 1, 6, false)
+        && expect_leaves(check, asked_list(store, "a", "a1", 100), 5, 6, false))
+        expect_leaves(check, asked_list(store, "", "z", 100), 0, 0, false);
+}
+
+/* Page after page, each name once; more = 1 with an empty page would never end. */
+static void
+limits_are_kept_to(struct check *check)
+{
+    struct store *store = prepare(check);
+    const char *after = NULL;
+
+    for (unsigned from = 0; store != NULL && from < LEAVES; from += 3) {
+        const unsigned to = from + 3 < LEAVES ? from + 3 : LEAVES;
+
+        if (!expect_leaves(check, asked_list(store, "", after, 3), from, to, to < LEAVES))
+            return;
+        after = leaves[to - 1];
+    }
+}
+
+static void
+enough_is_enough(struct check *check)
+{
+    struct store *store = prepare(check);
+    struct asked *list;
+
+    if (store == NULL)
+        return;
+    list = asked_list(store, "", NULL, 100);
+    list->entries_wanted = 2;
+    if (!expect_leaves(check, list, 0, 2, true))
+        return;
+    if (list->calls_after_enough > 0)
+        check_fail(check, "list_add said \"enough\", and was called %u times more",
+                   list->calls_after_enough);
+}
+
+static void
+entries_are_true(struct check *check)
+{
+    struct store *store = prepare(check);
+    struct asked *list;
+
+    if (store == NULL)
+        return;
+    list = asked_list(store, "", NULL, 100);
+    if (!asked_expect(list, BD_OK, "LIST"))
+        return;
+    for (unsigned i = 0; i < list->entry_count && i < LEAVES; i++) {
+        const struct entry *entry = &list->entries[i];
+        struct asked *head = asked_for(store, BD_HEAD_OBJECT, leaves[i]);
+
+        if (!asked_expect(head, BD_OK, "HEAD"))
+            return;
+        if (entry->bytes != head->io->object_bytes)
+            check_fail(check, "\"%s\": expected %llu bytes, came %llu", entry->name,
+                       (unsigned long long)head->io->object_bytes,
+                       (unsigned long long)entry->bytes);
+        if (entry->has_tag && (!head->has_tag || strcmp(entry->tag, head->tag) != 0))
+            check_fail(check, "\"%s\": expected the tag \"%s\", came \"%s\"", entry->name,
+                       head->tag, entry->tag);
+    }
+}
+
+static void
+deleted_ones_are_gone(struct check *check)
+{
+    struct store *store = prepare(check);
+
+    for (unsigned i = 0; i < LEAVES - 2 && store != NULL; i++) {
+        if (!asked_expect(asked_for(store, BD_DELETE, leaves[i]), BD_OK, "DELETE"))
+            return;
+    }
+    if (store != NULL)
+        expect_leaves(check, asked_list(store, "", NULL, 100), LEAVES - 2, LEAVES, false);
+}
+
+void
+check_listings(struct check *check)
+{
+    static const struct check_row rows[] = {
+        { "a LIST gives every name once, in byte order", names_come_in_order },
+        { "a LIST gives the names with its prefix", prefixes_are_kept_to },
+        { "a LIST starts after a name, which need not exist", listings_start_after },
+        { "a LIST gives at most its limit, and says if there are more", limits_are_kept_to },
+        { "a LIST stops when list_add says enough", enough_is_enough },
+        { "a LIST gives sizes and tags that are true", entries_are_true },
+        { "a LIST does not give what was deleted", deleted_ones_are_gone },
+    };
+
+    if (check->plugin->desc.backend != NULL)
+        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+}
+
+/* ------------------------------------------------------------------ tidying up */
+
+static unsigned
+page_remove(struct store *store, const struct asked *list)
+{
+    unsigned left = 0;
+    struct asked **asked =
+        check_alloc(store->layers[0].check, (list->entry_count + 1) * sizeof(struct asked *));
+
+    for (unsigned i = 0; i < list->entry_count; i++) {
+        asked[i] = asked_for(store, BD_DELETE, "");
+        asked[i]->io->name = list->entries[i].name;
+        asked_submit(asked[i]);
+    }
+    for (unsigned i = 0; i < list->entry_count; i++)
+        left += asked_wait(asked[i]) != BD_OK;
+    return left;
+}
+
+/* Nothing of this is a row: what can be removed is. */
+void
+check_tidy(struct check *check)
+{
+    struct store *store;
+    struct asked *list;
+
+    if (check->plugin->desc.backend == NULL)
+        return;
+    store = store_try(check, plain);
+    if (!store->layers[0].is_open)
+        return;
+    do {
+        list = asked_for(store, BD_LIST, "");
+        list->io->name = CHECK_PREFIX;
+        list->io->limit = 100;
+        asked_run(list);
+    } while (list->status == BD_OK && list->entry_count > 0 && page_remove(store, list) == 0);
+    if (list->status != BD_OK || list->entry_count > 0)
+        check_note(check, "left in %s: objects whose names begin with " CHECK_PREFIX,
+                   store_info(store)->display);
+    stores_close(check);
+    check_memory_free(check);
+}

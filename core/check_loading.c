@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a check on loading: from the file to the tables that the daemon takes. */
+#include "check_impl.h"
+
+#include "negotiate.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+name_is_legal(struct check *check)
+{
+    const char *base = strrchr(check->config->file, '/') + 1;
+    const size_t len = strlen(base);
+    struct error why = { "" };
+    char name[256];
+
+    snprintf(name, sizeof name, "%.*s", len > 3 ? (int)len - 3 : 0, base);
+    if (len < 4 || strcmp(base + len - 3, ".so") != 0)
+        check_fail(check, "expected NAME.so, came %s", base);
+    else if (negotiate_name(name, &why) != 0)
+        check_fail(check, "%s", why.text);
+}
+
+static void *
+module_open(struct check *check)
+{
+    void *module;
+
+    dlerror();
+    module = dlopen(check->config->file, RTLD_NOW | RTLD_LOCAL);
+    if (module == NULL)
+        check_fail(check, "%s", dlerror());
+    return module;
+}
+
+static void
+it_loads(struct check *check)
+{
+    module_open(check);
+}
+
+static bd_plugin_query_fn *
+query_of(struct check *check)
+{
+    void *module = module_open(check), *symbol;
+    bd_plugin_query_fn *query = NULL;
+
+    if (module == NULL)
+        return NULL;
+    symbol = dlsym(module, "bd_plugin_query");
+    if (symbol == NULL)
+        check_fail(check, "it has no function bd_plugin_query");
+    else
+        memcpy(&query, &symbol, sizeof query);
+    return query;
+}
+
+static void
+query_has_no_side_effects(struct check *check)
+{
+    bd_plugin_query_fn *query = query_of(check);
+    struct check_host *host = check_host_new(check, 0);
+    const unsigned threads = check_thread_count();
+    const struct bd_plugin *first;
+
+    if (query == NULL)
+        return;
+    first = query(&host->table);
+    if (first == NULL)
+        check_fail(check, "expected a descriptor for ABI %u, came NULL", BD_ABI_MAJOR);
+    else if (query(&host->table) != first)
+        check_fail(check, "asked again, it gives another descriptor");
+    else if (atomic_load(&host->calls) > 0)
+        check_fail(check, "it called a service of the host, of which none may be called before "
+                          "open");
+    else if (check_thread_count() != threads)
+        check_fail(check, "it started threads, which may be made in open at the earliest");
+}
+
+static void
+longer_host_is_answered(struct check *check)
+{
+    bd_plugin_query_fn *query = query_of(check);
+    struct check_host *today = check_host_new(check, 0);
+    struct check_host *newer = check_host_new(check, CHECK_CANARY_BYTES);
+
+    if (query == NULL)
+        return;
+    if (query(&newer->table) != query(&today->table))
+        check_fail(check, "it answers a host of a later minor version with another descriptor");
+    else if (!check_canary_is_whole(newer->canary))
+        check_fail(check, "it wrote behind the part of the host table that it can know");
+}
+
+static void
+other_major_is_answered(struct check *check)
+{
+    bd_plugin_query_fn *query = query_of(check);
+    struct check_host *host = check_host_new(check, 0);
+    const struct bd_plugin *answer;
+
+    if (query == NULL)
+        return;
+    host->table.head.abi_major = BD_ABI_MAJOR + 1;
+    answer = query(&host->table);
+    if (answer != NULL && answer->head.magic != BD_MAGIC_PLUGIN)
+        check_fail(check, "expected NULL or a descriptor, came something that begins with 0x%08x",
+                   answer->head.magic);
+}
+
+static void
+daemon_takes_it(struct check *check)
+{
+    struct plugins plugins;
+    struct error why = { "" };
+    const struct plugin *found;
+
+    if (check_search(check, &plugins, &why) != 0)
+        check_fail(check, "%s", why.text);
+    found = check_found(check, &plugins);
+    if (found == NULL)
+        check_fail(check, "the search for plugins does not find it");
+    else if (found->why.text[0] != '\0')
+        check_fail(check, "%s", found->why.text);
+    plugins_free(&plugins);
+}
+
+void
+check_loading(struct check *check)
+{
+    static const struct check_row rows[] = {
+        { "the file is named NAME.so, of a-z 0-9 and -", name_is_legal },
+        { "it exports bd_plugin_query and nothing else", check_exports },
+        { "it loads, with every symbol resolved", it_loads },
+        { "bd_plugin_query gives one descriptor and has no side effects",
+          query_has_no_side_effects },
+        { "a host with longer tables is answered the same", longer_host_is_answered },
+        { "a host of another major version is answered", other_major_is_answered },
+        { "the daemon takes its tables: heads, sizes, strides, functions, option rows, tokens",
+          daemon_takes_it },
+    };
+
+    check_rows(check, "", rows, ARRAY_LEN(rows));
+}

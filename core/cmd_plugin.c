@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bucketdisk plugin check FILE.so: does a plugin keep the contract? */
+#include "cmd.h"
+
+#include "base/log.h"
+#include "base/options.h"
+#include "check.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct check_options {
+    const char *plugin_path, *absent;
+    uint64_t limit_ms;
+    uint8_t help;
+};
+
+static const struct bd_option rows[] = {
+    { .name = "absent",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, absent),
+      .metavar = "LOCATION",
+      .help = "one whose bucket or directory does not exist" },
+    { .name = "time-limit",
+      .type = BD_OPT_DURATION,
+      .flags = BD_OPTF_SECONDS,
+      BD_FIELD(struct check_options, limit_ms),
+      .def = "30s",
+      .min = 300,
+      .max = 3600 * 1000,
+      .help = "for one row; a request gets a third of it" },
+    { .name = "plugin-path",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, plugin_path),
+      .metavar = "DIR:FILE.so:...",
+      .help = "where backends below this one are: absolute directories or plugin files" },
+    { .name = "help",
+      .type = BD_OPT_BOOL,
+      BD_FIELD(struct check_options, help),
+      .help = "print this text (-h)" },
+};
+
+static void
+help(const struct options *options)
+{
+    printf("usage: bucketdisk plugin check [OPTION...] FILE.so [-- [--backend=NAME,...] "
+           "[PLUGIN'S OPTION...] [LOCATION]]\n\n"
+           "Shows whether a plugin keeps the contract of bucketdisk/plugin.h.  Prints TAP, a row "
+           "for\n"
+           "each obligation.  Exit 0 when all rows pass, 1 when one fails, 2 when nothing can be "
+           "asked.\n\n"
+           "A backend needs a LOCATION that is empty; what is made there is removed again.  One "
+           "that\n"
+           "stacks is told by --backend what is below it: --backend=chaos,dir.\n\n");
+    options_help(options, "", stdout);
+}
+
+static int
+file_find(const char *word, char path[PATH_MAX], struct error *why)
+{
+    char here[PATH_MAX];
+    int len;
+
+    if (word[0] == '/')
+        len = snprintf(path, PATH_MAX, "%s", word);
+    else if (getcwd(here, sizeof here) == NULL)
+        return error_set(why, -errno, "the current directory is not known: %s", strerror(errno));
+    else
+        len = snprintf(path, PATH_MAX, "%s/%s", here, word);
+    if (len >= PATH_MAX || access(path, R_OK) != 0)
+        return error_set(why, -EINVAL, "%s: %s", word,
+                         strerror(len >= PATH_MAX ? ENAMETOOLONG : errno));
+    return 0;
+}
+
+/* They may hold secrets, and which do only the plugin knows: they are moved away from where others see them. */
+static int
+words_take(struct check_config *config, int argc, char **argv, struct error *why)
+{
+    char **words = calloc((size_t)argc + 2, sizeof *words);
+
+    if (words == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    words[0] = strdup("check");
+    for (int i = 0; i < argc; i++) {
+        words[i + 1] = strdup(argv[i]);
+        if (words[i + 1] == NULL)
+            return error_set(why, -ENOMEM, "out of memory");
+        memset(argv[i], '*', strlen(argv[i]));
+    }
+    config->argc = argc + 1;
+    config->argv = words;
+    return 0;
+}
+
+static void
+words_free(struct check_config *config)
+{
+    for (int i = 0; i < config->argc; i++)
+        free(config->argv[i]);
+    free(config->argv);
+}
+
+/* argv[0] is "check", and behind argv[own] are the plugin's words. */
+static int
+check(int argc, char **argv, int own, struct error *why)
+{
+    struct check_options fields = { 0 };
+    struct check_config config = { 0 };
+    struct options *options = NULL;
+    char path[PATH_MAX];
+    char *words[2];
+    int word_count = 0, rc, status = CHECK_REFUSED;
+
+    if (options_new(&options) != 0)
+        return CHECK_REFUSED;
+    rc = options_add(options, "", rows, sizeof rows / sizeof rows[0], sizeof rows[0], &fields, why);
+    if (rc == 0)
+        rc = options_parse(options, own, argv, "h=help", words, &word_count, why);
+    if (rc == 0 && fields.help) {
+        help(options);
+        status = CHECK_PASSED;
+    } else if (rc == 0 && word_count != 1) {
+        error_set(why, -EINVAL,
+                  "which plugin? usage: bucketdisk plugin check FILE.so [-- OPTIONS LOCATION]");
+    } else if (rc == 0 && file_find(words[0], path, why) == 0
+               && words_take(&config, argc - own - (own < argc), argv + own + (own < argc), why)
+                      == 0) {
+        config.file = path;
+        config.plugin_path = fields.plugin_path;
+        config.absent = fields.absent;
+        config.limit_ms = fields.limit_ms;
+        status = (int)check_run(&config, why);
+    }
+    words_free(&config);
+    options_free(options);
+    return status;
+}
+
+int
+cmd_plugin(int argc, char **argv)
+{
+    struct error why = { "" };
+    int own = 1, status = CHECK_REFUSED;
+
+    while (own < argc && strcmp(argv[own], "--") != 0)
+        own++;
+    if (argc > 1 && strcmp(argv[1], "check") == 0)
+        status = check(argc - 1, argv + 1, own - 1, &why);
+    else
+        error_set(&why, -EINVAL,
+                  "usage: bucketdisk plugin check [OPTION...] FILE.so [-- "
+                  "[PLUGIN'S OPTION...] [LOCATION]]; bucketdisk plugins lists what "
+                  "there is");
+    if (why.text[0] != '\0')
+        log_line(BD_ERROR, "%s", why.text);
+    return status;
+}
