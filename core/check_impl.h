@@ -71,6 +71,8 @@ void check_keywraps(struct check *check);
 void check_exports(struct check *check);
 /* The last group, asked also when stopped: removes what was made. */
 void check_tidy(struct check *check);
+/* A file, or a directory and all in it. */
+void check_remove(const char *path);
 
 /* Ask these rows, "SUBJECT: WHAT" each; subject may be "". */
 void check_rows(struct check *check, const char *subject, const struct check_row *rows,

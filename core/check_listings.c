@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows of a check on listings; and what removes all objects of a check by one. */
+/* Rows of a check on listings. */
 #include "check_impl.h"
 
 #include <stdio.h>
@@ -171,48 +171,4 @@ check_listings(struct check *check)
 
     if (check->plugin->desc.backend != NULL)
         check_rows(check, "backend", rows, ARRAY_LEN(rows));
-}
-
-/* ------------------------------------------------------------------ tidying up */
-
-static unsigned
-page_remove(struct store *store, const struct asked *list)
-{
-    unsigned left = 0;
-    struct asked **asked =
-        check_alloc(store->layers[0].check, (list->entry_count + 1) * sizeof(struct asked *));
-
-    for (unsigned i = 0; i < list->entry_count; i++) {
-        asked[i] = asked_for(store, BD_DELETE, "");
-        asked[i]->io->name = list->entries[i].name;
-        asked_submit(asked[i]);
-    }
-    for (unsigned i = 0; i < list->entry_count; i++)
-        left += asked_wait(asked[i]) != BD_OK;
-    return left;
-}
-
-/* Nothing of this is a row: what can be removed is. */
-void
-check_tidy(struct check *check)
-{
-    struct store *store;
-    struct asked *list;
-
-    if (check->plugin->desc.backend == NULL)
-        return;
-    store = store_try(check, plain);
-    if (!store->layers[0].is_open)
-        return;
-    do {
-        list = asked_for(store, BD_LIST, "");
-        list->io->name = CHECK_PREFIX;
-        list->io->limit = 100;
-        asked_run(list);
-    } while (list->status == BD_OK && list->entry_count > 0 && page_remove(store, list) == 0);
-    if (list->status != BD_OK || list->entry_count > 0)
-        check_note(check, "left in %s: objects whose names begin with " CHECK_PREFIX,
-                   store_info(store)->display);
-    stores_close(check);
-    check_memory_free(check);
 }

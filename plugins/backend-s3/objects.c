@@ -41,6 +41,12 @@ on_get(struct exchange *exchange)
     if (!exchange->has_failed && answer->http_status == 416 && answer->has_total_bytes) {
         io->len = 0;
         io->object_bytes = answer->total_bytes;
+    } else if (!exchange->has_failed && answer->http_status == 416) {
+        /* Behind the end of the object, says the store, and not where that is: Ceph. */
+        call_end(exchange);
+        if (!send_head(operation))
+            operation_complete(operation, operation->status);
+        return;
     } else if (!call_succeeded(exchange) || !call_is_of_store(exchange)) {
         call_fail(exchange, true);
         return;
@@ -128,7 +134,12 @@ on_head(struct exchange *exchange)
         return;
     }
     io->object_bytes = answer->content_bytes;
-    status = give_properties(operation, answer);
+    if (io->op == BD_GET && io->object_bytes > io->offset) /* it has grown meanwhile */
+        status = BD_RETRY;
+    else if (io->op == BD_GET && !bd_conditions_hold(io, answer->etag))
+        status = BD_CONDITION;
+    else
+        status = give_properties(operation, answer);
     call_end(exchange);
     operation_complete(operation, status);
 }

@@ -29,12 +29,28 @@ operation_explain(struct operation *operation, const char *format, ...)
         operation->s3->host->error(operation->io, "%s", operation->why);
 }
 
+/* A store that does not know the condition would do it all the same. */
+static bool
+ignores_conditions(const struct operation *operation)
+{
+    const struct bd_io *io = operation->io;
+    const struct s3_profile *profile = operation->s3->profile;
+
+    return (io->op == BD_PUT && !profile->if_put
+            && (io->if_match != NULL || io->if_none_match != NULL))
+           || (io->op == BD_DELETE && !profile->if_delete && io->if_match != NULL);
+}
+
 static void
 run(struct transfer_job *job)
 {
     struct operation *operation = (struct operation *)(void *)job;
     bool is_sent = true;
 
+    if (ignores_conditions(operation)) {
+        operation_complete(operation, BD_UNSUPPORTED);
+        return;
+    }
     switch (operation->io->op) {
     case BD_GET:
         is_sent = send_get(operation);

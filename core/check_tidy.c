@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What removes all that a check has made.  Nothing of it is a row: what can be removed is. */
+#include "check_impl.h"
+
+#include <ftw.h>
+#include <glob.h>
+#include <stdio.h>
+
+static int
+remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
+{
+    (void)stat, (void)type, (void)ftw;
+    return remove(path);
+}
+
+void
+check_remove(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static unsigned
+page_remove(struct store *store, const struct asked *list)
+{
+    unsigned left = 0;
+    struct asked **asked =
+        check_alloc(store->layers[0].check, (list->entry_count + 1) * sizeof(struct asked *));
+
+    for (unsigned i = 0; i < list->entry_count; i++) {
+        asked[i] = asked_for(store, BD_DELETE, "");
+        asked[i]->io->name = list->entries[i].name;
+        asked_submit(asked[i]);
+    }
+    for (unsigned i = 0; i < list->entry_count; i++)
+        left += asked_wait(asked[i]) != BD_OK;
+    return left;
+}
+
+/* A store that is a directory may keep those that the names of objects had. */
+static void
+directories_remove(struct check *check)
+{
+    const struct bd_option *row = store_location_row(check);
+    const char *place = store_location(check);
+    char pattern[4096];
+    glob_t found;
+
+    if (row == NULL || row->type != BD_OPT_PATH || place == NULL)
+        return;
+    snprintf(pattern, sizeof pattern, "%s/" CHECK_PREFIX "*", place);
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        check_remove(found.gl_pathv[i]);
+    globfree(&found);
+}
+
+void
+check_tidy(struct check *check)
+{
+    struct store *store;
+    struct asked *list;
+
+    if (check->plugin->desc.backend == NULL)
+        return;
+    store = store_try(check, (struct store_how){ 0 });
+    if (!store->layers[0].is_open)
+        return;
+    do {
+        list = asked_for(store, BD_LIST, "");
+        list->io->name = CHECK_PREFIX;
+        list->io->limit = 100;
+        asked_run(list);
+    } while (list->status == BD_OK && list->entry_count > 0 && page_remove(store, list) == 0);
+    if (list->status != BD_OK || list->entry_count > 0)
+        check_note(check, "left in %s: objects whose names begin with " CHECK_PREFIX,
+                   store_info(store)->display);
+    stores_close(check);
+    check_memory_free(check);
+    directories_remove(check);
+}
