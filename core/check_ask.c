@@ -153,7 +153,8 @@ asked_paged(struct store *store, uint32_t op, const char *leaf, size_t bytes)
     struct instance *instance = &store->layers[0];
     const size_t scratch_bytes = instance->plugin->backend.scratch_bytes;
     const size_t align = alignof(max_align_t);
-    const size_t room = shown_bytes + (scratch_bytes + align - 1) / align * align;
+    const size_t room =
+        CHECK_CANARY_BYTES + shown_bytes + (scratch_bytes + align - 1) / align * align;
     struct asked *asked = asked_new(instance, check_guarded(instance->check, room));
     void *data = check_guarded(instance->check, bytes);
 

@@ -10,7 +10,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { THREADS = 8, IN_FLIGHT = 12, BODY = 3000, RACERS = 6, OVERWRITES = 40 };
+enum { THREADS = 8, IN_FLIGHT = 12, BODY = 3000, RACERS = 6, OVERWRITES = 30, READS_MAX = 50 };
+
+#define VERSION_0_BYTES ((size_t)20000)
+#define VERSION_1_BYTES ((size_t)30001)
 
 #define PROMPT_NS (100 * NS_PER_MS)
 #define LATE_NS (2 * NS_PER_S)
@@ -135,15 +138,59 @@ requests_keep_apart(struct check *check)
 static void
 version_fill(unsigned char *out, unsigned version, size_t *bytes)
 {
-    *bytes = version % 2 == 0 ? 20000 : 30001;
+    *bytes = version % 2 == 0 ? VERSION_0_BYTES : VERSION_1_BYTES;
     memset(out, (int)('a' + version % 2), *bytes);
+}
+
+static void
+expect_version(struct check *check, struct asked *get)
+{
+    const enum bd_status status = asked_wait(get);
+    const unsigned char *data = get->data;
+    const size_t len = get->io->len;
+
+    if (status == BD_RETRY || status == BD_BUSY) /* it says that it has read nothing */
+        return;
+    if (status != BD_OK)
+        check_fail(check, "GET while it is overwritten: expected OK, came %s", status_word(status));
+    else if ((len != VERSION_0_BYTES && len != VERSION_1_BYTES)
+             || data[0] != (len == VERSION_0_BYTES ? 'a' : 'b')
+             || memcmp(data, data + 1, len - 1) != 0)
+        check_fail(check, "GET while it is overwritten: %zu bytes of no version", len);
+}
+
+/* Some reads are on their way before, some after, and some come until it is done. */
+static void
+overwrite(struct check *check, struct store *store, unsigned version)
+{
+    unsigned char *body = check_alloc(check, VERSION_1_BYTES);
+    struct asked *put, *gets[4];
+    size_t bytes;
+
+    version_fill(body, version, &bytes);
+    put = asked_put(store, "a", body, bytes);
+    for (unsigned i = 0; i < ARRAY_LEN(gets); i++) {
+        gets[i] = asked_get(store, "a", VERSION_1_BYTES + 1);
+        if (i == 1)
+            asked_submit(put);
+        asked_submit(gets[i]);
+    }
+    for (unsigned i = 0; i < READS_MAX && atomic_load(&put->completions) == 0; i++) {
+        struct asked *get = asked_get(store, "a", VERSION_1_BYTES + 1);
+
+        asked_submit(get);
+        expect_version(check, get);
+    }
+    asked_expect_ended(put, BD_OK, "PUT");
+    for (unsigned i = 0; i < ARRAY_LEN(gets); i++)
+        expect_version(check, gets[i]);
 }
 
 static void
 readers_see_whole_versions(struct check *check)
 {
     struct store *store = store_open(check, plain);
-    unsigned char *body = check_alloc(check, 40000);
+    unsigned char *body = check_alloc(check, VERSION_0_BYTES);
     size_t bytes;
 
     if (store == NULL)
@@ -151,34 +198,8 @@ readers_see_whole_versions(struct check *check)
     version_fill(body, 0, &bytes);
     if (!asked_expect(asked_put(store, "a", body, bytes), BD_OK, "PUT"))
         return;
-    for (unsigned i = 1; i <= OVERWRITES && !check->is_failed; i++) {
-        unsigned char *next = check_alloc(check, 40000);
-        struct asked *put, *gets[4];
-
-        version_fill(next, i, &bytes);
-        put = asked_put(store, "a", next, bytes);
-        for (unsigned j = 0; j < ARRAY_LEN(gets); j++) {
-            gets[j] = asked_get(store, "a", 40000);
-            if (j == 1)
-                asked_submit(put);
-            asked_submit(gets[j]);
-        }
-        asked_expect_ended(put, BD_OK, "PUT");
-        for (unsigned j = 0; j < ARRAY_LEN(gets); j++) {
-            const enum bd_status status = asked_wait(gets[j]);
-            const unsigned char *data = gets[j]->data;
-            const size_t len = gets[j]->io->len;
-
-            if (status == BD_RETRY || status == BD_BUSY) /* it says that it has read nothing */
-                continue;
-            if (status != BD_OK)
-                check_fail(check, "GET while it is overwritten: expected OK, came %s",
-                           status_word(status));
-            else if ((len != 20000 && len != 30001) || data[0] != (len == 20000 ? 'a' : 'b')
-                     || memcmp(data, data + 1, len - 1) != 0)
-                check_fail(check, "GET while it is overwritten: %zu bytes of no version", len);
-        }
-    }
+    for (unsigned i = 1; i <= OVERWRITES && !check->is_failed; i++)
+        overwrite(check, store, i);
 }
 
 static void
@@ -277,7 +298,7 @@ close_comes_right_after_the_last(struct check *check)
         if (store == NULL)
             return;
         for (unsigned i = 0; i < IN_FLIGHT; i++) {
-            puts[i] = asked_put(store, "a", "x", 1);
+            puts[i] = asked_put(store, "a", "the last", 8);
             asked_submit(puts[i]);
         }
         for (unsigned i = 0; i < IN_FLIGHT; i++)

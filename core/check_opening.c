@@ -42,8 +42,6 @@ it_says_what_it_is(struct check *check)
     if (store == NULL)
         return;
     info = store_info(store);
-    if (!check_canary_is_whole(store->layers[0].info_canary))
-        check_fail(check, "info wrote behind the struct, whose size it was told");
     if (info->identity == NULL || info->identity[0] == '\0')
         check_fail(check, "it has no identity: nobody can tell it from other stores");
     if (info->display == NULL || info->display[0] == '\0')
@@ -119,20 +117,26 @@ identity_stays(struct check *check)
 
 /* ------------------------------------------------------------------ containers that are not there */
 
+/* In the location, if that is a directory; NULL: it is none. */
+static const char *
+inside(struct check *check)
+{
+    const struct bd_option *row = store_location_row(check);
+    const char *location = store_location(check);
+    char *path;
+
+    if (row == NULL || row->type != BD_OPT_PATH || location == NULL)
+        return NULL;
+    path = check_alloc(check, strlen(location) + 64);
+    sprintf(path, "%s/" CHECK_PREFIX "gone", location);
+    return path;
+}
+
 /* A place in which nothing is; NULL: none is known. */
 static const char *
 nowhere(struct check *check)
 {
-    const struct bd_option *row = store_location_row(check);
-    char *path;
-
-    if (check->config->absent != NULL)
-        return check->config->absent;
-    if (row == NULL || row->type != BD_OPT_PATH)
-        return NULL;
-    path = check_alloc(check, 4096);
-    snprintf(path, 4096, "%s/" CHECK_PREFIX "gone", store_location(check));
-    return path;
+    return check->config->absent != NULL ? check->config->absent : inside(check);
 }
 
 static bool
@@ -186,16 +190,13 @@ open_says_what_is_wrong(struct check *check)
 static void
 vanished_container_is_no_zeros(struct check *check)
 {
-    const struct bd_option *row = store_location_row(check);
-    const char *place;
+    const char *place = inside(check);
     struct store *store;
 
-    if (row == NULL || row->type != BD_OPT_PATH) {
+    if (place == NULL) {
         check_skip(check, "its container cannot be taken away from here");
         return;
     }
-    place = check_alloc(check, 4096);
-    snprintf((char *)(uintptr_t)place, 4096, "%s/" CHECK_PREFIX "gone", store_location(check));
     if (mkdir(place, 0700) != 0) {
         check_fail(check, "%s cannot be made: %m", place);
         return;
@@ -233,7 +234,7 @@ close_ends_everything(struct check *check)
         check_fail(check, "%d child requests were not freed", atomic_load(&counts->children));
     if (atomic_load(&counts->secrets) != 0)
         check_fail(check, "%d secrets were not freed", atomic_load(&counts->secrets));
-    for (unsigned i = 0; i < 20 && check_thread_count() > threads; i++)
+    for (unsigned i = 0; i < 10 && check_thread_count() > threads; i++)
         nanosleep(&tenth, NULL);
     if (check_thread_count() > threads)
         check_fail(check, "%u threads are left", check_thread_count() - threads);

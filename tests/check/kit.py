@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `bucketdisk plugin check` and reads its TAP."""
+import os
+import re
+import subprocess
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+BUCKETDISK = Path(os.environ.get("BUCKETDISK", "build/bucketdisk")).absolute()
+BUILD = BUCKETDISK.parent
+ROW = re.compile(r"(not )?ok (\d+) - (.*?)( # SKIP .*)?$")
+
+
+class Checked:
+    def __init__(self, arguments, wrong=None):
+        environment = {name: value for name, value in os.environ.items() if name != "WRONG"}
+        if wrong:
+            environment["WRONG"] = wrong
+        done = subprocess.run([BUCKETDISK, "plugin", "check", *map(str, arguments)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=250, env=environment)
+        self.status, self.errors, self.text = done.returncode, done.stderr, done.stdout
+        lines = self.text.splitlines()
+        self.rows = [match for match in map(ROW.match, lines) if match]
+        self.passed = {row[3] for row in self.rows if not row[1]}
+        self.failed = {row[3] for row in self.rows if row[1]}
+        self.skipped = {row[3] for row in self.rows if row[4]}
+        self.bails = [line for line in lines if line.startswith("Bail out!")]
+        numbers = [int(row[2]) for row in self.rows]
+        if lines[0] != "TAP version 14" or numbers != list(range(1, len(numbers) + 1)):
+            raise AssertionError(f"this is no TAP:\n{self.text}")
+        if not self.bails and f"1..{len(numbers)}" not in lines:
+            raise AssertionError(f"no plan:\n{self.text}")

@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every plugin that we ship, and both examples of the SDK, pass `bucketdisk plugin check`; and what it says to its user."""
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from kit import BUILD, BUCKETDISK, TOP, Checked
+
+PLUGINS = BUILD / "plugins"
+# /tmp may be a filesystem without attributes.
+BESIDE = BUILD / "tests" / "check"
+CHEAP = ("--argon2id-memory=1M", "--argon2id-passes=1")
+
+
+def plugin(name):
+    path = PLUGINS / f"{name}.so"
+    if not path.exists():
+        raise unittest.SkipTest(f"{name} was not built")
+    return path
+
+
+class Shipped(unittest.TestCase):
+    def passes(self, name, *words, options=()):
+        checked = Checked([*options, plugin(name), "--", *words])
+        self.assertEqual((checked.failed, checked.status), (set(), 0), checked.text + checked.errors)
+        self.assertGreater(len(checked.passed - checked.skipped), 20)
+        return checked
+
+    def place(self):
+        place = tempfile.TemporaryDirectory(prefix="check-", dir=BESIDE)
+        self.addCleanup(place.cleanup)
+        return Path(place.name)
+
+    def test_dir(self):
+        place = self.place()
+        checked = self.passes("backend-dir", place)
+        self.assertEqual(sum(row.startswith("backend: ") for row in checked.skipped), 1)
+        self.assertEqual([path.name for path in place.iterdir() if path.name != ".bucketdisk-lock"], [])
+
+    def test_chaos_over_dir(self):
+        self.passes("backend-chaos", "--backend=chaos,dir", self.place())
+
+    def test_memory(self):
+        self.passes("backend-memory")
+
+    def test_s3(self):
+        with tempfile.TemporaryDirectory() as directory:
+            keys = Path(directory, "keys")
+            keys.touch(0o600)
+            keys.write_text("faultyid:faultysecret\n")
+            server = subprocess.Popen(["/usr/bin/python3", "-B", TOP / "tests/servers/faulty/server.py", "--bucket=testbucket"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            try:
+                ports = dict(server.stdout.readline().strip().split("=") for _ in range(2))
+                checked = self.passes("backend-s3", f"--baseURL=http://127.0.0.1:{ports['PORT']}/", "--region=us-east-1",
+                                      f"--accessFile={keys}", "testbucket/check", options=["--absent=no-such-bucket"])
+            finally:
+                server.terminate()
+                server.wait()
+                server.stdout.close()
+        self.assertNotIn("left in", checked.text)
+
+    def test_codecs(self):
+        for name in ("codec-deflate", "codec-zstd", "codec-reverse", "crypto-openssl"):
+            with self.subTest(plugin=name):
+                self.passes(name)
+
+    def test_sodium(self):
+        self.passes("crypto-sodium", *CHEAP)
+
+    # Who asks for something that cannot be is told so, and nothing is changed.
+
+    def refused(self, words, sentence):
+        checked = subprocess.run([BUCKETDISK, "plugin", *map(str, words)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(checked.returncode, 2, checked.stdout)
+        self.assertIn(sentence, checked.stderr)
+        self.assertEqual(checked.stderr.count("\n"), 1, checked.stderr)
+
+    def test_bad_words_are_refused(self):
+        self.refused([], "usage: bucketdisk plugin check")
+        self.refused(["chekc"], "usage: bucketdisk plugin check")
+        self.refused(["check"], "which plugin?")
+        self.refused(["check", "/nowhere/backend-x.so"], "No such file")
+        self.refused(["check", plugin("backend-memory"), "--", "--memory-nome=x"], "there is no option --memory-nome")
+        self.refused(["check", plugin("backend-memory"), "--", "a", "b"], "there is one LOCATION")
+        self.refused(["check", plugin("backend-dir")], "--dir-path is required")
+        self.refused(["check", plugin("backend-chaos"), "--", self.place()], "say --backend=chaos,OTHER")
+        self.refused(["check", plugin("backend-memory"), "--", "--backend=dir"], "comes first")
+
+    def test_a_place_with_anything_in_it_is_refused(self):
+        place = self.place()
+        (place / "thing").write_text("mine")
+        self.refused(["check", plugin("backend-dir"), "--", place], "is not empty, it holds \"thing\"")
+        self.assertEqual((place / "thing").read_text(), "mine")
+        self.assertEqual({path.name for path in place.iterdir()} - {".bucketdisk-lock"}, {"thing"})
+
+    def test_help(self):
+        text = subprocess.run([BUCKETDISK, "plugin", "check", "--help"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("--absent=LOCATION", text)
+
+
+if __name__ == "__main__":
+    os.makedirs(BESIDE, exist_ok=True)
+    unittest.main(verbosity=2)

@@ -1,0 +1,174 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each way to be wrong fails the row of `bucketdisk plugin check` that is meant for it, and no other; a right plugin none.
+
+Where a fault shows in several rows by its nature, the others are named, too."""
+import concurrent.futures
+import os
+import tempfile
+import unittest
+from pathlib import Path
+
+from kit import BUILD, Checked
+
+PLUGINS = Path(os.environ.get("WRONG_PLUGINS", BUILD / "tests" / "check"))
+BACKEND, CRYPTO = PLUGINS / "plugins" / "backend-wrong.so", PLUGINS / "plugins" / "crypto-wrong.so"
+UNRESOLVED = BUILD / "tests" / "plugins" / "unresolved-lazy" / "codec-case.so"
+# What hangs is given up after this; all else needs a fraction of it.
+QUICK = ("--time-limit=9s",)
+SHORT = ("--time-limit=3s",)
+
+B, C, K = "backend: ", "codec wrong: ", "key wrap wrong: "
+
+# way -> the row meant for it, and those that cannot but fail, too
+LOADING = {
+    "query-calls": ["bd_plugin_query gives one descriptor and has no side effects"],
+    "query-writes": ["a host with longer tables is answered the same"],
+    "other-major": ["a host of another major version is answered"],
+    "flags": ["the daemon takes its tables: heads, sizes, strides, functions, option rows, tokens"],
+    "full-stop": ["every option has help of one line without a full stop"],
+    "taken": ["its options have names that no option of a mount has"],
+}
+CODEC = {
+    "fails-silently": ["it opens without keys, or says in one sentence what is missing"],
+    "no-alias": ["it opens under each alias"],
+    "other-token": ["the token that objects carry is one of its own"],
+    "loses-a-byte": ["blocks of every size come back"],
+    "over-bound": ["encode writes no more than bound says"],
+    "over-cap": ["decode writes no more than cap"],
+    "changes-input": ["what it is given is left as it is"],
+    "declines": ["encode declines only if it may"],
+    "bad-attribute": ["its attributes are legal"],
+    "plaintext": ["what it encrypts cannot be read"],
+    "coding-struct": ["structs that are longer than it knows are left alone"],
+    "workers-differ": ["two threads with a worker each agree"],
+    "keeps-a-secret": ["close ends all that open began"],
+    "tells": ["no key, passphrase or plaintext reaches the log"],
+    "accepts-short": ["a truncated block is CORRUPT", "noise is CORRUPT"],
+    "mac-without-end": ["a block with a flipped bit is CORRUPT"],
+    "ignores-the-rest": ["a block with bytes behind it is CORRUPT"],
+    "reads-nothing": ["noise is CORRUPT", "a truncated block is CORRUPT"],
+    "fills-what-there-is": ["a block that needs more room than there is is CORRUPT"],
+    "mac-without-place": ["a block from another place is CORRUPT"],
+    "mac-without-key": ["a block of another key is CORRUPT"],
+}
+KEYWRAP = {
+    "other-key": ["a wrapped key comes back"],
+    "quotes": ["a wrapped key is plain text, in which the key is not", "a wrapped key with a flipped bit is refused"],
+    "wrong-is-corrupt": ["a wrong passphrase is DENIED, without a word", "a wrapped key with a flipped bit is refused"],
+    "complains": ["a wrong passphrase is DENIED, without a word"],
+    "seal-is-not-read": ["a wrapped key with a flipped bit is refused"],
+    "over-room": ["nothing is written past the room there is"],
+    "subkeys-change": ["a subkey is the same each time"],
+    "prefixes": ["subkeys of other purposes, lengths and keys differ"],
+    "short-purpose": ["subkeys of other purposes, lengths and keys differ"],
+    "tells-passphrase": ["no key or passphrase reaches the log"],
+}
+OBJECTS = {
+    "no-identity": ["it says what it is"],
+    "info-overflows": ["info fills no more than the size that it is told"],
+    "host-struct": ["structs that are longer than it knows are left alone"],
+    "global": ["two instances at once are independent"],
+    "fails-silently": ["a container that does not exist is said to be missing"],
+    "vanished-is-absent": ["a container that vanished is not taken for absent objects"],
+    "leaves-a-thread": ["close ends all that open and requests began"],
+    "loses-a-byte": ["bodies of every size come back"],
+    "ignores-offset": ["a GET gives the range that was asked for"],
+    "writes-past-cap": ["a GET writes nothing past cap"],
+    "absent-is-empty": ["what was never put is ABSENT"],
+    "absent-delete": ["a DELETE removes one object, and is OK if there is none",
+                      "a DELETE_MANY has a status for every name"],
+    "leaves-out-statuses": ["a DELETE_MANY has a status for every name"],
+    "few-attributes": ["attributes and encoding come back"],
+    "ignores-stride": ["attributes and encoding come back"],
+    "crashes": ["attributes and encoding come back"],
+    "merges-attributes": ["a PUT replaces body, encoding and attributes whole"],
+    "head-tag": ["a HEAD says what a GET does"],
+    "one-tag": ["another body has another tag, the same in PUT and GET"],
+    "decodes-names": ["names that differ are different objects"],
+    "unknown-is-ok": ["an operation that it does not know is UNSUPPORTED"],
+    "scratch": ["requests use no more scratch than it asks for"],
+    "touches-later": ["a request is left alone from complete on"],
+    "ignores-deadlines": ["what comes after its deadline changes nothing"],
+    "ignores-if-match": ["a PUT is done only if if_match holds"],
+    "ignores-if-none-match": ["a PUT is done only if if_none_match holds",
+                              "of PUTs with one condition at once one is done"],
+    "ignores-get-conditions": ["a GET answers only if its conditions hold"],
+    "ignores-delete-conditions": ["a DELETE is done only if if_match holds"],
+    "ignores-unclaimed": ["conditions that it does not claim are refused"],
+    "ignores-prefix": ["a LIST gives the names with its prefix", "a LIST starts after a name, which need not exist"],
+    "after-must-exist": ["a LIST starts after a name, which need not exist"],
+    "over-limit": ["a LIST gives at most its limit, and says if there are more"],
+    "never-enough": ["a LIST stops when list_add says enough"],
+    "listed-sizes": ["a LIST gives sizes and tags that are true"],
+    "twice": ["of many requests from many threads each completes exactly once"],
+    "torn": ["a reader sees the old version or the new one, whole"],
+    "waits": ["submit returns promptly"],
+    "late": ["requests end by their deadlines"],
+}
+
+
+class Wrong(unittest.TestCase):
+    def check(self, plugin, wrong, expected, options=QUICK):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            checked = Checked([*options, plugin, "--", *([place] if plugin == BACKEND else [])], wrong)
+        self.assertEqual(checked.failed, set(expected), f"{wrong}:\n{checked.text}{checked.errors}")
+        self.assertEqual(checked.status, 1 if expected else 0, checked.text)
+        return checked
+
+    def check_all(self, plugin, prefix, ways):
+        """Two at once: much of it is waiting."""
+        def one(way):
+            with self.subTest(way=way):
+                self.check(plugin, way, [prefix + row for row in ways[way]])
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(one, way) for way in ways]:
+                done.result()
+
+    def test_a_right_plugin_passes(self):
+        self.assertGreater(len(self.check(CRYPTO, None, []).passed), 40)
+        backend = self.check(BACKEND, None, [])
+        self.assertGreater(len(backend.passed), 50)
+        self.assertEqual(backend.skipped, {B + "conditions that it does not claim are refused",
+                                           B + "its identity is the same each time"})
+
+    def test_a_backend_may_claim_little(self):
+        self.check(BACKEND, "claims-nothing", [])
+
+    def test_what_is_wrong_with_loading_is_found(self):
+        self.check_all(CRYPTO, "", LOADING)
+        self.check(PLUGINS / "exports" / "crypto-wrong.so", None, ["it exports bd_plugin_query and nothing else"])
+
+    def test_a_missing_symbol_is_found(self):
+        checked = Checked([*QUICK, UNRESOLVED])
+        self.assertIn("it loads, with every symbol resolved", checked.failed)
+        self.assertIn("bd_a_symbol_that_nobody_has", checked.text)
+        self.assertIn("nothing else can be asked", checked.text)
+
+    def test_wrong_codecs_are_found(self):
+        self.check_all(CRYPTO, C, CODEC)
+
+    def test_wrong_key_wraps_are_found(self):
+        self.check_all(CRYPTO, K, KEYWRAP)
+
+    def test_wrong_backends_are_found(self):
+        self.check_all(BACKEND, B, OBJECTS)
+
+    def test_wrong_options_are_found(self):
+        self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
+        self.check(BACKEND, "tells", ["no secret option reaches the log"])
+
+    def test_listings_out_of_order_are_found(self):
+        checked = Checked([*QUICK, BACKEND], "backwards")
+        self.assertIn(B + "a LIST gives every name once, in byte order", checked.failed)
+        self.assertTrue(all("LIST" in row for row in checked.failed), checked.text)
+
+    def test_what_never_ends_is_given_up(self):
+        checked = self.check(BACKEND, "never", [B + "what was never put is ABSENT"], SHORT)
+        self.assertIn("a request must complete by its deadline", checked.text)
+        checked = self.check(BACKEND, "hangs", [B + "an operation that it does not know is UNSUPPORTED"], SHORT)
+        self.assertIn("it must end, and had not after 3000 ms", checked.text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
