@@ -5,6 +5,7 @@
  *
  *   B      a row begins, and what it says           N  a line beside it
  *   P F S  it has passed, failed, was skipped (why)    R  nothing can be asked, and why
+ *   K      the plugin has: b a backend, c codecs, k key wraps
  *
  * A child that ends in the middle of a row has failed it.  The next child begins behind that row: all children of a group
  * come to the same rows in the same order. */
@@ -27,21 +28,22 @@
 struct group {
     const char *name;
     void (*ask)(struct check *check);
+    char of; /* what it is about, as in a report of kinds; 0: any plugin */
     bool loads_itself;
 };
 
 static const struct group groups[] = {
-    { "loading", check_loading, true },
-    { "options", check_options, false },
-    { "opening", check_opening, false },
-    { "objects", check_objects, false },
-    { "conditions", check_conditions, false },
-    { "listings", check_listings, false },
-    { "busy", check_busy, false },
-    { "codecs", check_codecs, false },
-    { "damage", check_codec_damage, false },
-    { "key wraps", check_keywraps, false },
-    { "tidying up", check_tidy, false }, /* also when stopped */
+    { "loading", check_loading, 0, true },
+    { "options", check_options, 0, false },
+    { "opening", check_opening, 'b', false },
+    { "objects", check_objects, 'b', false },
+    { "conditions", check_conditions, 'b', false },
+    { "listings", check_listings, 'b', false },
+    { "busy", check_busy, 'b', false },
+    { "codecs", check_codecs, 'c', false },
+    { "damage", check_codec_damage, 'c', false },
+    { "key wraps", check_keywraps, 'k', false },
+    { "tidying up", check_tidy, 'b', false }, /* also when stopped */
 };
 enum { TIDYING = ARRAY_LEN(groups) - 1 };
 
@@ -49,6 +51,7 @@ struct run {
     const struct check_config *config;
     struct error *why;
     unsigned printed, failed;
+    char kinds[8];             /* what the plugin has */
     bool is_refused, is_ended; /* by a child's word; the daemon does not load it */
     /* of the child at work */
     unsigned ordinal; /* of its group's rows: how many have begun, skipped ones included */
@@ -106,6 +109,9 @@ message(struct run *run, const char *line)
         break;
     case 'S':
         row_print(run, true, line + 1);
+        break;
+    case 'K':
+        snprintf(run->kinds, sizeof run->kinds, "%.7s", line + 1);
         break;
     case 'R':
         run->is_refused = true;
@@ -235,6 +241,8 @@ static void
 group_run(struct run *run, const struct group *group)
 {
     run->ordinal = 0;
+    if (group->of != '\0' && strchr(run->kinds, group->of) == NULL)
+        return;
     while (!child_run(run, group)) {
     }
 }

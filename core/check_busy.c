@@ -322,6 +322,5 @@ check_busy(struct check *check)
           close_comes_right_after_the_last },
     };
 
-    if (check->plugin->desc.backend != NULL)
-        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
 }

@@ -186,6 +186,17 @@ options_load(struct check *check)
     free(words);
 }
 
+static void
+report_kinds(const struct check *check)
+{
+    const struct bd_plugin *desc = &check->plugin->desc;
+    char kinds[4];
+
+    snprintf(kinds, sizeof kinds, "%s%s%s", desc->backend != NULL ? "b" : "",
+             desc->codec_count > 0 ? "c" : "", desc->keywrap_count > 0 ? "k" : "");
+    report(check, 'K', kinds);
+}
+
 void
 check_load(struct check *check)
 {
@@ -198,6 +209,7 @@ check_load(struct check *check)
     if (check->plugin == NULL || check->plugin->why.text[0] != '\0')
         check_refuse(check, "%s",
                      check->plugin == NULL ? "it is not there any more" : check->plugin->why.text);
+    report_kinds(check);
     options_load(check);
 }
 

@@ -182,6 +182,5 @@ check_conditions(struct check *check)
         { "conditions that it does not claim are refused", unclaimed_ones_are_not_ignored },
     };
 
-    if (check->plugin->desc.backend != NULL)
-        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
 }

@@ -56,7 +56,7 @@ struct check {
     const struct bd_keywrap *keywrap;
 };
 
-/* The groups, in their order.  A group asks nothing if the plugin has nothing of its kind. */
+/* The groups, in their order; one is only asked if the plugin has something of its kind. */
 void check_loading(struct check *check);
 void check_options(struct check *check);
 void check_opening(struct check *check);

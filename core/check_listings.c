@@ -169,6 +169,5 @@ check_listings(struct check *check)
         { "a LIST does not give what was deleted", deleted_ones_are_gone },
     };
 
-    if (check->plugin->desc.backend != NULL)
-        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
 }

@@ -432,6 +432,5 @@ check_objects(struct check *check)
         { "what comes after its deadline changes nothing", late_puts_change_nothing },
     };
 
-    if (check->plugin->desc.backend != NULL)
-        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
 }

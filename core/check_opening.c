@@ -261,6 +261,5 @@ check_opening(struct check *check)
         { "close ends all that open and requests began", close_ends_everything },
     };
 
-    if (check->plugin->desc.backend != NULL)
-        check_rows(check, "backend", rows, ARRAY_LEN(rows));
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
 }

@@ -61,8 +61,6 @@ check_tidy(struct check *check)
     struct store *store;
     struct asked *list;
 
-    if (check->plugin->desc.backend == NULL)
-        return;
     store = store_try(check, (struct store_how){ 0 });
     if (!store->layers[0].is_open)
         return;
