@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every plugin that we ship, and both examples of the SDK, pass `bucketdisk plugin check`; and what it says to its user."""
 import os
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from kit import BUILD, BUCKETDISK, TOP, Checked
+from kit import BUILD, TOP, Checked, run
 
 PLUGINS = BUILD / "plugins"
 # /tmp may be a filesystem without attributes.
@@ -68,13 +69,23 @@ class Shipped(unittest.TestCase):
             with self.subTest(plugin=name):
                 self.passes(name)
 
+    def test_the_codec_of_the_sdks_readme(self):
+        source = re.search("```c\n(.*?)```", (TOP / "sdk" / "README.md").read_text(), re.S)[1]
+        place = self.place()
+        (place / "codec-swap.c").write_text(source)
+        path = place / "codec-swap.so"
+        subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs",
+                        "-Wl,-z,now", "-I", TOP / "sdk" / "include", place / "codec-swap.c", "-o", path], check=True)
+        checked = Checked([path])
+        self.assertEqual((checked.failed, checked.status), (set(), 0), checked.text + checked.errors)
+
     def test_sodium(self):
         self.passes("crypto-sodium", *CHEAP)
 
     # Who asks for something that cannot be is told so, and nothing is changed.
 
     def refused(self, words, sentence):
-        checked = subprocess.run([BUCKETDISK, "plugin", *map(str, words)], capture_output=True, text=True, timeout=60)
+        checked = run(words)
         self.assertEqual(checked.returncode, 2, checked.stdout)
         self.assertIn(sentence, checked.stderr)
         self.assertEqual(checked.stderr.count("\n"), 1, checked.stderr)
@@ -98,8 +109,7 @@ class Shipped(unittest.TestCase):
         self.assertEqual({path.name for path in place.iterdir()} - {".bucketdisk-lock"}, {"thing"})
 
     def test_help(self):
-        text = subprocess.run([BUCKETDISK, "plugin", "check", "--help"], capture_output=True, text=True, check=True).stdout
-        self.assertIn("--absent=LOCATION", text)
+        self.assertIn("--absent=LOCATION", run(["check", "--help"]).stdout)
 
 
 if __name__ == "__main__":
