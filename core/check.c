@@ -264,8 +264,12 @@ check_run(const struct check_config *config, struct error *why)
             printf("# nothing else can be asked of a plugin that is not loaded\n");
         }
     }
-    if (!run.is_ended && !run.is_refused) {
+    if (is_stopped) {
+        error_set(why, 0, "interrupted");
         is_stopped = 0;
+        group_run(&run, &groups[TIDYING]);
+        run.is_refused = true;
+    } else if (!run.is_ended && !run.is_refused) {
         group_run(&run, &groups[TIDYING]);
     }
     if (run.is_refused)

@@ -16,7 +16,7 @@ enum { THREADS = 8, IN_FLIGHT = 12, BODY = 3000, RACERS = 6, OVERWRITES = 30, RE
 #define VERSION_1_BYTES ((size_t)30001)
 
 #define PROMPT_NS (100 * NS_PER_MS)
-#define LATE_NS (2 * NS_PER_S)
+#define LATE_NS (3 * NS_PER_S)
 
 static const struct store_how plain = { 0 };
 

@@ -355,7 +355,7 @@ torn_put(void *arg)
     io->body_bytes = bytes / 2;
     put(wrong, io, io->name);
     pthread_mutex_unlock(&wrong->lock);
-    nap(2);
+    nap(5);
     pthread_mutex_lock(&wrong->lock);
     io->body_bytes = bytes;
     status = put(wrong, io, io->name);
@@ -403,7 +403,7 @@ wrong_submit(void *handle, struct bd_io *io)
     if (is_wrong("late") && !wrong->is_late_done && io->deadline_ns > wrong->host->now_ns()
         && io->deadline_ns < wrong->host->now_ns() + 30000000) {
         wrong->is_late_done = true;
-        nap(2200);
+        nap(3200);
     }
     status = perform(wrong, io);
     pthread_mutex_unlock(&wrong->lock);

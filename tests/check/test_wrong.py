@@ -5,11 +5,13 @@
 Where a fault shows in several rows by its nature, the others are named, too."""
 import concurrent.futures
 import os
+import signal
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from kit import BUILD, Checked
+from kit import BUCKETDISK, BUILD, Checked
 
 PLUGINS = Path(os.environ.get("WRONG_PLUGINS", BUILD / "tests" / "check"))
 BACKEND, CRYPTO = PLUGINS / "plugins" / "backend-wrong.so", PLUGINS / "plugins" / "crypto-wrong.so"
@@ -168,6 +170,20 @@ class Wrong(unittest.TestCase):
         self.assertIn("a request must complete by its deadline", checked.text)
         checked = self.check(BACKEND, "hangs", [B + "an operation that it does not know is UNSUPPORTED"], SHORT)
         self.assertIn("it must end, and had not after 3000 ms", checked.text)
+
+    def test_whoever_is_interrupted_tidies_up_and_shows_no_secret(self):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            process = subprocess.Popen([BUCKETDISK, "plugin", "check", BACKEND, "--", place, "--wrong-secret=hush"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                       env={**os.environ, "WRONG": "hangs"})
+            for line in process.stdout:
+                if "names that differ" in line:         # the next one hangs
+                    break
+            words = Path("/proc", str(process.pid), "cmdline").read_bytes()
+            process.send_signal(signal.SIGINT)
+            text, errors = process.communicate(timeout=60)
+        self.assertNotIn(b"hush", words)
+        self.assertEqual((process.returncode, "Bail out! interrupted" in text), (2, True), text + errors)
 
 
 if __name__ == "__main__":
