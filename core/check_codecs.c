@@ -103,6 +103,29 @@ what_it_writes_is_read_by_it(struct check *check)
     coder_close(&coder);
 }
 
+/* Codecs of all other plugins that are installed. */
+static void
+it_claims_no_others_token(struct check *check)
+{
+    const struct bd_codec *mine = check->codec;
+
+    if (mine->match == NULL) {
+        check_skip(check, "it is no family");
+        return;
+    }
+    if (mine->match("identity"))
+        check_fail(check, "match claims \"identity\", which means no codec");
+    for (unsigned i = 0; i < check->plugins.count; i++) {
+        const struct plugin *other = &check->plugins.all[i];
+
+        for (uint32_t j = 0; j < other->desc.codec_count && other != check->plugin; j++) {
+            if (mine->match(other->codecs[j].token))
+                check_fail(check, "match claims \"%s\", which is a token of %s",
+                           other->codecs[j].token, other->name);
+        }
+    }
+}
+
 /* ------------------------------------------------------------------ there and back */
 
 static bool
@@ -122,6 +145,31 @@ static void
 blocks_come_back(struct check *check)
 {
     for_each(check, comes_back);
+}
+
+/* As for a volume whose block size is not known yet. */
+static bool
+tells_its_length(struct coder *coder, struct bd_bytes plain, const char *what)
+{
+    struct coded coded, back;
+
+    if (!coder_must_encode(coder, coding_anywhere, plain, &coded))
+        return false;
+    back = coder_decode(coder, coding_anywhere, (struct bd_bytes){ coded.data, coded.len },
+                        &coded.attrs, plain.len + 1000, 0, false);
+    coded_clear(&coded);
+    if (back.status != BD_OK || back.len != plain.len)
+        check_fail(coder->check,
+                   "%s, decode with room for more: expected OK and as many, came %s "
+                   "and %zu",
+                   what, status_word(back.status), back.len);
+    return back.status == BD_OK && back.len == plain.len;
+}
+
+static void
+blocks_tell_their_length(struct check *check)
+{
+    for_each(check, tells_its_length);
 }
 
 static bool
@@ -453,7 +501,9 @@ check_codecs(struct check *check)
           it_says_that_a_key_is_missing },
         { "it opens under each alias", aliases_open },
         { "the token that objects carry is one of its own", what_it_writes_is_read_by_it },
+        { "its family claims no token of another plugin", it_claims_no_others_token },
         { "blocks of every size come back", blocks_come_back },
+        { "a block tells its length where any will do", blocks_tell_their_length },
         { "encode writes no more than bound says", encode_keeps_to_bound },
         { "decode writes no more than cap", decode_keeps_to_cap },
         { "what it is given is left as it is", inputs_are_left_alone },

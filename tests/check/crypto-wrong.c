@@ -78,6 +78,12 @@ wrong_written(void *handle)
     return wrong->token;
 }
 
+static int
+wrong_match(const char *token)
+{
+    return strncmp(token, "wrong-", 6) == 0 || is_wrong("claims-all");
+}
+
 static size_t
 wrong_bound(void *handle, size_t plain_bytes)
 {
@@ -186,6 +192,8 @@ wrong_decode(void *handle, void *state, struct bd_coding *coding, struct bd_byte
     (void)state;
     if (is_wrong("reads-nothing"))
         ((volatile unsigned char *)out->data)[0] = ((const volatile unsigned char *)body)[0];
+    if (is_wrong("needs-length") && coding->plain_bytes == 0)
+        return BD_CORRUPT;
     if (in.len < MAC_BYTES)
         return is_wrong("accepts-short") ? BD_RETRY : BD_CORRUPT;
     bytes = in.len - MAC_BYTES;
@@ -215,6 +223,7 @@ static const struct bd_codec wrong_codec = {
     .aliases = wrong_aliases,
     .summary = "exists to be wrong",
     .traits = BD_CODEC_ENCRYPTS | BD_CODEC_AUTHENTICATES | BD_CODEC_BINDS,
+    .match = wrong_match,
     .open = wrong_open,
     .close = wrong_close,
     .bound = wrong_bound,
@@ -288,7 +297,8 @@ wrong_unwrap(const struct bd_host *host, const void *options, struct bd_bytes pa
     (void)options;
     letters((const unsigned char *)&seal, sizeof seal, expected);
     if (bytes == 0 || bytes / 2 > key->cap) {
-        host->log(host, BD_ERROR, "the wrapped key has a wrong length");
+        if (!is_wrong("is-silent"))
+            host->log(host, BD_ERROR, "the wrapped key has a wrong length");
         return BD_INVALID;
     }
     if (memcmp(expected, text + bytes, 16 - ignored) != 0) {
