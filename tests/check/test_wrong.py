@@ -123,11 +123,11 @@ class Wrong(unittest.TestCase):
         return checked
 
     def check_all(self, plugin, prefix, ways):
-        """Two at once: much of it is waiting."""
+        """Many at once: most of it is waiting."""
         def one(way):
             with self.subTest(way=way):
                 self.check(plugin, way, [prefix + row for row in ways[way]])
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for done in [pool.submit(one, way) for way in ways]:
                 done.result()
 
