@@ -29,7 +29,7 @@ bodies_come_back(struct check *check)
 
         snprintf(what, sizeof what, "a body of %zu bytes", bytes);
         check_fill(body, bytes, CONTENT_NOISE, (unsigned)i);
-        if (!asked_expect(asked_put(store, "a", body, bytes), BD_OK, what)
+        if (!asked_expect(asked_put(store, "a", bytes > 0 ? body : NULL, bytes), BD_OK, what)
             || !asked_expect(get, BD_OK, what) || !asked_gave(get, body, bytes, what))
             return;
         if (get->io->object_bytes != bytes)
@@ -87,6 +87,10 @@ nothing_is_written_past_cap(struct check *check)
             check_fail(check, "GET of %zu from %llu of 10 bytes wrote behind cap", ranges[i].cap,
                        (unsigned long long)ranges[i].offset);
     }
+    get = asked_get(store, "a", 0);
+    get->io->data = NULL; /* what is there without being read */
+    if (asked_expect(get, BD_OK, "GET with room for nothing") && get->io->len != 0)
+        check_fail(check, "GET with room for nothing: expected len 0, came %zu", get->io->len);
     get = asked_get(store, "none", 0); /* an answer with a body of its own, perhaps */
     asked_run(get);
     if (!check_canary_is_whole(get->data))

@@ -67,9 +67,12 @@ bool
 send_get(struct operation *operation)
 {
     struct bd_io *io = operation->io;
-    struct exchange *exchange = call_begin(operation, "GET", io->name, on_get);
+    struct exchange *exchange;
     char range[64];
 
+    if (io->cap == 0) /* there may be nowhere to put a byte */
+        return send_head(operation);
+    exchange = call_begin(operation, "GET", io->name, on_get);
     if (exchange == NULL)
         return false;
     exchange->data = io->data;
@@ -134,7 +137,8 @@ on_head(struct exchange *exchange)
         return;
     }
     io->object_bytes = answer->content_bytes;
-    if (io->op == BD_GET && io->object_bytes > io->offset) /* it has grown meanwhile */
+    if (io->op == BD_GET && io->cap > 0
+        && io->object_bytes > io->offset) /* it has grown meanwhile */
         status = BD_RETRY;
     else if (io->op == BD_GET && !bd_conditions_hold(io, answer->etag))
         status = BD_CONDITION;
