@@ -10,7 +10,7 @@ enum exit_status {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
     EXIT_FORCED = 2,        /* the mount was detached while in use */
-    EXIT_DAMAGED = 3,       /* `check` found blocks that cannot be read */
+    EXIT_DAMAGED = 3,       /* `check` or `copy` found blocks that cannot be read */
     EXIT_INTERRUPTED = 130, /* by a signal, as shells say it of SIGINT */
 };
 
@@ -48,6 +48,7 @@ int cmd_erase_volume(struct stack *stack, const char *location, struct error *wh
 int cmd_reset_token(struct stack *stack, const char *location, struct error *why);
 
 int cmd_check(int argc, char **argv);
+int cmd_copy(int argc, char **argv);
 int cmd_down(int argc, char **argv);
 int cmd_erase(int argc, char **argv);
 int cmd_helper(int argc, char **argv);

@@ -18,6 +18,7 @@
 #include "base/human.h"
 #include "base/interrupts.h"
 #include "base/log.h"
+#include "copymark.h"
 #include "holder.h"
 #include "locallock.h"
 #include "token.h"
@@ -108,10 +109,14 @@ look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there
 {
     struct stack *stack = erase->stack;
     struct volume_look look;
+    struct copymark mark = { .is_there = false };
     int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
 
+    if (rc == 0)
+        rc = copymark_read(stack->backend, &stack->layout, &mark, why);
     *is_there = look.is_there || holder->is_there || stack->layout.is_format_2
-                || stack->description.is_there;
+                || stack->description.is_there || mark.is_there;
+    copymark_clear(&mark);
     return rc;
 }
 

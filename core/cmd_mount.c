@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/util.h"
 #include "cmd.h"
 #include "cmd_mount_check.h"
@@ -21,14 +22,12 @@
 #include "wait.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MALLOC_KEPT_BYTES (32 << 20)
 #define CLAIM_TRIES 10
 #define SHARED_BLOCK_BYTES 4096 /* what filesystems have at least */
 
@@ -490,9 +489,7 @@ serve(struct mount *mount)
     int rc;
 
     mount->unprotected = process_protect();
-    /* Buffers of requests are reused: given back to the system and taken again, each would cost page faults. */
-    mallopt(M_MMAP_THRESHOLD, MALLOC_KEPT_BYTES);
-    mallopt(M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES);
+    memory_keep_freed();
     rc = start(mount, &why);
     if (rc != 0) {
         if (why.text[0] != '\0')
@@ -532,6 +529,7 @@ help(struct mount *mount, int word_count, char **words)
             "       bucketdisk down DIRECTORY\n"
             "       bucketdisk info|list|check [options] LOCATION\n"
             "       bucketdisk erase|reset|takeover [options] LOCATION\n"
+            "       bucketdisk copy [options] SOURCE DESTINATION\n"
             "       bucketdisk key list|add|change|remove [options] LOCATION\n"
             "       bucketdisk probe [options] LOCATION\n"
             "       bucketdisk plugins [options] [NAME ...]\n"

@@ -165,6 +165,7 @@ read_send(struct job *job)
     job->object.block = job->req->block;
     job->object.data = job->req->data;
     job->object.is_over = job->req->is_over;
+    job->object.origin = job->req->origin;
     job->object.done = read_done;
     objects_submit(consistency->objects, &job->object);
 }
@@ -196,6 +197,7 @@ read_done(struct object_req *object)
         return;
     }
     if (!is_stale) {
+        job->req->is_damaged = object->is_damaged;
         if (object->rc == 0 && !job->is_unsettled)
             version_tell(job->req, object->is_absent, object->tag);
         consistency_end(job, object->rc);
@@ -300,6 +302,7 @@ write_ordered(struct range *range)
         object->count = 1;
     } else {
         object->op = OBJECT_PUT;
+        object->origin = req->origin;
         pthread_mutex_lock(&consistency->lock);
         zeromap_set(consistency->map, req->block, BLOCK_DATA);
         pthread_mutex_unlock(&consistency->lock);

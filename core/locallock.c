@@ -166,8 +166,9 @@ wait_for_holder(int fd, const char *volume, struct error *why)
                 return error_set(why, -EBUSY, "%s is in use by another process", volume);
         } else if (!is_ending(&holder)) {
             if (strcmp(holder.state, state_words[LOCK_STARTING]) == 0)
-                return error_set(why, -EBUSY, "%s is just being mounted by process %ld", volume,
-                                 holder.pid);
+                return error_set(why, -EBUSY,
+                                 "%s is just being mounted, or a command works on it: process %ld",
+                                 volume, holder.pid);
             return error_set(why, -EBUSY,
                              "%s is mounted on %s by process %ld; unmount it there first", volume,
                              holder.mountpoint, holder.pid);

@@ -13,7 +13,7 @@ static const struct {
     { "list", cmd_list },   { "check", cmd_check },     { "erase", cmd_erase },
     { "reset", cmd_reset }, { "key", cmd_key },         { "takeover", cmd_takeover },
     { "probe", cmd_probe }, { "plugins", cmd_plugins }, { "up", cmd_up },
-    { "down", cmd_down },   { "plugin", cmd_plugin },
+    { "down", cmd_down },   { "plugin", cmd_plugin },   { "copy", cmd_copy },
 };
 
 int

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,8 +248,16 @@ note_busy(struct attempt *attempt)
 static void
 take_tag(struct attempt *attempt)
 {
+    struct object_req *req = attempt->req;
+    const char *origin;
+    size_t bytes;
+
     if (attempt->io->tag != NULL)
-        strcpy(attempt->req->tag, attempt->io->tag); /* backend.c has checked its length */
+        strcpy(req->tag, attempt->io->tag); /* backend.c has checked its length */
+    if (req->origin == NULL || req->op == OBJECT_PUT)
+        return;
+    origin = backend_io_attr(attempt->io, ATTR_ORIGIN, &bytes);
+    snprintf(req->origin, BD_ATTR_VALUE_BYTES_MAX + 1, "%s", origin != NULL ? origin : "");
 }
 
 static void
@@ -335,6 +344,8 @@ absent(struct attempt *attempt)
         memset(req->data, 0, objects->config.layout->block_bytes);
     }
     req->is_absent = true;
+    if (req->origin != NULL)
+        req->origin[0] = '\0';
     settle(objects);
     finish(attempt, 0);
 }
@@ -463,10 +474,12 @@ answered(struct backend_io *io, void *arg)
         return;
     case BD_CORRUPT:
         counter_add(objects->corrupt, 1);
-        if (attempt->bad_bodies++ < BAD_BODY_RETRIES)
+        if (attempt->bad_bodies++ < BAD_BODY_RETRIES) {
             retry(attempt, 0, reason, -EIO);
-        else
-            fail(attempt, -EIO, reason);
+            return;
+        }
+        req->is_damaged = req->op == OBJECT_GET;
+        fail(attempt, -EIO, reason);
         return;
     default:
         fail(attempt, status_errno(io->status), reason);
@@ -614,6 +627,8 @@ prepare_put(struct attempt *attempt, struct error *why)
     rc = chain_encode(objects->chain, req->block, req->data, &attempt->encoded, why);
     if (rc == 0 && req->block == 0 && !layout->is_format_2)
         rc = layout_add_sizes(layout, attrs);
+    if (rc == 0 && req->origin != NULL && req->origin[0] != '\0')
+        rc = attrs_add(attrs, ATTR_ORIGIN, req->origin, strlen(req->origin));
     if (rc != 0)
         return rc;
     io->attrs = attrs->list;

@@ -14,6 +14,8 @@
 
 #include <stdatomic.h>
 
+#define ATTR_ORIGIN "bucketdisk-origin"
+
 struct objects;
 
 struct objects_config {
@@ -62,14 +64,17 @@ struct object_req {
     const atomic_bool
         *is_over;       /* GET, HEAD, LIST: once true, it ends soon, with -ECANCELED; NULL: never */
     bool is_background; /* makes way for others (places.h) */
+    /* What the object is a copy of, noted beside it; BD_ATTR_VALUE_BYTES_MAX + 1 bytes.  PUT: written unless it is "".  GET,
+     * HEAD: what is there.  NULL: none, and nobody wants to know. */
+    char *origin;
 
     struct error *why; /* where the reason of a failure goes; NULL: to the log */
     char *
         encoding; /* HEAD: room for BD_ENCODING_BYTES_MAX + 1, for what the object says of itself; may be NULL */
 
-    int rc;                /* 0 or a negative errno.  -EROFS: the lease is lost for good */
-    bool is_absent;        /* GET, HEAD */
-    bool is_damaged;       /* GET, of which the store gave a body that cannot be decoded */
+    int rc;          /* 0 or a negative errno.  -EROFS: the lease is lost for good */
+    bool is_absent;  /* GET, HEAD */
+    bool is_damaged; /* GET, of which the store gave no body that can be decoded, however often */
     uint64_t object_bytes; /* GET, HEAD: as it is stored */
     bool list_ended;
     /* PUT, DELETE: when the last attempt of unknown outcome was given up; 0: every outcome is known.

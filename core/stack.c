@@ -94,6 +94,7 @@ stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char *
     rc = options_new(&stack->options);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
+    options_take_side(stack->options, stack->side.mine, stack->side.others);
     rc = options_add(stack->options, "", settings_rows, settings_row_count, sizeof settings_rows[0],
                      &stack->settings, why);
     if (rc == 0 && more != NULL)

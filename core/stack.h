@@ -18,6 +18,12 @@
 #include "volume.h"
 #include "volume_manifest.h"
 
+/* Of two stacks that one command line describes. */
+struct stack_side {
+    const char *mine, *others; /* as options_take_side */
+    const char *called;        /* to the user: "the source" */
+};
+
 /* There is no volume yet, and one is going to be made: its settings may still be changed, and whoever does not want it
  * refuses.  Called once, with nothing stored. */
 struct stack;
@@ -27,6 +33,9 @@ struct stack {
     stack_when_new *when_new; /* NULL: nobody is asked */
     void *when_new_arg;
     bool is_encryption_wanted; /* by who was asked, of a new volume */
+    struct stack_side side;    /* set before stack_parse; {0}: there is one stack */
+    bool
+        is_copied_to; /* set before stack_detect: a copy that is not complete is no reason to refuse */
     struct settings settings;
     struct plugins plugins;
     struct options *options;

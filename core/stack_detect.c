@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "codecs.h"
+#include "copymark.h"
 #include "keyslots.h"
 #include "passphrase.h"
 #include "volume_samples.h"
@@ -38,11 +39,16 @@ password_salt(const struct stack *stack, char **out)
 
 /* At a terminal. */
 static int
-ask_passphrase(const char *encrypted, const char *wanted, struct passphrase *out, struct error *why)
+ask_passphrase(const struct stack *stack, const char *encrypted, const char *wanted,
+               struct passphrase *out, struct error *why)
 {
-    int rc = encrypted != NULL ? passphrase_ask("Password of the volume: ", out, why)
-                               : passphrase_ask_new("Password for the volume: ", out, why);
+    const char *called = stack->side.called != NULL ? stack->side.called : "the volume";
+    char prompt[80];
+    int rc;
 
+    snprintf(prompt, sizeof prompt, "Password %s %s: ", encrypted != NULL ? "of" : "for", called);
+    rc =
+        encrypted != NULL ? passphrase_ask(prompt, out, why) : passphrase_ask_new(prompt, out, why);
     if (rc != -ENOTTY)
         return rc;
     if (encrypted != NULL)
@@ -69,7 +75,7 @@ take_passphrase(struct stack *stack, const char *encrypted, const char *wanted, 
         return 0;
     rc = passphrase_given(&given, &passphrase, why);
     if (rc == 0 && passphrase.data == NULL && (encrypted != NULL || wanted != NULL))
-        rc = ask_passphrase(encrypted, wanted, &passphrase, why);
+        rc = ask_passphrase(stack, encrypted, wanted, &passphrase, why);
     if (rc == 0 && passphrase.data != NULL) {
         rc = password_salt(stack, &salt);
         if (rc == 0)
@@ -576,6 +582,8 @@ stack_detect(struct stack *stack, struct error *why)
         keyring_drop_volume_key(&stack->keyring);
     stack->is_new = false;
     rc = stack_layout_begin(stack, why);
+    if (rc == 0 && !stack->is_copied_to)
+        rc = copymark_refuse(stack->backend, &stack->layout, why);
     if (rc == 0)
         rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
     if (rc != 0)

@@ -59,7 +59,10 @@ struct store_req {
     struct store_version *version;
     const atomic_bool
         *is_over; /* READ, CHECK: once true, it ends soon, with -ECANCELED; NULL: never */
-    int rc;       /* 0 or a negative errno */
+    /* READ, WRITE of whole blocks right above the objects: their origin, as object_req has it; NULL: none. */
+    char *origin;
+    bool is_damaged; /* READ that failed there: what is stored is no block */
+    int rc;          /* 0 or a negative errno */
     void (*done)(struct store_req *req);
 };
 

@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "base/clock.h"
+#include "copymark.h"
 #include "lock.h"
 #include "manifest.h"
 
@@ -87,6 +88,8 @@ volume_erase_end(struct backend *backend, const struct layout *layout, uint64_t 
     /* In format 1 that is the lock itself. */
     if (layout->is_format_2)
         rc = remove_control(backend, layout, TOKEN_OBJECT, unknown_at_ns, why);
+    if (rc == 0) /* of half a copy */
+        rc = remove_control(backend, layout, COPYMARK_OBJECT, unknown_at_ns, why);
     if (rc == 0)
         rc = remove_control(backend, layout, MANIFEST_OBJECT, unknown_at_ns, why);
     return rc;

@@ -3,9 +3,19 @@
 #include "memory.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define KEPT_BYTES (32 << 20)
+
+void
+memory_keep_freed(void)
+{
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+}
 
 /* UINT64_MAX: there is no such limit. */
 static uint64_t

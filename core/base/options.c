@@ -4,6 +4,7 @@
  * options_parse.c, options_config.c and options_value.c fill the fields, options_help.c shows the
  * rows. */
 #include "options_table.h"
+#include "util.h"
 #include "values.h"
 
 #include <assert.h>
@@ -90,6 +91,44 @@ entry_find(const struct options *options, const char *name, size_t len)
             return &options->entries[i];
     }
     return NULL;
+}
+
+/* How much of `name` is that word, with the joints behind it; 0: it does not begin with it, or nothing follows. */
+static size_t
+word_len(const char *name, size_t len, const char *word)
+{
+    size_t at = 0;
+
+    if (word == NULL)
+        return 0;
+    for (; *word != '\0'; at++) {
+        if (at == len)
+            return 0;
+        if (is_joint(name[at]))
+            continue;
+        if (tolower((unsigned char)name[at]) != *word++)
+            return 0;
+    }
+    while (at < len && is_joint(name[at]))
+        at++;
+    return at < len ? at : 0;
+}
+
+struct entry *
+entry_find_sided(const struct options *options, const char *name, size_t len, bool *is_others)
+{
+    const char *const sides[] = { options->mine, options->others };
+    struct entry *entry = entry_find(options, name, len);
+
+    *is_others = false;
+    for (unsigned i = 0; i < ARRAY_LEN(sides) && entry == NULL; i++) {
+        size_t skip = word_len(name, len, sides[i]);
+
+        if (skip > 0)
+            entry = entry_find(options, name + skip, len - skip);
+        *is_others = entry != NULL && sides[i] == options->others;
+    }
+    return entry;
 }
 
 static size_t
@@ -408,6 +447,13 @@ options_check(const char *owner, const struct bd_option *rows, uint32_t count, u
         entry_clear(&scratch.entries[i]);
     free(scratch.entries);
     return rc;
+}
+
+void
+options_take_side(struct options *options, const char *mine, const char *others)
+{
+    options->mine = mine;
+    options->others = others;
 }
 
 bool

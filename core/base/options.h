@@ -30,6 +30,11 @@ int options_add(struct options *options, const char *owner, const struct bd_opti
 int options_check(const char *owner, const struct bd_option *rows, uint32_t count, uint32_t stride,
                   uint32_t fields_bytes, struct error *why);
 
+/* Of two tables that one command line fills, one for each side: this one is `mine` ("from"), and that one `others`.  What is
+ * written --from-NAME counts here alone, --to-NAME there alone, and --NAME in both; so it is behind -o and in files.  Borrows
+ * both words. */
+void options_take_side(struct options *options, const char *mine, const char *others);
+
 /* Set one option by any of its names.  `value` NULL: given without one.  -ENOENT: no such option. */
 int options_set(struct options *options, const char *name, const char *value, struct error *why);
 

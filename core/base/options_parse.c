@@ -183,13 +183,14 @@ piece_take(struct options *options, const char *piece, char *raw_value, char *ra
 {
     size_t len = strcspn(piece, "=");
     const char *value = piece[len] == '=' ? piece + len + 1 : NULL;
-    struct entry *entry = entry_find(options, piece, len);
+    bool is_others;
+    struct entry *entry = entry_find_sided(options, piece, len, &is_others);
     struct spelling as = spelling_of("-o ", piece, len);
     int rc;
 
     if (entry == NULL)
         return word_take(options, piece, len, why);
-    rc = entry_apply(options, entry, as.text, value, why);
+    rc = is_others ? 0 : entry_apply(options, entry, as.text, value, why);
     if (value != NULL && entry->row.type == BD_OPT_SECRET)
         memset(raw_value, 'x', (size_t)(raw_end - raw_value));
     return rc;
@@ -245,11 +246,14 @@ letter_find(const struct options *options, char letter)
 int
 setting_take(struct options *options, const char *name, size_t len, char *value, struct error *why)
 {
-    struct entry *entry = entry_find(options, name, len);
+    bool is_others;
+    struct entry *entry = entry_find_sided(options, name, len, &is_others);
     struct spelling as = spelling_of("--", name, len);
 
     if (entry == NULL && len == 1)
         entry = letter_find(options, name[0]);
+    if (is_others)
+        return 0;
     if (entry != NULL)
         return entry_apply(options, entry, as.text, value, why);
     if (len == 1 && name[0] == 'o')
@@ -265,12 +269,12 @@ row_takes_next_word(const struct bd_option *row)
     return row->type != BD_OPT_BOOL && !(row->flags & BD_OPTF_BARE);
 }
 
-/* Set, then overwrite `value` where it stands if it is a secret. */
+/* Set, unless it is the other side's, then overwrite `value` where it stands if it is a secret. */
 static int
-entry_take(struct options *options, struct entry *entry, const char *as, char *value,
-           struct error *why)
+entry_take(struct options *options, struct entry *entry, bool is_others, const char *as,
+           char *value, struct error *why)
 {
-    int rc = entry_apply(options, entry, as, value, why);
+    int rc = is_others ? 0 : entry_apply(options, entry, as, value, why);
 
     if (value != NULL && entry->row.type == BD_OPT_SECRET)
         memset(value, 'x', strlen(value));
@@ -310,7 +314,8 @@ long_take(struct options *options, struct command *command, struct error *why)
     char *name = command->argv[command->at] + 2;
     size_t len = strcspn(name, "=");
     char *value = name[len] == '=' ? name + len + 1 : NULL;
-    struct entry *entry = entry_find(options, name, len);
+    bool is_others;
+    struct entry *entry = entry_find_sided(options, name, len, &is_others);
     struct spelling as = spelling_of("--", name, len);
     int rc;
 
@@ -321,7 +326,7 @@ long_take(struct options *options, struct command *command, struct error *why)
         if (rc != 0)
             return rc;
     }
-    return entry_take(options, entry, as.text, value, why);
+    return entry_take(options, entry, is_others, as.text, value, why);
 }
 
 /* -f, -fd, -F FILE, -FFILE, -o LIST. */
@@ -338,7 +343,7 @@ letters_take(struct options *options, struct command *command, struct error *why
             return options_say(options, why, -ENOENT,
                                "there is no option %s; --help lists them all", as.text);
         if (entry != NULL && !row_takes_next_word(&entry->row)) {
-            rc = entry_take(options, entry, as.text, NULL, why);
+            rc = entry_take(options, entry, false, as.text, NULL, why);
             if (rc != 0)
                 return rc;
             continue;
@@ -347,7 +352,7 @@ letters_take(struct options *options, struct command *command, struct error *why
             value = at + 1;
         else if ((rc = command_value(options, command, as.text, &value, why)) != 0)
             return rc;
-        return entry != NULL ? entry_take(options, entry, as.text, value, why)
+        return entry != NULL ? entry_take(options, entry, false, as.text, value, why)
                              : list_take(options, value, why);
     }
     return 0;

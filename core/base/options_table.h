@@ -22,6 +22,8 @@ struct entry {
 struct options {
     struct entry *entries;
     size_t count;
+    const char *mine,
+        *others; /* the words for this side and for the other one; NULL: there is one */
 
     const char *shorts; /* while parsing */
     char *mount_words;  /* NULL: none */
@@ -34,6 +36,9 @@ struct options {
 
 /* The entry that has this name, in any spelling; NULL: none. */
 struct entry *entry_find(const struct options *options, const char *name, size_t len);
+/* The same for a name as somebody writes it, who may say which side he means.  *is_others: not this one. */
+struct entry *entry_find_sided(const struct options *options, const char *name, size_t len,
+                               bool *is_others);
 /* The name that somebody who wrote `name` may have meant; "" when none is near. */
 void name_nearest(const struct options *options, const char *name, size_t len,
                   char out[NAME_BYTES_MAX + 1]);

@@ -20,14 +20,14 @@ LEVELS = """
     seal
     lease
     ask objects
-    check holder probe
+    check copymark holder probe
     token
     takeover
     volume
     recent survey
     walk
     consistency
-    tier
+    copy tier
     cache whole
     disk
     wait

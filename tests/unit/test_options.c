@@ -544,6 +544,45 @@ TEST(options, secret_is_gone_from_the_command_line)
     expect_scrubbed("hunter2");
 }
 
+TEST(options, one_side_takes_its_own_and_what_is_said_of_both)
+{
+    options_take_side(options, "from", "to");
+    expect_ok("--text=both", "--from-kind=zstd", "--to-small=7", "--block-size", "4K", "--to-text",
+              "theirs", "word");
+    assert_string_equal(fields.text, "both");
+    assert_int_equal(fields.kind, 1);
+    assert_false(options_given(options, "small"));
+    assert_int_equal(fields.size_bytes, 4096);
+    assert_int_equal(word_count, 1);
+    expect_ok("--fromText=a", "--TO_TEXT=b", "-o", "to-text=c,from-big=5,toforeground");
+    assert_string_equal(fields.text, "a");
+    assert_int_equal(fields.big, 5);
+    assert_false(options_given(options, "foreground"));
+}
+
+TEST(options, what_is_the_other_sides_must_be_an_option_all_the_same)
+{
+    options_take_side(options, "from", "to");
+    assert_int_equal(parse("--to-nothing=1", NULL), -ENOENT);
+    assert_int_equal(parse("--from=1", NULL), -ENOENT);
+    assert_int_equal(parse("--to-=1", NULL), -ENOENT);
+    assert_int_equal(parse("--to-text", NULL), -EINVAL);
+}
+
+TEST(options, sides_mean_nothing_where_there_is_one)
+{
+    assert_int_equal(parse("--from-text=a", NULL), -ENOENT);
+}
+
+TEST(options, the_other_sides_secret_is_gone_from_the_command_line)
+{
+    options_take_side(options, "from", "to");
+    expect_ok("--to-password=hunter2", "-o", "debug,to-password=hunter3");
+    assert_false(options_given(options, "password"));
+    expect_scrubbed("hunter2");
+    expect_scrubbed("hunter3");
+}
+
 TEST(options, secret_that_is_forgotten_was_given)
 {
     expect_ok("--password=hunter2");
@@ -961,6 +1000,10 @@ main(void)
         RUN_FRESH(words_of_mount_are_kept_for_who_mounts_a_filesystem),
         RUN_FRESH(path_is_made_absolute),
         RUN_FRESH(secret_is_gone_from_the_command_line),
+        RUN_FRESH(one_side_takes_its_own_and_what_is_said_of_both),
+        RUN_FRESH(what_is_the_other_sides_must_be_an_option_all_the_same),
+        RUN_FRESH(sides_mean_nothing_where_there_is_one),
+        RUN_FRESH(the_other_sides_secret_is_gone_from_the_command_line),
         RUN_FRESH(secret_that_is_forgotten_was_given),
         RUN_FRESH(secret_is_gone_after_an_error_too),
         RUN_FRESH(secret_comes_from_the_first_line_of_a_file),

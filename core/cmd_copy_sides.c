@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two volumes of `bucketdisk copy`. */
+#include "cmd_copy_sides.h"
+
+#include "ask.h"
+#include "base/clock.h"
+#include "base/interrupts.h"
+#include "base/log.h"
+#include "cmd_mount_check.h"
+#include "holder.h"
+#include "volume_samples.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- the source */
+
+int
+copy_refuse_mounted(const struct copying *copying, struct error *why)
+{
+    const struct stack *from = &copying->from;
+    struct lock lock;
+    const char *host;
+    int rc = 0;
+
+    if (copying->settings.while_mounted)
+        return 0;
+    rc = holder_look(from->backend, &from->layout, &lock, why);
+    if (rc != 0 || !lock.is_there)
+        return rc;
+    host = lock_host(&lock);
+    return error_set(why, -EBUSY,
+                     "%s has the source mounted, or died while it had: the blocks of a copy would "
+                     "be of different moments. Unmount it there (of one who died: mount it once "
+                     "more, or clear its token with bucketdisk reset), or say --while-mounted",
+                     lock_is_shared(&lock) ? "somebody who shares it"
+                     : host != NULL        ? host
+                                           : "somebody");
+}
+
+/* Each mount that may write raises the epoch. */
+int
+copy_refuse_changed(const struct copying *copying, struct error *why)
+{
+    const struct stack *from = &copying->from;
+    struct stored_manifest now = { .is_there = false };
+    int rc = copy_refuse_mounted(copying, why);
+
+    if (rc != 0 || copying->settings.while_mounted || !from->layout.is_format_2)
+        return rc;
+    rc = volume_manifest_read(from->backend, &from->layout, &now, why);
+    if (rc == 0 && now.manifest.epoch != from->description.manifest.epoch)
+        rc = error_set(why, -EBUSY,
+                       "somebody has had the source mounted while it was copied; say the same "
+                       "again, and what has changed since is copied");
+    manifest_clear(&now.manifest);
+    return rc;
+}
+
+int
+copy_open_source(struct copying *copying, const char *location, struct error *why)
+{
+    struct stack *from = &copying->from;
+    int rc;
+
+    from->settings.read_only = 1;
+    rc = stack_open(from, location, why);
+    if (rc == 0)
+        rc = stack_names(from, &copying->from_identity, &copying->from_volume, why);
+    if (rc == 0)
+        rc = stack_detect(from, why);
+    if (rc == 0)
+        rc = copy_refuse_mounted(copying, why);
+    return rc;
+}
+
+/* ---- the destination */
+
+static int
+refuse_settings(const struct stack *to, struct error *why)
+{
+    const struct settings *settings = &to->settings;
+
+    if (settings->read_only)
+        return error_set(why, -EINVAL, "a copy is written to; leave --read-only out");
+    if (settings->shared_disk_mode)
+        return error_set(why, -EINVAL,
+                         "a volume that is copied to has one writer; leave --sharedDiskMode out");
+    if (settings->force)
+        return error_set(why, -EINVAL,
+                         "nothing is copied by force over a volume or its mount token; if nobody "
+                         "uses it, clear that with --reset-mounted-flag");
+    return 0;
+}
+
+/* A copy that goes on has the sizes that it began with. */
+static void
+wish_sizes(struct copying *copying)
+{
+    const struct copymark *mark = &copying->mark;
+    const struct layout *from = &copying->from.layout;
+    struct settings *settings = &copying->to.settings;
+
+    if (!options_given(copying->to.options, "size"))
+        settings->size = mark->is_there ? mark->disk_bytes : from->block_count * from->block_bytes;
+    if (!options_given(copying->to.options, "block-size"))
+        settings->block_size = mark->is_there ? mark->block_bytes : from->block_bytes;
+}
+
+static int
+read_mark(struct copying *copying, struct error *why)
+{
+    const struct stack *to = &copying->to;
+    const struct layout layout = { .prefix = to->settings.prefix };
+    struct copymark *mark = &copying->mark;
+    int rc = copymark_read(to->backend, &layout, mark, why);
+
+    if (rc != 0 || !mark->is_there)
+        return rc;
+    if (mark->source == NULL)
+        return error_set(why, -EBADMSG,
+                         COPYMARK_OBJECT
+                         ", which says what is copied here, is damaged; remove what "
+                         "is here, and begin anew");
+    if (strcmp(mark->source, copying->from_identity) != 0)
+        return error_set(why, -EEXIST,
+                         "what is here is a copy of another volume, %s, that is not complete; "
+                         "complete that one, or remove it with bucketdisk erase",
+                         mark->called);
+    return 0;
+}
+
+/* After stack_detect, with the mark read. */
+static int
+check_destination(struct copying *copying, struct error *why)
+{
+    const struct stack *to = &copying->to;
+    const struct layout *from = &copying->from.layout;
+    struct volume_look look = { .is_there = false };
+    int rc = 0;
+
+    if (!copying->mark.is_there) {
+        rc = volume_look_any(to->backend, &to->layout, &look, why);
+        if (rc == 0 && (look.is_there || to->description.is_there))
+            rc = error_set(why, -EEXIST,
+                           "there is a volume here already, and no copy that could go on; erase it "
+                           "first, or give another --to-prefix");
+    }
+    if (rc != 0)
+        return rc;
+    if (to->layout.block_bytes != from->block_bytes)
+        return error_set(why, -EINVAL,
+                         "blocks of %u bytes cannot become blocks of %u bytes: a copy has the "
+                         "block size of the source; leave --to-block-size out",
+                         from->block_bytes, to->layout.block_bytes);
+    if (to->layout.block_count < from->block_count)
+        return error_set(why, -EINVAL,
+                         "the source has %" PRIu64 " bytes, and the destination would have %" PRIu64
+                         "; a copy can be larger, but not smaller",
+                         from->block_count * from->block_bytes,
+                         to->layout.block_count * to->layout.block_bytes);
+    return 0;
+}
+
+static int
+look_at_destination(struct copying *copying, struct error *why)
+{
+    int rc = read_mark(copying, why);
+
+    if (rc != 0)
+        return rc;
+    wish_sizes(copying);
+    rc = stack_detect(&copying->to, why);
+    return rc == 0 ? check_destination(copying, why) : rc;
+}
+
+int
+copy_open_destination(struct copying *copying, const char *location, struct error *why)
+{
+    struct stack *to = &copying->to;
+    int rc = refuse_settings(to, why);
+
+    to->is_copied_to = true;
+    if (rc == 0)
+        rc = stack_open(to, location, why);
+    if (rc == 0)
+        rc = mount_check_store_place(to, why);
+    if (rc == 0)
+        rc = stack_names(to, &copying->to_identity, &copying->to_volume, why);
+    if (rc == 0 && strcmp(copying->to_identity, copying->from_identity) == 0)
+        rc = error_set(why, -EINVAL, "this is the source, too; give another --to-prefix");
+    if (rc == 0)
+        rc = locallock_take(copying->to_identity, copying->to_volume, why, &copying->lock);
+    return rc == 0 ? look_at_destination(copying, why) : rc;
+}
+
+static int
+put_mark(struct copying *copying, struct error *why)
+{
+    const struct stack *to = &copying->to;
+    const struct copymark mark = {
+        .source = copying->from_identity,
+        .called = copying->from_volume,
+        .disk_bytes = to->layout.block_count * to->layout.block_bytes,
+        .block_bytes = to->layout.block_bytes,
+    };
+
+    copying->is_marked = true;
+    if (copying->mark.is_there)
+        return 0;
+    return copymark_put(to->backend, &to->layout, &mark, &copying->is_mark_unknown, why);
+}
+
+/* What a dead owner has sent may still be carried out: over blocks that are copied anew, or removing the mark. */
+static int
+wait_for_dead(const struct copying *copying, struct error *why)
+{
+    const struct timespec moment = { 0, 100 * NS_PER_MS };
+    uint64_t hold_ms = copying->token.hold_ms, until_ns = clock_now_ns() + hold_ms * NS_PER_MS;
+
+    if (hold_ms > 0)
+        log_line(BD_INFO,
+                 "waiting %" PRIu64 " s, until the store cannot carry out lost writes any more",
+                 hold_ms / 1000);
+    while (clock_now_ns() < until_ns) {
+        if (interrupts_came(&copying->held))
+            return error_set(why, -EINTR, "interrupted");
+        nanosleep(&moment, NULL);
+    }
+    return 0;
+}
+
+int
+copy_take_destination(struct copying *copying, struct error *why)
+{
+    struct stack *to = &copying->to;
+    char lock_id[64];
+    const struct token_wish wish = { .lock_id = lock_id,
+                                     .value = token_value(),
+                                     .settle_ms = to->settings.settle_time_ms };
+    int rc;
+
+    locallock_id(copying->lock, lock_id, sizeof lock_id);
+    rc = token_take(to->backend, &to->layout, &wish, &copying->token, why);
+    if (rc != 0)
+        return rc;
+    copying->has_token = true;
+    rc = stack_lease(to, &copying->token, why);
+    if (rc == 0)
+        rc = wait_for_dead(copying, why);
+    if (rc == 0)
+        rc = look_at_destination(copying, why);
+    if (rc == 0)
+        rc = put_mark(copying, why);
+    if (rc == 0)
+        rc = stack_claim(to, &copying->token, why);
+    return rc;
+}
+
+/* ---- the end */
+
+int
+copy_give_back(struct copying *copying, struct error *why)
+{
+    struct stack *to = &copying->to;
+
+    if (!copying->has_token)
+        return 0;
+    if (to->objects != NULL)
+        objects_pause(to->objects, true);
+    if (to->consistency != NULL)
+        ask_wait_settled(consistency_settled_at_ns(to->consistency));
+    ask_wait_settled(stack_settled_at_ns(to));
+    if (copying->is_mark_unknown)
+        ask_wait_settled(clock_now_ns() + to->settings.settle_time_ms * NS_PER_MS);
+    copying->token.until_ns = lease_stop(to->lease);
+    if (to->lease != NULL && lease_is_lost(to->lease, why))
+        return -EROFS;
+    if (!copying->is_marked)
+        return token_give_back(to->backend, &to->layout, &copying->token, why);
+    if (!copying->is_complete && !to->layout.is_format_2)
+        return 0;
+    return token_drop(to->backend, &to->layout, &copying->token, why);
+}

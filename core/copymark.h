@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tells a volume that somebody copies to from one that is whole: the object "bucketdisk-copy".
+ *
+ * It is there from before the first block until after the last one, and no force goes over it: half a copy reads as zeros where
+ * blocks are missing.  It says what the volume is a copy of, so that the copying can go on.
+ *
+ *   {"copy":1, "source":"<what tells it from all others>", "called":"<what people say>", "disk_bytes":N, "block_bytes":N}
+ *
+ * These functions wait for the store; of the layout they need the prefix alone. */
+#ifndef CORE_COPYMARK_H
+#define CORE_COPYMARK_H
+
+#include "backend.h"
+#include "base/error.h"
+#include "layout.h"
+
+#include <stdbool.h>
+
+#define COPYMARK_OBJECT "bucketdisk-copy"
+
+/* From zeros on; ended by copymark_clear. */
+struct copymark {
+    bool is_there;
+    char *source, *called; /* NULL: it is damaged */
+    uint64_t disk_bytes;   /* this and the next: of the copy */
+    uint64_t block_bytes;
+};
+
+/* Replaces *mark.  One that is damaged is there all the same. */
+int copymark_read(struct backend *backend, const struct layout *layout, struct copymark *mark,
+                  struct error *why);
+/* -EINVAL: there is one, and how to go on. */
+int copymark_refuse(struct backend *backend, const struct layout *layout, struct error *why);
+/* Sets *was_unknown, also when it fails: such a put may still be carried out. */
+int copymark_put(struct backend *backend, const struct layout *layout, const struct copymark *mark,
+                 bool *was_unknown, struct error *why);
+/* The same.  From then on the volume is whole. */
+int copymark_remove(struct backend *backend, const struct layout *layout, bool *was_unknown,
+                    struct error *why);
+void copymark_clear(struct copymark *mark);
+
+#endif

@@ -1,0 +1,292 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`bucketdisk copy`: a volume into another one, whole or not to be mounted, whatever happens on the way."""
+import json
+import os
+import signal
+import subprocess
+
+import disk
+
+BLOCK, BLOCKS = 16384, 512      # of which each eighth is zeros
+OLD, NEW = "s3backer's old password", "ein neues Paßwort"
+FORMAT_2 = ["--to-codec=zstd,xaes-256-gcm", f"--to-password={NEW}", "--to-argon2id-memory=1M", "--to-argon2id-passes=1"]
+MARK, DESCRIPTION, TOKEN = "bucketdisk-copy", "bucketdisk-volume", "s3backer-mounted"
+VECTORS = disk.TOP / "tests" / "vectors" / "s3backer"
+DONE, FAILED, DAMAGED, INTERRUPTED = 0, 1, 3, 130
+HALF = "is a copy of .* that is not complete: say \"bucketdisk copy\" as it was begun and it goes on"
+
+
+class Copy(disk.Story):
+    def setUp(self):
+        super().setUp()
+        self.source = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), f"--password={OLD}", store=disk.DirStore(self))
+        self.target = disk.Disk(self, "0", "0", f"--password={NEW}", store=disk.DirStore(self))
+        self.target.is_new = False
+
+    def make(self, blocks=BLOCKS):
+        """s3backer's format, encrypted: noise, text and holes."""
+        self.data = bytearray(BLOCK * BLOCKS)
+        for block in range(0, blocks):
+            if block % 8 != 7:
+                self.data[block * BLOCK:(block + 1) * BLOCK] = self.random.randbytes(BLOCK) if block % 2 else b"%15d\n" % block * (BLOCK // 16)
+        self.source.mount("--encrypt")
+        disk.write_at(self.source.file, 0, self.data)
+        self.source.umount()
+
+    def command(self, *options, slow=False):
+        chaos = ["--to-backend=chaos,dir", "--to-chaos-latency=10ms", "--to-blockCacheThreads=8"] if slow else []
+        return [disk.BINARY, "copy", "--backend=dir", *chaos, f"--from-password={OLD}", *FORMAT_2, "--settle-time=200ms", *options,
+                self.source.store.location, self.target.store.location]
+
+    def copy(self, *options, status=DONE):
+        done = disk.run(*self.command(*options), check=False, env=disk.environment(self))
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def copy_told(self, *options, status=DONE):
+        """What --json says."""
+        return json.loads(self.copy("--json", *options, status=status).stdout)
+
+    def begin(self, blocks, *options):
+        """A copy under way that has stored so many blocks."""
+        log = self.path("copy").with_suffix(".log")
+        with open(log, "wb") as file:
+            self.logs.append(log)
+            process = self.start(*self.command(*options, slow=True), stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                                 env=disk.environment(self))
+        disk.wait_until(f"{blocks} blocks of the copy", lambda: process.poll() is not None or len(self.copied()) >= blocks)
+        self.assertIsNone(process.poll(), log.read_text())
+        return process, log
+
+    def copied(self):
+        return [name for name in self.target.store.objects() if len(name) == 8]
+
+    def refuses_to_mount(self, *others):
+        """Also with others of these options; and nothing changes."""
+        before = self.target.store.snapshot()
+        for options in ([], *others):
+            status, text = self.target.refused(*options)
+            self.assertGreater(status, 0)
+            self.assertRegex(text, HALF)
+        self.assertEqual(self.target.store.snapshot(), before)
+
+    def is_the_same(self, *options, data=None):
+        """Byte by byte through both mounts; and no object more than the source has."""
+        data = self.data if data is None else data
+        self.source.mount("--readOnly")
+        self.target.mount(*options)
+        self.assertEqual(disk.read_at(self.source.file, 0, len(self.data)) == self.data, True)
+        self.assertEqual(disk.read_at(self.target.file, 0, len(data)) == data, True)
+        self.assertEqual(self.target.file.stat().st_size, len(data))
+        self.source.umount()
+        self.target.umount()
+        self.assertNotIn(MARK, self.target.store.objects())
+
+    # --- what is copied
+
+    def test_what_s3backer_wrote(self):
+        """Its very objects."""
+        blocks = {}
+        for path in VECTORS.glob("05-aes128.*.json"):
+            about = json.loads(path.read_text())
+            block = int(path.name.split(".")[1], 16)
+            stored = self.source.store.path / f"{block:08x}"
+            stored.write_bytes(path.with_suffix(".body").read_bytes())
+            for name, value in about["headers"]:
+                if name.startswith("x-amz-meta-"):
+                    os.setxattr(stored, "user.bucketdisk.a." + name.removeprefix("x-amz-meta-"), value.encode())
+                elif name == "Content-Encoding":
+                    os.setxattr(stored, "user.bucketdisk.encoding", value.encode())
+            blocks[block] = path.with_suffix(".plain").read_bytes()
+            key = about["encryption"]
+            options = [f"--from-password={key['password']}", f"--from-password-salt={key['pbkdf2_salt']}"]
+        before = self.source.store.snapshot()
+        self.assertEqual(self.copy_told(*options)["copied"], len(blocks))
+        self.assertEqual(self.source.store.snapshot(), before, "the source was changed")
+        self.target.mount()
+        for block, plain in blocks.items():
+            self.assertEqual(disk.read_at(self.target.file, block * len(plain), len(plain)), plain)
+        self.target.umount()
+
+    def test_within_one_store(self):
+        """To another prefix, and back to what s3backer knows, larger."""
+        self.make(40)
+        self.target.store = self.source.store
+        told = self.copy_told("--verify", "--to-prefix=copy-")
+        self.assertEqual((told["copy"], told["copied"], told["present"], told["verified"]), ("complete", 35, 0, True))
+        self.assertIn("copy-" + DESCRIPTION, self.source.store.objects())
+        self.is_the_same("--prefix=copy-")
+        self.source, self.target = disk.Disk(self, "0", "0", "--prefix=copy-", f"--password={NEW}", store=self.target.store), \
+            disk.Disk(self, "0", "0", store=disk.DirStore(self))
+        self.source.is_new = self.target.is_new = False
+        done = disk.run(disk.BINARY, "copy", "--backend=dir", "--from-prefix=copy-", f"--from-password={NEW}",
+                        f"--to-size={BLOCK * BLOCKS * 2}", self.source.store.location, self.target.store.location)
+        self.assertIn("the source is encrypted, and the copy will not be", done.stderr)
+        self.assertRegex(done.stdout, "35 of 35 blocks: 35 copied")
+        self.is_the_same(data=self.data + bytes(len(self.data)))
+        self.assertNotIn(DESCRIPTION, self.target.store.objects())
+
+    # --- what comes in between
+
+    def test_killed_three_times(self):
+        self.make()
+        for blocks in (60, 200, 350):
+            process, _ = self.begin(blocks)
+            process.kill()
+            self.reap(process)
+            self.assertIn(MARK, self.target.store.objects())
+            self.refuses_to_mount()
+        self.refuses_to_mount(["--readOnly"], ["--force"], [f"--size={BLOCK * BLOCKS}", f"--blockSize={BLOCK}"])
+        self.copy_of_something_else_is_refused()
+        # The source changes: a block, a new one, and one that is gone.
+        self.source.mount()
+        for block, text in ((3, b"other"), (7, b"new"), (9, b"\0")):
+            self.data[block * BLOCK:(block + 1) * BLOCK] = (text * BLOCK)[:BLOCK]
+        disk.write_at(self.source.file, 0, self.data[:16 * BLOCK])
+        self.source.umount()
+        told = self.copy_told()
+        self.assertEqual(told["copy"], "complete")
+        self.assertGreater(told["present"], 350 - 16)
+        self.assertEqual(told["copied"] + told["present"], told["blocks"])
+        self.is_the_same()
+        self.refused("there is a volume here already")
+
+    def copy_of_something_else_is_refused(self):
+        other = disk.Disk(self, str(BLOCK), str(BLOCK), f"--password={OLD}", store=disk.DirStore(self))
+        other.mount("--encrypt")
+        other.umount()
+        mine, self.source = self.source, other
+        self.refused("a copy of another volume, .*, that is not complete")
+        self.source = mine
+
+    def test_interrupted(self):
+        self.make()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process, log = self.begin(len(self.copied()) + 60)
+            process.send_signal(number)
+            self.assertEqual(self.reap(process), INTERRUPTED)
+            self.assertRegex(log.read_text(), r"\d+ of 448 blocks: \d+ copied .*\nThe copy is not complete, and cannot be mounted; "
+                             "say the same again and it goes on")
+            self.assertNotIn("bucketdisk-lock", self.target.store.objects())
+            self.refuses_to_mount()
+        told = self.copy_told("--verify")
+        self.assertEqual((told["copy"], told["copied"] + told["present"]), ("complete", 448))
+        self.assertGreater(told["present"], 100)
+        self.is_the_same()
+
+    def test_half_a_copy_that_s3backer_could_read(self):
+        """Its token stays, which keeps s3backer off, until the copy is complete; or it is erased."""
+        self.make(100)
+        to = [f"--to-password={OLD}", "--to-codec=deflate,aes"]
+        for is_erased in (True, False):
+            self.assertEqual(self.target.store.objects(), [])
+            process, _ = self.begin(20, "--to-lease=2", *to)
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(self.reap(process), INTERRUPTED)
+            self.assertTrue({MARK, TOKEN} <= set(self.target.store.objects()))
+            self.refuses_to_mount()
+            if is_erased:
+                disk.run(disk.BINARY, "erase", "--backend=dir", "--force", "--settle-time=1", self.target.store.location,
+                         env=disk.environment(self))
+        self.copy(*to)
+        self.assertNotIn(TOKEN, self.target.store.objects())
+        self.target.options = [f"--password={OLD}"]
+        self.is_the_same()
+
+    def test_mounted_meanwhile(self):
+        """Nobody mounts the copy while it is made; and of a source that is mounted none is made."""
+        self.make()
+        process, _ = self.begin(20)
+        status, text = self.target.refused()
+        self.assertGreater(status, 0)
+        self.assertRegex(text, "a command works on it")
+        process.kill()
+        self.reap(process)
+        process, log = self.begin(len(self.copied()) + 20)
+        process.send_signal(signal.SIGSTOP)
+        self.source.mount()
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.reap(process), FAILED)
+        self.assertRegex(log.read_text(), "has the source mounted")
+        self.refuses_to_mount()
+        self.refused("has the source mounted")
+        told = self.copy_told("--while-mounted")
+        self.assertEqual(told["copy"], "complete")
+        self.source.umount()
+        self.is_the_same()
+
+    def test_mounted_in_between(self):
+        """The epoch of format 2 tells of a mount of the source that came and went."""
+        self.make()
+        self.copy()
+        self.source, self.target = self.target, disk.Disk(self, "0", "0", f"--password={NEW}", store=disk.DirStore(self))
+        self.target.is_new = False
+        process, log = self.begin(20, f"--from-password={NEW}")
+        process.send_signal(signal.SIGSTOP)
+        self.source.mount("--settle-time=0")
+        disk.write_at(self.source.file, 0, b"other")
+        self.source.umount()
+        self.data[:5] = b"other"
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.reap(process), FAILED)
+        self.assertRegex(log.read_text(), "somebody has had the source mounted while it was copied")
+        self.refuses_to_mount()
+        self.assertEqual(self.copy_told(f"--from-password={NEW}")["copy"], "complete")
+        self.is_the_same()
+
+    # --- what is wrong
+
+    def refused(self, words, *options):
+        """One sentence, and nothing changed on either side."""
+        before = [volume.store.snapshot() for volume in (self.source, self.target)]
+        done = self.copy(*options, status=FAILED)
+        said = [line for line in done.stderr.splitlines() if not line.startswith("profiling:")]
+        self.assertEqual(len(said), 1, said)
+        self.assertRegex(said[0], words)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual([volume.store.snapshot() for volume in (self.source, self.target)], before)
+
+    def test_wrong_words(self):
+        self.make(20)
+        self.refused(r"the source \(--from-\.\.\.\): the password does not open the volume", "--from-password=another")
+        self.refused(r"the source \(--from-\.\.\.\): there is no volume here", "--from-prefix=none/")
+        self.refused(r"the destination \(--to-\.\.\.\): nothing is copied by force", "--to-force")
+        self.refused("the source has .* and the destination would have", f"--to-size={BLOCK}")
+        self.refused("blocks of 16384 bytes cannot become blocks of 4096", "--to-block-size=4K")
+        self.refused("--verify is of no side", "--to-verify")
+        self.refused("there is no option --to-codecs; did you mean", "--to-codecs=zstd")
+        self.refused("which volume, and where to?", "third")
+        mine, self.target.store = self.target.store, self.source.store
+        self.refused("this is the source, too")
+        self.target.store = mine
+        process, _ = self.begin(10)
+        process.kill()
+        self.reap(process)
+        self.refused(r"the destination \(--to-\.\.\.\): .* opens none of the volume's", "--to-password=another")
+        self.copy()
+        self.is_the_same()
+
+    def test_damaged(self):
+        """A block of the source that cannot be read is named, and all others are copied."""
+        self.make(40)
+        path = self.source.store.path / f"{9:08x}"
+        body = bytearray(path.read_bytes())
+        body[100] ^= 1
+        path.write_bytes(body)
+        done = self.copy("--json", status=DAMAGED)
+        told = json.loads(done.stdout)
+        self.assertEqual((told["copy"], told["copied"], told["damaged"], told["bad_blocks"]), ("incomplete", 34, 1, [9]))
+        self.assertIn("cannot read block 00000009, object 00000009", done.stderr)
+        self.assertIn("--zero-damaged", done.stderr)
+        self.refuses_to_mount()
+        told = self.copy_told("--zero-damaged", status=DAMAGED)
+        self.assertEqual((told["copy"], told["present"], told["damaged"], told["bad_blocks"]), ("complete", 34, 1, [9]))
+        self.data[9 * BLOCK:10 * BLOCK] = bytes(BLOCK)
+        self.target.mount()
+        self.assertEqual(disk.read_at(self.target.file, 0, len(self.data)) == self.data, True)
+        self.target.umount()
+
+
+if __name__ == "__main__":
+    disk.main()
