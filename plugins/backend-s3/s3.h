@@ -14,8 +14,8 @@
 
 struct s3_options {
     const char *location, *base_url, *region, *cacert;
-    uint8_t vhost, no_vhost, ssl, insecure, http11, debug_http;
-    uint32_t store;
+    uint8_t vhost, no_vhost, ssl, insecure, http11, no_curl_cache, debug_http;
+    uint32_t store, ip_tos;
     uint64_t progress_timeout_ms, max_upload_speed, max_download_speed;
 
     const char *access_id, *access_key, *access_key_env, *access_file, *profile, *ec2_role;

@@ -22,6 +22,7 @@
 
 #include "debug.h"
 #include "guard.h"
+#include "tally.h"
 #include "text.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define NS_PER_S 1000000000ull
 #define EVENTS_MAX 64
 #define SOCKET_HURRIED                                                                             \
     0x40u /* beside SOCKET_OURS and CURL_POLL_…: its TCP_USER_TIMEOUT is that of a write with less time than usual */
@@ -46,6 +48,8 @@
 #define ERROR_BODY_BYTES_MAX (64u << 10)
 #define CONNECT_MS 10000L /* a server that is there answers sooner; another address may */
 #define BUFFER_BYTES (256L << 10)
+#define BUFFER_BYTES_MIN 1024L
+#define LIMITED_PARTS 32 /* of a second's worth */
 
 struct transfers {
     const struct bd_host *host;
@@ -56,6 +60,7 @@ struct transfers {
     bool has_proxy;
     atomic_bool is_stopping;
     struct bd_counter *requests, *connections, *unanswered;
+    struct tally tally;
 
     pthread_mutex_t lock; /* guards the inbox */
     struct transfer_job *inbox, **inbox_last;
@@ -103,6 +108,7 @@ exchange_new(struct transfers *transfers)
     exchange->sends = 0;
     exchange->is_full = false;
     exchange->stream_bytes = 0;
+    exchange->paced_bytes = exchange->resume_ns = 0;
     return exchange;
 }
 
@@ -194,12 +200,33 @@ take_data(struct exchange *exchange, const char *data, size_t bytes)
     return exchange->is_full && (answer->has_content_bytes || answer->has_total_bytes) ? 0 : bytes;
 }
 
+/* libcurl's own limit begins when a second's worth has been received: most blocks are less than that. */
+static bool
+must_pause(struct exchange *exchange, size_t bytes)
+{
+    uint64_t limit = exchange->transfers->config.download_bytes_s, now;
+
+    if (limit == 0)
+        return false;
+    now = exchange->transfers->host->now_ns();
+    if (exchange->paced_bytes == 0)
+        exchange->paced_from_ns = now;
+    exchange->resume_ns = exchange->paced_from_ns + exchange->paced_bytes * NS_PER_S / limit;
+    if (now < exchange->resume_ns)
+        return true;
+    exchange->resume_ns = 0;
+    exchange->paced_bytes += bytes;
+    return false;
+}
+
 static size_t
 on_data(char *data, size_t size, size_t count, void *arg)
 {
     struct exchange *exchange = arg;
     unsigned status = exchange->answer.http_status;
 
+    if (must_pause(exchange, size * count))
+        return CURL_WRITEFUNC_PAUSE;
     if (exchange->data != NULL && (status == 200 || status == 206))
         return take_data(exchange, data, size * count);
     return answer_body(&exchange->answer, data, size * count, exchange->body_bytes_max)
@@ -239,6 +266,7 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     const struct exchange *exchange = arg;
     uint64_t progress_ms = exchange->transfers->config.progress_ms;
     unsigned timeout_ms = remaining_ms(exchange);
+    int tos = exchange->transfers->config.tos;
 
     if (timeout_ms < progress_ms)
         timeout_ms = (unsigned)progress_ms;
@@ -247,6 +275,11 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     exchange->transfers->sockets[fd] = SOCKET_OURS;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    if (tos != -1 && setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos) != 0)
+        return CURL_SOCKOPT_ERROR;
+    /* A socket of IPv4 has none of these. */
+    if (tos != -1)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
     return CURL_SOCKOPT_OK;
 }
 
@@ -270,6 +303,17 @@ on_close(void *arg, curl_socket_t fd)
 }
 
 /* ---- sending */
+
+/* Small parts are received with a limit, to keep to it. */
+static long
+buffer_bytes(const struct transfers_config *config)
+{
+    uint64_t part = config->download_bytes_s / LIMITED_PARTS;
+
+    if (config->download_bytes_s == 0 || part > BUFFER_BYTES)
+        return BUFFER_BYTES;
+    return part < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : (long)part;
+}
 
 /* What is the same for every exchange on this handle. */
 static CURL *
@@ -295,7 +339,7 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_bytes(config));
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, progress_s);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->why);
@@ -310,7 +354,10 @@ easy_new(struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, exchange->transfers);
     curl_easy_setopt(easy, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)config->upload_bytes_s);
-    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)config->download_bytes_s);
+    if (config->no_reuse) {
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    }
     if (!exchange->transfers->has_proxy)
         curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* else it looks for one for each request */
     if (config->ca_file != NULL)
@@ -467,10 +514,12 @@ ended(struct exchange *exchange, CURLcode code)
         transfers->idle_s = answer->keep_alive_s > 1 ? answer->keep_alive_s - 1 : 1;
     if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && exchange->is_full)) {
         exchange->why[0] = '\0';
+        tally_answer(&transfers->tally, transfers->host, answer->http_status);
         finish(exchange, NULL);
         return;
     }
     transfers->host->counter_add(transfers->unanswered, 1);
+    tally_failure(&transfers->tally, transfers->host, code);
     exchange->may_be_done =
         exchange->is_write
         && (exchange->sends > 1
@@ -632,19 +681,34 @@ transfers_post(struct transfers *transfers, struct transfer_job *job)
                              strerror(errno));
 }
 
+/* When libcurl wants to be called, or a transfer with a limit goes on; 0: never. */
+static uint64_t
+next_ns(const struct transfers *transfers)
+{
+    uint64_t at_ns = transfers->timer_ns;
+
+    if (transfers->config.download_bytes_s == 0)
+        return at_ns;
+    for (const struct exchange *it = transfers->active; it != NULL; it = it->next) {
+        if (it->resume_ns != 0 && (at_ns == 0 || it->resume_ns < at_ns))
+            at_ns = it->resume_ns;
+    }
+    return at_ns;
+}
+
 static int
 wait_ms(const struct transfers *transfers)
 {
-    uint64_t now, wait;
+    uint64_t at_ns = next_ns(transfers), now, wait;
 
     if (transfers->unsent != NULL)
         return 0;
-    if (transfers->timer_ns == 0)
+    if (at_ns == 0)
         return transfers->active != NULL ? SWEEP_MS : -1;
     now = transfers->host->now_ns();
-    if (transfers->timer_ns <= now)
+    if (at_ns <= now)
         return 0;
-    wait = (transfers->timer_ns - now + NS_PER_MS - 1) / NS_PER_MS;
+    wait = (at_ns - now + NS_PER_MS - 1) / NS_PER_MS;
     return wait > SWEEP_MS ? SWEEP_MS : (int)wait;
 }
 
@@ -670,6 +734,18 @@ socket_event(struct transfers *transfers, const struct epoll_event *event)
     /* An answer that has ended needs no hurry: its last part is acknowledged with the next request. */
     if ((event->events & EPOLLIN) && is_watched(transfers, event->data.fd))
         setsockopt(event->data.fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
+/* Nothing ends in here: reap does that. */
+static void
+resume(struct transfers *transfers, uint64_t now)
+{
+    for (struct exchange *it = transfers->active; it != NULL; it = it->next) {
+        if (it->resume_ns == 0 || it->resume_ns > now)
+            continue;
+        it->resume_ns = 0;
+        curl_easy_pause(it->easy, CURLPAUSE_CONT);
+    }
 }
 
 static void
@@ -702,6 +778,8 @@ loop(void *arg)
             transfers->timer_ns = 0;
             curl_multi_socket_action(transfers->multi, CURL_SOCKET_TIMEOUT, 0, &running);
         }
+        if (transfers->config.download_bytes_s > 0)
+            resume(transfers, now);
         reap(transfers);
         reject(transfers);
     }
@@ -765,6 +843,7 @@ transfers_new(const struct bd_host *host, const struct transfers_config *config)
     transfers->connections = host->counter(host, "connections", "connections opened");
     transfers->unanswered =
         host->counter(host, "unanswered", "requests that got no answer, or not the whole of it");
+    tally_init(&transfers->tally, host);
     if (transfers->epoll_fd == -1 || transfers->wake_fd == -1
         || epoll_ctl(transfers->epoll_fd, EPOLL_CTL_ADD, transfers->wake_fd, &event) != 0
         || !multi_init(transfers)) {

@@ -20,6 +20,8 @@ struct transfers_config {
     const char *ca_file; /* NULL: the system's */
     bool is_insecure;    /* no check of the server's certificate */
     bool allows_http2;
+    bool no_reuse;                             /* a connection for each exchange */
+    int tos;                                   /* of all that is sent; -1: the system's */
     bool debug;                                /* log requests and headers, credentials masked */
     uint64_t upload_bytes_s, download_bytes_s; /* of one transfer; 0: no limit */
     uint64_t progress_ms; /* a transfer that stands still for so long is given up */
@@ -72,9 +74,11 @@ struct exchange {
     struct transfers *transfers;
     struct exchange *next, **link;
     CURL *easy;
-    unsigned sends;        /* times that it was begun on a connection */
-    bool is_full;          /* `data` is: the rest is not wanted */
-    uint64_t stream_bytes; /* of the body of a 200 or 206, seen so far */
+    unsigned sends;                      /* times that it was begun on a connection */
+    bool is_full;                        /* `data` is: the rest is not wanted */
+    uint64_t paced_from_ns, paced_bytes; /* with a limit: since the first byte of the body */
+    uint64_t resume_ns;                  /* when it goes on; 0: it does not pause */
+    uint64_t stream_bytes;               /* of the body of a 200 or 206, seen so far */
     struct curl_slist lines[HEADERS_MAX + 8];
     char text[HEADERS_TEXT_BYTES + 4096]; /* of lines */
 };
