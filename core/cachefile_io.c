@@ -99,6 +99,8 @@ real_size(struct cachefile_io *io, uint64_t *bytes)
 static void
 real_forget(struct cachefile_io *io, uint64_t offset, uint64_t bytes)
 {
+    /* Else it reads ahead, and has again what it was told to forget. */
+    (void)posix_fadvise(fd_of(io), 0, 0, POSIX_FADV_RANDOM);
     (void)posix_fadvise(fd_of(io), (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
 }
 
