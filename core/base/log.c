@@ -2,6 +2,8 @@
 /* The log: standard error in the foreground, syslog in the background. */
 #include "log.h"
 
+#include "program.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +60,7 @@ log_vline(enum bd_log_level level, const char *format, va_list args)
         return;
     }
     flockfile(stderr);
-    fprintf(stderr, "%sbucketdisk: %s%s\n%s", foot[0] != '\0' ? LINE_CLEARED : "",
+    fprintf(stderr, "%s%s: %s%s\n%s", foot[0] != '\0' ? LINE_CLEARED : "", program_name(),
             levels[level].prefix, line, foot);
     funlockfile(stderr);
 }

@@ -131,6 +131,25 @@ entry_find_sided(const struct options *options, const char *name, size_t len, bo
     return entry;
 }
 
+void
+options_refuse(struct options *options, const struct option_refusal *refusals, size_t count)
+{
+    options->refusals = refusals;
+    options->refusal_count = count;
+}
+
+const char *
+refusal_find(const struct options *options, const char *name, size_t len)
+{
+    for (size_t i = 0; i < options->refusal_count; i++) {
+        const struct option_refusal *refusal = &options->refusals[i];
+
+        if (name_equal(refusal->name, strlen(refusal->name), name, len))
+            return refusal->instead;
+    }
+    return NULL;
+}
+
 static size_t
 edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
@@ -426,6 +445,8 @@ options_free(struct options *options)
         entry_clear(&options->entries[i]);
     free(options->entries);
     free(options->mount_words);
+    free(options->mount_flags);
+    free(options->idle_words);
     free(options);
 }
 

@@ -34,6 +34,13 @@ int options_check(const char *owner, const struct bd_option *rows, uint32_t coun
  * written --from-NAME counts here alone, --to-NAME there alone, and --NAME in both; so it is behind -o and in files.  Borrows
  * both words. */
 void options_take_side(struct options *options, const char *mine, const char *others);
+/* Names that are no options any more, or never were here, each with what to do instead: half a sentence behind the name.
+ * Borrows them until options_free. */
+struct option_refusal {
+    const char *name;
+    const char *instead;
+};
+void options_refuse(struct options *options, const struct option_refusal *refusals, size_t count);
 
 /* Set one option by any of its names.  `value` NULL: given without one.  -ENOENT: no such option. */
 int options_set(struct options *options, const char *name, const char *value, struct error *why);
@@ -57,7 +64,10 @@ int options_parse(struct options *options, int argc, char **argv, const char *sh
 /* Do these `len` bytes, without leading dashes, name the option `name`? */
 bool options_name_is(const char *word, size_t len, const char *name);
 
-/* Those words of -o lists that are not ours but mount(8)'s (noatime, _netdev, x-...), separated by commas. */
+/* What the -o lists said beside options, with commas between: what the kernel is told when it mounts; what is accepted and
+ * changes nothing; and what is mount(8)'s own (noatime, _netdev, x-...), for who mounts a filesystem over us.  Borrowed. */
+const char *options_mount_flags(const struct options *options);
+const char *options_idle_words(const struct options *options);
 const char *options_mount_words(const struct options *options);
 
 bool options_given(const struct options *options, const char *name);

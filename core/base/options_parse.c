@@ -12,16 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What mount(8), fstab and users of FUSE hand to every mount program, and what means nothing here or is so
- * anyway.  A `*` at the end stands for anything.  Only accepted in -o lists. */
-static const char *const mount_words[] = {
-    "defaults", "auto",        "noauto", "user",      "nouser",     "users",    "_netdev",
-    "nofail",   "rw",          "x-*",    "comment=*", "nodev",      "nosuid",   "dev",
-    "suid",     "noatime",     "atime",  "relatime",  "nodiratime", "diratime", "norelatime",
-    "lazytime", "strictatime", "exec",   "noexec",    "async",
-};
-static const char *const fuse_words[] = { "kernel_cache", "default_permissions" };
-
 /* One way that somebody wrote an option: "--blockSize", as it appears in error sentences. */
 struct spelling {
     char text[NAME_BYTES_MAX + 16];
@@ -44,8 +34,11 @@ unknown_option(const struct options *options, const char *dashes, const char *na
                struct error *why)
 {
     struct spelling as = spelling_of(dashes, name, len);
+    const char *refusal = refusal_find(options, name, len);
     char nearest[NAME_BYTES_MAX + 1];
 
+    if (refusal != NULL)
+        return options_say(options, why, -ENOENT, "%s: %s", as.text, refusal);
     name_nearest(options, name, len, nearest);
     if (nearest[0] != '\0')
         return options_say(options, why, -ENOENT, "there is no option %s; did you mean %s%s?",
@@ -130,51 +123,6 @@ options_location_path(const struct options *options, const char *owner)
 
 /* ------------------------------------------------------------------ -o lists */
 
-static bool
-is_among(const char *piece, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        size_t len = strlen(words[i]);
-
-        if (words[i][len - 1] == '*' ? strncmp(piece, words[i], len - 1) == 0
-                                     : strcmp(piece, words[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Not ours, and kept for who mounts a filesystem over us. */
-static int
-keep_word(struct options *options, const char *piece)
-{
-    char *all;
-
-    if (asprintf(&all, "%s%s%s", options->mount_words != NULL ? options->mount_words : "",
-                 options->mount_words != NULL ? "," : "", piece)
-        == -1)
-        return -ENOMEM;
-    free(options->mount_words);
-    options->mount_words = all;
-    return 0;
-}
-
-const char *
-options_mount_words(const struct options *options)
-{
-    return options->mount_words != NULL ? options->mount_words : "";
-}
-
-/* What is no option. */
-static int
-word_take(struct options *options, const char *piece, size_t len, struct error *why)
-{
-    if (is_among(piece, mount_words, ARRAY_LEN(mount_words)))
-        return keep_word(options, piece);
-    return is_among(piece, fuse_words, ARRAY_LEN(fuse_words))
-               ? 0
-               : unknown_option(options, "-o ", piece, len, why);
-}
-
 /* One piece of a -o list, unescaped.  `raw_value` is where its value stands in the list: up to
  * `raw_end`. */
 static int
@@ -188,8 +136,12 @@ piece_take(struct options *options, const char *piece, char *raw_value, char *ra
     struct spelling as = spelling_of("-o ", piece, len);
     int rc;
 
-    if (entry == NULL)
-        return word_take(options, piece, len, why);
+    if (entry == NULL) {
+        rc = mount_word_take(options, piece);
+        if (rc == -ENOENT)
+            return unknown_option(options, "-o ", piece, len, why);
+        return rc == 0 ? 0 : options_say(options, why, rc, "%s: out of memory", as.text);
+    }
     rc = is_others ? 0 : entry_apply(options, entry, as.text, value, why);
     if (value != NULL && entry->row.type == BD_OPT_SECRET)
         memset(raw_value, 'x', (size_t)(raw_end - raw_value));

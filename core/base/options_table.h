@@ -25,8 +25,11 @@ struct options {
     const char *mine,
         *others; /* the words for this side and for the other one; NULL: there is one */
 
+    const struct option_refusal *refusals;
+    size_t refusal_count;
+    char *mount_flags, *idle_words, *mount_words; /* with commas between them; NULL: none */
+
     const char *shorts; /* while parsing */
-    char *mount_words;  /* NULL: none */
     const char *file;   /* while reading a config file; else NULL */
     unsigned line;
     unsigned depth;
@@ -39,6 +42,8 @@ struct entry *entry_find(const struct options *options, const char *name, size_t
 /* The same for a name as somebody writes it, who may say which side he means.  *is_others: not this one. */
 struct entry *entry_find_sided(const struct options *options, const char *name, size_t len,
                                bool *is_others);
+/* What to do instead of using an option that is refused; NULL: it is not one of those. */
+const char *refusal_find(const struct options *options, const char *name, size_t len);
 /* The name that somebody who wrote `name` may have meant; "" when none is near. */
 void name_nearest(const struct options *options, const char *name, size_t len,
                   char out[NAME_BYTES_MAX + 1]);
@@ -67,6 +72,11 @@ int text_read(const char *path, char *out, size_t cap, size_t *len);
  * given without one. */
 int setting_take(struct options *options, const char *name, size_t len, char *value,
                  struct error *why);
+
+/* ---- options_fstab.c: words of -o lists that are no options */
+
+/* -ENOENT: it is not one of those that are accepted. */
+int mount_word_take(struct options *options, const char *piece);
 
 /* ---- options_config.c: config files */
 

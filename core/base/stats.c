@@ -185,3 +185,53 @@ stats_snapshot(struct stats *stats, size_t *count)
     pthread_mutex_unlock(&stats->lock);
     return all;
 }
+
+/* NULL when there is none.  It may be read without the lock. */
+static struct statistic *
+stats_find(struct stats *stats, const char *name)
+{
+    struct statistic *found;
+
+    pthread_mutex_lock(&stats->lock);
+    found = stats_find_locked(stats, name);
+    pthread_mutex_unlock(&stats->lock);
+    return found;
+}
+
+uint64_t
+stats_number(struct stats *stats, const char *name)
+{
+    const struct statistic *found = stats_find(stats, name);
+
+    if (found == NULL)
+        return 0;
+    return found->value != NULL ? found->value(found->arg) : counter_value(&found->counter);
+}
+
+void
+stats_times(struct stats *stats, const char *name, struct histogram_state *out)
+{
+    const struct statistic *found = stats_find(stats, name);
+
+    memset(out, 0, sizeof *out);
+    if (found != NULL && found->histogram != NULL)
+        histogram_read(found->histogram, out);
+}
+
+uint64_t
+stats_sum_behind(struct stats *stats, const char *name)
+{
+    size_t len = strlen(name);
+    uint64_t sum = 0;
+
+    pthread_mutex_lock(&stats->lock);
+    for (const struct statistic *it = stats->first; it != NULL; it = it->next) {
+        size_t all = strlen(it->name);
+
+        if (it->kind == STATISTIC_COUNTER && all > len + 1 && it->name[all - len - 1] == '_'
+            && strcmp(it->name + all - len, name) == 0)
+            sum += counter_value(&it->counter);
+    }
+    pthread_mutex_unlock(&stats->lock);
+    return sum;
+}

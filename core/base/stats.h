@@ -36,6 +36,12 @@ uint64_t counter_value(const struct counter *counter);
 /* Counters and histograms back to 0; gauges are what they are. */
 void stats_reset(struct stats *stats);
 
+/* One of them by name, 0 or nothing if there is none: a counter or gauge; all times of a histogram; the counters of plugins
+ * whose names are OWNER_name, together. */
+uint64_t stats_number(struct stats *stats, const char *name);
+void stats_times(struct stats *stats, const char *name, struct histogram_state *out);
+uint64_t stats_sum_behind(struct stats *stats, const char *name);
+
 /* All of them in the order of their making, as
  *   text     one number a line, of a histogram NAME_count, _mean, _p50, _p90, _p99 and _max
  *   JSON     one object; a histogram is an object of the same words, `sum`, and `buckets`: [bound, count] of each that

@@ -503,6 +503,37 @@ TEST(options, words_of_mount_are_kept_for_who_mounts_a_filesystem)
     assert_string_equal(options_mount_words(options), "noatime,x-systemd.requires=a b,dev");
 }
 
+TEST(options, words_for_the_kernel_and_those_that_change_nothing_are_kept)
+{
+    assert_string_equal(options_mount_flags(options), "");
+    assert_string_equal(options_idle_words(options), "");
+    expect_ok("-o", "rw,noexec,dev,suid,debug,attr_timeout=5", "-o",
+              "user=joe,sync,intr,X-mount.mkdir,kernel_cache");
+    assert_string_equal(options_mount_flags(options), "noexec,sync");
+    assert_string_equal(options_idle_words(options), "attr_timeout=5,intr");
+    assert_int_equal(fields.other, 1);
+    expect_error("there is no option -o attr_timeout; --help lists them all", "-o", "attr_timeout");
+    expect_error("there is no option --noexec; --help lists them all", "--noexec");
+}
+
+TEST(options, what_is_refused_says_what_to_do_instead)
+{
+    static const struct option_refusal refusals[] = {
+        { "retry-pause", "say --wait" },
+        { "timeouts", "there is only one" },
+    };
+    char expected[PATH_MAX + 200];
+    char *path = file_of("conf", "debug\nretry-pause = 3\n");
+
+    options_refuse(options, refusals, sizeof refusals / sizeof refusals[0]);
+    expect_error("--retryPause: say --wait", "--retryPause=5");
+    expect_error("-o retrypause: say --wait", "-o", "debug,retrypause");
+    expect_error("--timeouts: there is only one", "--timeouts");
+    expect_error("there is no option --retryPauses; --help lists them all", "--retryPauses");
+    snprintf(expected, sizeof expected, "%s:2: --retry-pause: say --wait", path);
+    expect_error(expected, "-F", path);
+}
+
 TEST(options, path_is_made_absolute)
 {
     char here[PATH_MAX], expected[PATH_MAX + 16];
@@ -998,6 +1029,8 @@ main(void)
         RUN_FRESH(list_has_pieces_with_escaped_commas),
         RUN_FRESH(words_of_fstab_are_ignored_in_lists_only),
         RUN_FRESH(words_of_mount_are_kept_for_who_mounts_a_filesystem),
+        RUN_FRESH(words_for_the_kernel_and_those_that_change_nothing_are_kept),
+        RUN_FRESH(what_is_refused_says_what_to_do_instead),
         RUN_FRESH(path_is_made_absolute),
         RUN_FRESH(secret_is_gone_from_the_command_line),
         RUN_FRESH(one_side_takes_its_own_and_what_is_said_of_both),

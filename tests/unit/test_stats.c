@@ -353,6 +353,42 @@ TEST(stats, metrics_of_a_histogram_have_cumulative_buckets_up_to_infinity)
     stats_free(stats);
 }
 
+TEST(stats, one_can_be_read_by_its_name)
+{
+    struct histogram_state times;
+    struct stats *stats;
+
+    assert_int_equal(stats_new(&stats), 0);
+    counter_add(stats_counter(stats, "gets", "counted"), 5);
+    assert_int_equal(stats_gauge(stats, "ape", "a gauge", seven, NULL), 0);
+    histogram_add(stats_histogram(stats, "get_seconds", "times"), 3 * NS_PER_S);
+    assert_int_equal(stats_number(stats, "gets"), 5);
+    assert_int_equal(stats_number(stats, "ape"), 7);
+    assert_int_equal(stats_number(stats, "get"), 0);
+    stats_times(stats, "get_seconds", &times);
+    assert_int_equal(times.count, 1);
+    assert_int_equal(times.sum_ns, 3 * NS_PER_S);
+    stats_times(stats, "gets", &times);
+    assert_int_equal(times.count, 0);
+    stats_free(stats);
+}
+
+TEST(stats, counters_of_plugins_are_added_up_by_their_own_names)
+{
+    struct stats *stats;
+
+    assert_int_equal(stats_new(&stats), 0);
+    counter_add(stats_counter(stats, "s3_requests", ""), 5);
+    counter_add(stats_counter(stats, "other_requests", ""), 2);
+    counter_add(stats_counter(stats, "requests", "the core's"), 100);
+    counter_add(stats_counter(stats, "s3_norequests", ""), 100);
+    counter_add(stats_counter(stats, "s3_requests_late", ""), 100);
+    assert_int_equal(stats_gauge(stats, "x_requests", "a gauge", seven, NULL), 0);
+    assert_int_equal(stats_sum_behind(stats, "requests"), 7);
+    assert_int_equal(stats_sum_behind(stats, "nothing"), 0);
+    stats_free(stats);
+}
+
 TEST(stats, reset_empties_histograms)
 {
     struct stats *stats = stats_of_times();
@@ -443,6 +479,8 @@ main(void)
         RUN(stats, json_has_an_object_for_a_histogram_with_the_buckets_that_are_not_empty),
         RUN(stats, metrics_of_counters_and_gauges_are_what_prometheus_expects),
         RUN(stats, metrics_of_a_histogram_have_cumulative_buckets_up_to_infinity),
+        RUN(stats, one_can_be_read_by_its_name),
+        RUN(stats, counters_of_plugins_are_added_up_by_their_own_names),
         RUN(stats, reset_empties_histograms),
         RUN(stats, gauges_are_read_without_a_lock),
         RUN(stats, threads_may_make_count_and_print_at_once),
