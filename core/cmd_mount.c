@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/program.h"
 #include "base/util.h"
 #include "cmd.h"
 #include "cmd_mount_check.h"
@@ -14,6 +15,7 @@
 #include "fuse.h"
 #include "leftover.h"
 #include "locallock.h"
+#include "mirror.h"
 #include "mountinfo.h"
 #include "stack.h"
 #include "stopper.h"
@@ -28,6 +30,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define S3BACKER_VERSION "2.1.6" /* whose options there are */
 #define CLAIM_TRIES 10
 #define SHARED_BLOCK_BYTES 4096 /* what filesystems have at least */
 
@@ -46,6 +49,7 @@ struct mount {
     struct frontend *frontend;
     struct stopper *stopper;
     bool ends_unused;
+    struct mirror *mirror;
     int ready_fd; /* to the waiting parent; -1 in the foreground */
 
     pthread_mutex_t lock_survey; /* guards the next two */
@@ -70,14 +74,17 @@ file_is_ready(void *arg)
                  mount->unprotected);
 }
 
-/* Root always may; others where fuse.conf says so. */
+/* Root always may; others where fuse.conf says so.  Who lets root alone in wants nobody else. */
 static bool
-may_allow_other(void)
+may_allow_other(const struct stack *stack)
 {
     char line[256], word[64];
     bool may = geteuid() == 0;
-    FILE *file = fopen("/etc/fuse.conf", "re");
+    FILE *file;
 
+    if (strstr(options_mount_flags(stack->options), "allow_root") != NULL)
+        return false;
+    file = fopen("/etc/fuse.conf", "re");
     if (file == NULL)
         return may;
     while (!may && fgets(line, sizeof line, file) != NULL)
@@ -164,7 +171,9 @@ start_frontend(struct mount *mount, struct error *why)
     const struct settings *settings = &stack->settings;
     const struct frontend_config config = {
         .mountpoint = mount->mountpoint,
-        .source = mount->volume,
+        .source = settings->fsname != NULL ? settings->fsname : mount->volume,
+        .subtype = settings->subtype != NULL ? settings->subtype : program_name(),
+        .mount_flags = options_mount_flags(stack->options),
         .file_name = settings->filename,
         .stats_name = settings->stats_filename,
         .file_mode = options_given(stack->options, "file-mode") ? (mode_t)settings->file_mode
@@ -177,8 +186,12 @@ start_frontend(struct mount *mount, struct error *why)
         .has_become_read_only_arg = mount,
         .is_direct_io = settings->direct_io || settings->shared_disk_mode,
         .allow_other = options_given(stack->options, "allow-other") ? settings->allow_other
-                                                                    : may_allow_other(),
+                                                                    : may_allow_other(stack),
         .threads = settings->single_thread ? 1 : settings->fuse_threads,
+        .readahead_max =
+            options_given(stack->options, "max-readahead") && settings->max_readahead < UINT32_MAX
+                ? (uint32_t)settings->max_readahead
+                : UINT32_MAX,
         .background_max = settings->max_background,
         .data_bytes = data_bytes,
         .data_bytes_arg = mount,
@@ -351,7 +364,11 @@ start(struct mount *mount, struct error *why)
     if (rc != 0)
         return rc;
     mount_warn(stack);
-    return start_frontend(mount, why);
+    rc = start_frontend(mount, why);
+    if (rc == 0 && settings->stats_file_mirror != NULL)
+        rc = mirror_start(settings->stats_file_mirror, settings->stats_file_mirror_interval_ms,
+                          stack->stats, why, &mount->mirror);
+    return rc;
 }
 
 static void
@@ -470,6 +487,7 @@ release(struct mount *mount)
         mount->token.until_ns = lease_stop(stack->lease);
         give_back(mount);
     }
+    mirror_stop(mount->mirror);
     frontend_free(mount->frontend);
     stack_close(&mount->stack);
     locallock_release(mount->lock);
@@ -515,6 +533,28 @@ serve(struct mount *mount)
 
 /* ---- what is asked for instead */
 
+static void
+version(void)
+{
+    if (program_is_s3backer())
+        printf("s3backer version " S3BACKER_VERSION " (bucketdisk %s)\n", BUCKETDISK_VERSION);
+    else
+        printf("bucketdisk %s\n", BUCKETDISK_VERSION);
+}
+
+/* In s3backer's words, for who called it by that name. */
+static void
+usage_s3backer(void)
+{
+    printf(
+        "usage: s3backer [options] BUCKET[/PREFIX] MOUNTPOINT\n"
+        "       s3backer --test [options] DIRECTORY MOUNTPOINT\n"
+        "       s3backer --erase [options] BUCKET[/PREFIX]\n"
+        "       s3backer --reset-mounted-flag [options] BUCKET[/PREFIX]\n\n"
+        "This is bucketdisk, which takes s3backer's options; bucketdisk-s3backer(7) says what is "
+        "different.\n\n");
+}
+
 static int
 help(struct mount *mount, int word_count, char **words)
 {
@@ -522,6 +562,8 @@ help(struct mount *mount, int word_count, char **words)
     struct error why;
 
     if (word_count == 0) {
+        if (program_is_s3backer())
+            usage_s3backer();
         printf(
             "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
             "       bucketdisk umount MOUNTPOINT\n"
@@ -599,7 +641,7 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
         if (settings->help)
             status = help(&mount, word_count, words);
         else if (settings->version)
-            printf("bucketdisk %s\n", BUCKETDISK_VERSION);
+            version();
         else
             options_dump(stack->options, stdout);
         release(&mount);
@@ -625,7 +667,7 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
                                 &mount.mountpoint, &why);
     if (rc == 0)
         rc = mount_check_local_files(settings, mount.mountpoint, &why);
-    if (rc == 0 && !settings->foreground && !settings->debug)
+    if (rc == 0 && !settings->foreground)
         rc = daemonize(&mount.ready_fd);
     if (rc != 0)
         goto fail;

@@ -3,6 +3,7 @@
 
 #include "base/util.h"
 #include "fuse.h"
+#include "mirror.h"
 #include "mountinfo.h"
 
 #include <errno.h>
@@ -64,6 +65,14 @@ is_file_name(const char *name)
 {
     return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0
            && strcmp(name, "..") != 0 && strlen(name) <= 200;
+}
+
+static bool
+is_type_name(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+
+    return len > 0 && len <= 32 && name[len] == '\0';
 }
 
 /* Where several machines write there is no cache, and whatever is remembered of a block another one may have changed. */
@@ -177,6 +186,17 @@ mount_check_settings(const struct stack *stack, struct error *why)
         return error_set(
             why, -EINVAL, "%s=" METRICS_NAME " is the name of the statistics for Prometheus",
             strcmp(settings->filename, METRICS_NAME) == 0 ? "--filename" : "--statsFilename");
+    if (settings->stats_file_mirror != NULL && settings->stats_file_mirror[0] == '\0')
+        return error_set(why, -EINVAL,
+                         "--statsFileMirror names no file; give a name, or leave it out");
+    if (settings->stats_file_mirror == NULL
+        && options_given(stack->options, "stats-file-mirror-interval"))
+        return error_set(why, -EINVAL, "--statsFileMirrorInterval needs --statsFileMirror");
+    if (settings->fsname != NULL && settings->fsname[0] == '\0')
+        return error_set(why, -EINVAL, "-o fsname is empty; give a name, or leave it out");
+    if (settings->subtype != NULL && !is_type_name(settings->subtype))
+        return error_set(why, -EINVAL, "-o subtype=%s: letters, digits, '-' and '_' make a type",
+                         settings->subtype);
     if (settings->file_mode > 0777)
         return error_set(why, -EINVAL, "--fileMode=%o is not a file mode", settings->file_mode);
     if (settings->shared_disk_mode && check_shared(stack, why) != 0)
@@ -196,6 +216,7 @@ check_not_below(const struct settings *settings, const char *top, const char *wh
     } places[] = {
         { "block-cache-file", settings->block_cache_file },
         { "spill-directory", settings->spill_directory },
+        { "stats-file-mirror", settings->stats_file_mirror },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -210,7 +231,15 @@ check_not_below(const struct settings *settings, const char *top, const char *wh
 int
 mount_check_local_files(const struct settings *settings, const char *mountpoint, struct error *why)
 {
-    return check_not_below(settings, mountpoint, "the mount point", why);
+    int rc = check_not_below(settings, mountpoint, "the mount point", why);
+
+    if (rc != 0 || settings->stats_file_mirror == NULL)
+        return rc;
+    if (settings->block_cache_file != NULL
+        && strcmp(settings->block_cache_file, settings->stats_file_mirror) == 0)
+        return error_set(why, -EINVAL, "--statsFileMirror and --blockCacheFile are both \"%s\"",
+                         settings->block_cache_file);
+    return mirror_check(settings->stats_file_mirror, why);
 }
 
 /* Every name there is an object's. */

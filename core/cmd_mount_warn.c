@@ -27,6 +27,15 @@ warn_of_options(const struct settings *settings)
 }
 
 static void
+tell_of_words(const struct stack *stack)
+{
+    const char *words = options_idle_words(stack->options);
+
+    if (words[0] != '\0')
+        log_line(BD_INFO, "-o %s: accepted, and changes nothing here", words);
+}
+
+static void
 warn_of_spill(const struct stack *stack)
 {
     struct spill_config config;
@@ -72,6 +81,7 @@ mount_warn(const struct stack *stack)
                  "the filesystem may be beyond repair as long as not everything is stored",
                  settings->block_cache_file);
     warn_of_options(settings);
+    tell_of_words(stack);
     warn_of_spill(stack);
     warn_of_writer(stack);
 }

@@ -48,26 +48,34 @@ unmount_filesystem(const char *word, const char *path, bool is_lazy)
     return rc == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* With -o subtype it is any, and only the lock tells. */
+static bool
+is_our_type(const char *type)
+{
+    return strcmp(type, "fuse.bucketdisk") == 0 || strcmp(type, "fuse.s3backer") == 0;
+}
+
 static int
 unmount(const char *word, bool is_lazy)
 {
     char *path = mountpoint_realpath(word), holders[400];
     struct error why = { "" };
     struct mountinfo info;
+    bool has_mount;
     int fd, rc;
 
     if (path == NULL) {
         log_line(BD_ERROR, "umount: %s: %s", word, strerror(errno));
         return EXIT_FAILED;
     }
-    if (!mountinfo_at(path, &info) || strcmp(info.type, "fuse.bucketdisk") != 0) {
+    has_mount = mountinfo_at(path, &info);
+    /* -1: read-only, or its daemon is dead: nothing to wait for. */
+    fd = has_mount ? locallock_find(info.device, info.mountpoint) : -1;
+    if (fd == -1 && !(has_mount && is_our_type(info.type))) {
         rc = unmount_filesystem(word, path, is_lazy);
         free(path);
         return rc;
     }
-    fd = locallock_find(
-        info.device,
-        info.mountpoint); /* -1: read-only, or its daemon is dead: nothing to wait for */
     rc = mountpoint_umount(path, is_lazy);
     if (rc != 0) {
         mountpoint_holders(path, holders, sizeof holders);

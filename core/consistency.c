@@ -242,15 +242,22 @@ bool
 consistency_holds(struct job *job, void (*again)(struct task *task))
 {
     struct consistency *consistency = job->consistency;
-    uint64_t at;
+    uint64_t at, now;
 
     pthread_mutex_lock(&consistency->lock);
     at = recent_write_at_ns(consistency->recent, job->range.first, job->range.last);
     pthread_mutex_unlock(&consistency->lock);
-    if (at <= clock_now_ns())
+    now = clock_now_ns();
+    if (at <= now) {
+        if (job->held_ns != 0)
+            histogram_add(consistency->held_times, now - job->held_ns);
+        job->held_ns = 0;
         return false;
+    }
     if (!job->is_held)
         counter_add(consistency->held, 1);
+    if (job->held_ns == 0)
+        job->held_ns = now;
     job->is_held = true;
     job_later(job, at, again);
     return true;
@@ -501,6 +508,31 @@ data_blocks(void *arg)
     return consistency_data_blocks(arg);
 }
 
+static uint64_t
+zero_blocks(void *arg)
+{
+    struct consistency *consistency = arg;
+    uint64_t count = consistency->config.layout->block_count;
+
+    pthread_mutex_lock(&consistency->lock);
+    count -= zeromap_data_count(consistency->map)
+             + zeromap_count_unknown(consistency->map, 0, count, UINT64_MAX);
+    pthread_mutex_unlock(&consistency->lock);
+    return count;
+}
+
+static uint64_t
+remembered_writes(void *arg)
+{
+    struct consistency *consistency = arg;
+    uint64_t count;
+
+    pthread_mutex_lock(&consistency->lock);
+    count = recent_count(consistency->recent);
+    pthread_mutex_unlock(&consistency->lock);
+    return count;
+}
+
 int
 consistency_new(const struct consistency_config *config, struct objects *objects, struct pool *pool,
                 struct stats *stats, struct store **out)
@@ -536,12 +568,19 @@ consistency_new(const struct consistency_config *config, struct objects *objects
         stats_counter(stats, "zero_writes", "writes of zeros to blocks known to be zeros");
     consistency->held =
         stats_counter(stats, "held_writes", "writes that waited for an earlier one to settle");
+    consistency->held_times = stats_histogram(
+        stats, "held_write_seconds",
+        "writes that waited for an earlier one to settle, or for --minWriteDelay: how long");
     consistency->stale = stats_counter(stats, "stale_reads", "reads older than what was written");
     consistency->checks = stats_counter(stats, "checks", "blocks whose version was asked for");
     consistency->same = stats_counter(
         stats, "same_checks", "blocks whose version the store still had when it was asked for");
     stats_gauge(stats, "data_blocks", "blocks known to have an object", data_blocks,
                 &consistency->store);
+    stats_gauge(stats, "zero_blocks", "blocks known to have no object", zero_blocks, consistency);
+    stats_gauge(stats, "remembered_writes",
+                "blocks of which it is remembered what was written last, and when",
+                remembered_writes, consistency);
     stats_gauge(stats, "listed_percent", "how much of the volume a survey of all blocks has listed",
                 consistency_listed_percent, consistency);
     *out = &consistency->store;

@@ -31,6 +31,7 @@ struct consistency {
     struct pool *pool;
     struct rangelock *turns, *order;
     struct counter *zero_reads, *zero_writes, *held, *stale, *checks, *same;
+    struct histogram *held_times;
     atomic_bool is_stopping;
 
     /* Guards the rest.  After turns and order; never held while calling out. */
@@ -50,6 +51,7 @@ struct job {
     struct timer timer;
     bool has_turn, has_range;
     bool is_held;      /* counted as such */
+    uint64_t held_ns;  /* since when; 0: it goes on */
     bool is_unsettled; /* read, check: what it finds may still change by itself */
     uint64_t started_ns, pause_ns;
     struct recent_expected expected; /* read, check: when it was sent last */

@@ -3,6 +3,7 @@
 
 #include "base/interrupts.h"
 #include "base/log.h"
+#include "base/program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +115,7 @@ daemon_leave_terminal(int ready_fd)
     const char status = EXIT_SUCCESS;
     int null;
 
-    log_to_syslog("bucketdisk");
+    log_to_syslog(program_name());
     /* Keep no directory busy. */
     if (chdir("/") != 0)
         log_line(BD_DEBUG, "cannot change to /: %s", strerror(errno));

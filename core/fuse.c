@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "s3backer_stats.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -163,7 +164,7 @@ stats_content(const struct frontend *frontend, enum inode inode)
     case INODE_METRICS: /* a machine may have several disks, and one collector for all of them */
         return stats_metrics(frontend->stats, "mountpoint", frontend->config.mountpoint);
     default:
-        return stats_text(frontend->stats);
+        return s3backer_stats_text(frontend->stats);
     }
 }
 
@@ -638,6 +639,8 @@ fs_init(void *arg, struct fuse_conn_info *conn)
     struct frontend *frontend = arg;
 
     conn->max_background = frontend->config.background_max;
+    if (conn->max_readahead > frontend->config.readahead_max)
+        conn->max_readahead = frontend->config.readahead_max;
     conn->congestion_threshold = frontend->config.background_max * 3 / 4;
     /* Nobody changes the file behind the kernel's back; and a write wants the buffer, not a pipe. */
     conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ);
@@ -783,22 +786,28 @@ libfuse_log(enum fuse_log_level level, const char *format, va_list args)
 static int
 mount_options(const struct frontend_config *config, struct fuse_args *args)
 {
-    char *options = NULL, *source = NULL;
+    char *options = NULL, *source = NULL, *subtype = NULL;
     int rc = 0;
 
     /* libfuse's own escaping takes care of commas in the name. */
     if (asprintf(&source, "fsname=%s", config->source) == -1)
         return -ENOMEM;
+    if (asprintf(&subtype, "subtype=%s", config->subtype) == -1) {
+        free(source);
+        return -ENOMEM;
+    }
     if (fuse_opt_add_opt_escaped(&options, source) == -1
-        || fuse_opt_add_opt(&options, "subtype=bucketdisk") == -1
+        || fuse_opt_add_opt_escaped(&options, subtype) == -1
         || fuse_opt_add_opt(&options, "default_permissions") == -1
         || fuse_opt_add_opt(&options, "nodev") == -1 || fuse_opt_add_opt(&options, "nosuid") == -1
         || (config->allow_other && fuse_opt_add_opt(&options, "allow_other") == -1)
+        || (config->mount_flags[0] != '\0' && fuse_opt_add_opt(&options, config->mount_flags) == -1)
         || (config->is_read_only && fuse_opt_add_opt(&options, "ro") == -1)
         || fuse_opt_add_arg(args, "bucketdisk") == -1 || fuse_opt_add_arg(args, "-o") == -1
         || fuse_opt_add_arg(args, options) == -1)
         rc = -ENOMEM;
     free(options);
+    free(subtype);
     free(source);
     return rc;
 }

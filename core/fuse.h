@@ -21,8 +21,10 @@
 struct frontend;
 
 struct frontend_config {
-    const char *mountpoint; /* absolute */
-    const char *source;     /* what mount(8) and df show */
+    const char *mountpoint;  /* absolute */
+    const char *source;      /* what mount(8) and df show */
+    const char *subtype;     /* and as the type, behind "fuse." */
+    const char *mount_flags; /* for the kernel, with commas between; "": none */
     const char *file_name;
     const char *stats_name; /* NULL or "": none; beside NAME are NAME.json and METRICS_NAME */
     mode_t file_mode;
@@ -35,6 +37,7 @@ struct frontend_config {
     bool is_direct_io; /* every access goes round the kernel's page cache */
     bool allow_other;
     unsigned threads;
+    uint32_t readahead_max;            /* bytes that the kernel may read ahead */
     unsigned background_max;           /* requests that the kernel keeps in flight */
     uint64_t (*data_bytes)(void *arg); /* that the file occupies */
     void *data_bytes_arg;

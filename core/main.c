@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: which command is meant. */
+#include "base/program.h"
 #include "base/secret.h"
 #include "cmd.h"
 
@@ -27,7 +28,10 @@ main(int argc, char **argv)
         return cmd_umount(argc, argv);
     if (strncmp(name, "mount.", 6) == 0)
         return cmd_helper(argc, argv);
-    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
+    program_set_name(argc > 0 ? argv[0] : NULL);
+    /* To s3backer any of these words would be a bucket. */
+    for (size_t i = 0;
+         argc > 1 && !program_is_s3backer() && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].word) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }

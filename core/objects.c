@@ -45,6 +45,7 @@ struct objects {
     struct counter *retries, *busy, *unknown, *corrupt, *failed;
     struct counter *bytes_read, *bytes_written;
     struct histogram *times[OBJECT_LIST + 1]; /* of attempts, by enum object_op */
+    struct histogram *pauses;                 /* before attempts after the first */
 
     atomic_bool is_paused;     /* nobody waits for the store any more */
     atomic_bool is_stalled;    /* the user has been told */
@@ -221,6 +222,7 @@ retry(struct attempt *attempt, uint64_t store_asks_ms, const char *reason, int r
                  attempt->name, reason, (uint64_t)(pause_ns / NS_PER_MS));
     places_put(objects->places, &attempt->place, false);
     counter_add(objects->retries, 1);
+    histogram_add(objects->pauses, pause_ns);
     if (attempt->pause_ns < RETRY_PAUSE_MAX_NS)
         attempt->pause_ns *=
             2; /* no further: a store may be away for so long that this overflows */
@@ -810,6 +812,8 @@ objects_new(const struct objects_config *config, struct backend *backend, struct
                       "attempts of which nobody knows whether they were carried out");
     objects->corrupt = stats_counter(stats, "object_corrupt", "bodies that were damaged");
     objects->failed = stats_counter(stats, "object_failures", "requests that failed for good");
+    objects->pauses = stats_histogram(stats, "object_retry_pause_seconds",
+                                      "pauses before attempts after the first");
     objects->times[OBJECT_GET] = stats_histogram(
         stats, "object_get_seconds", "attempts to fetch an object: from sending to the answer");
     objects->times[OBJECT_HEAD] =

@@ -291,3 +291,9 @@ recent_free(struct recent *recent)
         forget(recent, recent->oldest);
     free(recent);
 }
+
+uint64_t
+recent_count(const struct recent *recent)
+{
+    return recent->count;
+}

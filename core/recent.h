@@ -45,6 +45,9 @@ bool recent_is_unsettled(const struct recent *recent, uint64_t block);
 /* When none is left that may. */
 uint64_t recent_settled_at_ns(const struct recent *recent);
 
+/* Blocks of which something is remembered. */
+uint64_t recent_count(const struct recent *recent);
+
 /* What a read must find that is sent now. */
 struct recent_expected {
     bool expects; /* something */

@@ -70,6 +70,14 @@ const struct bd_option settings_rows[] = {
       .help = "its group; that of who mounts" },
     { .name = "stats-filename", .type = BD_OPT_STRING, FIELD(stats_filename), .def = "stats",
       .help = "name of the statistics, beside NAME.json and metrics; empty for none of the three" },
+    { .name = "stats-file-mirror", .type = BD_OPT_PATH, FIELD(stats_file_mirror), .metavar = "FILE",
+      .help = "keep a copy of the statistics in this file" },
+    { .name = "stats-file-mirror-interval", .type = BD_OPT_DURATION, FIELD(stats_file_mirror_interval_ms),
+      .def = "1s", .min = 10, .max = 24 * 3600 * 1000, .help = "write that copy so often" },
+    { .name = "fsname", .type = BD_OPT_STRING, FIELD(fsname),
+      .help = "what mount and df show as the source; the volume's place if nothing is said" },
+    { .name = "subtype", .type = BD_OPT_STRING, FIELD(subtype), .metavar = "NAME",
+      .help = "the type that mount shows is fuse.NAME; bucketdisk, or s3backer if called by that name" },
     { .name = "direct-io", .type = BD_OPT_BOOL, FIELD(direct_io),
       .help = "go round the kernel's page cache" },
     { .name = "allow-other", .type = BD_OPT_BOOL, FIELD(allow_other),
@@ -78,6 +86,8 @@ const struct bd_option settings_rows[] = {
       .max = 64, .help = "threads that read requests from the kernel" },
     { .name = "max-background", .type = BD_OPT_UINT, FIELD(max_background), .def = "256", .min = 1,
       .max = 65535, .help = "requests that the kernel keeps in flight" },
+    { .name = "max-readahead", .type = BD_OPT_SIZE, FIELD(max_readahead),
+      .help = "most that the kernel reads ahead, and it has a limit of its own; 0: nothing" },
 
     { .name = "timeout", .type = BD_OPT_DURATION, .flags = BD_OPTF_SECONDS, FIELD(timeout_ms),
       .def = "30s", .min = 1, .help = "for one attempt of one request" },
@@ -157,7 +167,9 @@ const struct bd_option settings_rows[] = {
     { .name = "foreground", .type = BD_OPT_BOOL, FIELD(foreground),
       .help = "stay, and log to standard error (-f)" },
     { .name = "debug", .type = BD_OPT_BOOL, FIELD(debug),
-      .help = "log what happens in detail, in the foreground (-d)" },
+      .help = "log what happens in detail" },
+    { .name = "debug-foreground", .type = BD_OPT_BOOL, FIELD(debug_foreground),
+      .help = "both, as FUSE's -d (-d)" },
     { .name = "single-thread", .type = BD_OPT_BOOL, FIELD(single_thread),
       .help = "read requests with one thread (-s)" },
     { .name = "quiet", .type = BD_OPT_BOOL, FIELD(quiet), .help = "log warnings and errors only" },
@@ -181,3 +193,22 @@ const struct bd_option settings_rows[] = {
 /* clang-format on */
 
 const uint32_t settings_row_count = ARRAY_LEN(settings_rows);
+
+#define NO_NBD                                                                                     \
+    "there is no NBD server here: leave it out and mount on a directory; \"losetup --find --show " \
+    "--direct-io=on DIRECTORY/file\" makes a block device of the file"
+
+const struct option_refusal settings_refusals[] = {
+    { "nbd", NO_NBD },
+    { "nbd-flag", NO_NBD },
+    { "nbd-param", NO_NBD },
+    { "assume-empty", "s3backer, too, has it no more: say --listBlocks, which finds out" },
+    { "connect-timeout", "s3backer, too, has it no more: say --timeout, for a whole attempt" },
+    { "io-timeout", "s3backer, too, has it no more: say --timeout, for a whole attempt" },
+    { "max-retry",
+      "s3backer, too, has it no more: say --maxRetryPause, for how long to try again" },
+    { "retry-pause",
+      "s3backer, too, has it no more: say --initialRetryPause, and --maxRetryPause for how long to "
+      "try again" },
+};
+const size_t settings_refusal_count = ARRAY_LEN(settings_refusals);

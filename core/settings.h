@@ -33,8 +33,12 @@ struct settings {
     /* how it shows */
     const char *filename, *stats_filename;
     uint32_t file_mode, uid, gid;
+    const char *stats_file_mirror;
+    uint64_t stats_file_mirror_interval_ms;
+    const char *fsname, *subtype;
     uint8_t direct_io, allow_other;
     uint32_t fuse_threads, max_background;
+    uint64_t max_readahead;
     /* how it treats the store */
     uint64_t timeout_ms, initial_retry_pause_ms, max_retry_pause_ms;
     uint32_t stall;
@@ -59,7 +63,7 @@ struct settings {
     uint32_t read_ahead, read_ahead_trigger;
     /* how the daemon runs */
     uint64_t stop_timeout_ms;
-    uint8_t foreground, debug, single_thread, quiet;
+    uint8_t foreground, debug, debug_foreground, single_thread, quiet;
     const char *plugin_path;
     uint8_t plugin_builtin_only;
     const char *config_file;
@@ -68,9 +72,13 @@ struct settings {
 };
 
 /* -f -d -s -F FILE -h -V, for options_parse. */
-#define SETTINGS_SHORTS "f=foreground d=debug s=single-thread F=config-file h=help V=version"
+#define SETTINGS_SHORTS "f=foreground d=debug-foreground s=single-thread F=config-file h=help V=version"
 
 extern const struct bd_option settings_rows[];
 extern const uint32_t settings_row_count;
+
+/* Options that s3backer has or had, and we have not. */
+extern const struct option_refusal settings_refusals[];
+extern const size_t settings_refusal_count;
 
 #endif

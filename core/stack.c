@@ -95,6 +95,7 @@ stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char *
     if (rc != 0)
         return error_set(why, rc, "out of memory");
     options_take_side(stack->options, stack->side.mine, stack->side.others);
+    options_refuse(stack->options, settings_refusals, settings_refusal_count);
     rc = options_add(stack->options, "", settings_rows, settings_row_count, sizeof settings_rows[0],
                      &stack->settings, why);
     if (rc == 0 && more != NULL)
@@ -110,6 +111,8 @@ stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char *
     }
     if (rc == 0)
         rc = options_parse(stack->options, argc, argv, SETTINGS_SHORTS, words, word_count, why);
+    if (stack->settings.debug_foreground)
+        stack->settings.debug = stack->settings.foreground = 1;
     return rc != 0 ? rc : check_plugin_options(&stack->settings, &search, why);
 }
 

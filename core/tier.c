@@ -495,6 +495,12 @@ file_blocks(void *arg)
 }
 
 static uint64_t
+initial_blocks(void *arg)
+{
+    return container_of((struct store *)arg, struct tier, store)->initial_blocks;
+}
+
+static uint64_t
 file_damaged(void *arg)
 {
     struct cachefile_stats stats;
@@ -525,6 +531,10 @@ add_statistics(struct tier *tier, struct stats *stats)
     tier->waits = stats_counter(stats, "cache_file_waits",
                                 "writes that were slowed or waited for what is to be stored");
     stats_gauge(stats, "cache_file_blocks", "blocks in the cache file", file_blocks, &tier->store);
+    tier->initial_blocks = file_blocks(&tier->store);
+    stats_gauge(stats, "cache_file_initial_blocks",
+                "blocks that were in the cache file when it was opened", initial_blocks,
+                &tier->store);
     stats_gauge(stats, "cache_file_damaged",
                 "times that a block of the cache file was found damaged", file_damaged,
                 &tier->store);

@@ -77,6 +77,7 @@ struct tier {
     struct pool *pool;
     struct pool *workers; /* who waits for the local disk */
     uint32_t sectors, map_words;
+    uint64_t initial_blocks; /* in the file when it was opened */
 
     pthread_mutex_t lock; /* guards the rest; before cachefile's */
     pthread_cond_t idle;

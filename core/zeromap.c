@@ -282,6 +282,10 @@ zeromap_count_unknown(const struct zeromap *map, uint64_t first, uint64_t end, u
             count += chunk->uniform == BLOCK_UNKNOWN ? to_end - i : 0;
             continue;
         }
+        if (i == 0 && to_end == CHUNK_BLOCKS) {
+            count += chunk->unknown;
+            continue;
+        }
         while (chunk->unknown > 0
                && (i = chunk_find(chunk, i, to_end, 1u << BLOCK_UNKNOWN)) < to_end) {
             count++;
