@@ -72,7 +72,8 @@ struct settings {
 };
 
 /* -f -d -s -F FILE -h -V, for options_parse. */
-#define SETTINGS_SHORTS "f=foreground d=debug-foreground s=single-thread F=config-file h=help V=version"
+#define SETTINGS_SHORTS                                                                            \
+    "f=foreground d=debug-foreground s=single-thread F=config-file h=help V=version"
 
 extern const struct bd_option settings_rows[];
 extern const uint32_t settings_row_count;

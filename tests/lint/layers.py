@@ -11,8 +11,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 # Core's concepts, lowest first; an include points to a lower line.
 LEVELS = """
     base
-    attrs cachefile child confirm encoding evict frames helper loop mountinfo passphrase places plugin progress readahead settings trust zeromap
-    codecs coding envelope filesystem keyring layout locallock request
+    attrs cachefile child confirm encoding evict frames helper loop mountinfo passphrase places plugin progress readahead s3backer settings trust zeromap
+    codecs coding envelope filesystem keyring layout locallock mirror request
     host manifest negotiate updown
     keyslots loader
     backend layer
