@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: which command is meant. */
+#include "base/log.h"
 #include "base/program.h"
 #include "base/secret.h"
 #include "cmd.h"
@@ -17,12 +18,11 @@ static const struct {
     { "down", cmd_down },   { "plugin", cmd_plugin },   { "copy", cmd_copy },
 };
 
-int
-main(int argc, char **argv)
+static int
+run(int argc, char **argv)
 {
     const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
 
-    secret_protect_process();
     name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
     if (strncmp(name, "umount.", 7) == 0)
         return cmd_umount(argc, argv);
@@ -36,4 +36,15 @@ main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
     }
     return cmd_mount(argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+    int status;
+
+    secret_protect_process();
+    status = run(argc, argv);
+    log_end();
+    return status;
 }

@@ -215,6 +215,7 @@ stack_open(struct stack *stack, const char *location, struct error *why)
         rc = pool_new(cores > 2 ? (unsigned)cores : 2, &stack->pool);
     if (rc != 0)
         return error_set(why, rc, "cannot start the workers: %s", strerror(-rc));
+    log_follow(stack->pool);
     return backend_open(list.layers, list.count, stack->pool, stack->stats, why, &stack->backend);
 }
 
@@ -473,6 +474,7 @@ stack_close(struct stack *stack)
     manifest_clear(&stack->description.manifest);
     if (stack->backend != NULL)
         backend_close(stack->backend);
+    log_unfollow();
     pool_free(stack->pool);
     stats_free(stack->stats);
     options_free(stack->options);

@@ -2,8 +2,12 @@
 /* The log: standard error in the foreground, syslog in the background. */
 #include "log.h"
 
+#include "clock.h"
+#include "log_limit.h"
+#include "pool.h"
 #include "program.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,22 +43,9 @@ log_level_max(enum bd_log_level level)
     level_max = level;
 }
 
-void
-log_vline(enum bd_log_level level, const char *format, va_list args)
+static void
+put(enum bd_log_level level, const char *line)
 {
-    char line[1200];
-    size_t len;
-
-    if (level > BD_DEBUG)
-        level = BD_DEBUG;
-    if (level > level_max)
-        return;
-    vsnprintf(line, sizeof line - 1, format, args);
-    len = strlen(line);
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-            line[i] = ' ';
-    }
     if (use_syslog) {
         syslog(levels[level].priority, "%s%s", levels[level].prefix, line);
         return;
@@ -72,6 +63,122 @@ log_foot(const char *line)
     snprintf(foot, sizeof foot, "%s", line != NULL ? line : "");
     fprintf(stderr, LINE_CLEARED "%s", foot);
     funlockfile(stderr);
+}
+
+/* ---- what is left out */
+
+static struct {
+    pthread_mutex_t lock; /* guards the rest; then comes pool->lock */
+    pthread_cond_t ran;
+    struct log_limit limit;
+    struct pool *pool; /* NULL: nobody is followed */
+    struct timer timer;
+    bool is_set; /* the timer, or it runs */
+} left = { .lock = PTHREAD_MUTEX_INITIALIZER, .ran = PTHREAD_COND_INITIALIZER };
+
+static void
+tell(bool is_end)
+{
+    char line[LOG_LINE_BYTES];
+    enum bd_log_level level;
+    bool is_there;
+
+    do {
+        pthread_mutex_lock(&left.lock);
+        is_there = log_limit_take(&left.limit, clock_now_ns(), is_end, &level, line);
+        pthread_mutex_unlock(&left.lock);
+        if (is_there)
+            put(level, line);
+    } while (is_there);
+}
+
+static void
+set_timer_locked(void)
+{
+    uint64_t due_ns = log_limit_due_ns(&left.limit);
+
+    if (left.pool != NULL && !left.is_set && due_ns != UINT64_MAX)
+        left.is_set = pool_timer_set(left.pool, &left.timer, due_ns) == 0;
+}
+
+static void
+timer_run(struct task *task)
+{
+    (void)task;
+    tell(false);
+    pthread_mutex_lock(&left.lock);
+    left.is_set = false;
+    set_timer_locked();
+    pthread_cond_broadcast(&left.ran);
+    pthread_mutex_unlock(&left.lock);
+}
+
+void
+log_follow(struct pool *pool)
+{
+    pthread_mutex_lock(&left.lock);
+    left.pool = pool;
+    left.timer.task.run = timer_run;
+    set_timer_locked();
+    pthread_mutex_unlock(&left.lock);
+}
+
+void
+log_unfollow(void)
+{
+    struct pool *pool;
+
+    pthread_mutex_lock(&left.lock);
+    pool = left.pool;
+    left.pool = NULL;
+    if (left.is_set && pool_timer_cancel(pool, &left.timer))
+        left.is_set = false;
+    while (left.is_set)
+        pthread_cond_wait(&left.ran, &left.lock);
+    pthread_mutex_unlock(&left.lock);
+}
+
+void
+log_end(void)
+{
+    tell(true);
+}
+
+static bool
+is_shown(enum bd_log_level level, const char *line)
+{
+    bool is_shown;
+
+    pthread_mutex_lock(&left.lock);
+    is_shown = log_limit_shows(&left.limit, level, line, clock_now_ns());
+    if (!is_shown)
+        set_timer_locked();
+    pthread_mutex_unlock(&left.lock);
+    return is_shown;
+}
+
+/* ---- lines */
+
+void
+log_vline(enum bd_log_level level, const char *format, va_list args)
+{
+    char line[LOG_LINE_BYTES];
+    size_t len;
+
+    if (level > BD_DEBUG)
+        level = BD_DEBUG;
+    if (level > level_max)
+        return;
+    vsnprintf(line, sizeof line - 1, format, args);
+    len = strlen(line);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+            line[i] = ' ';
+    }
+    if (level_max < BD_DEBUG)
+        tell(false);
+    if (level_max == BD_DEBUG || level >= BD_INFO || is_shown(level, line))
+        put(level, line);
 }
 
 void

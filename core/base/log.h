@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: standard error in the foreground, syslog in the background.  Any thread. */
+/* The log: standard error in the foreground, syslog in the background.  Any thread, whatever it has locked but a pool.
+ *
+ * Warnings and errors that say the same again and again are left out, and counted (log_limit.h), unless lines of BD_DEBUG are
+ * kept. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -12,6 +15,15 @@
  * nothing more is written to standard error.  The level is set before the first thread. */
 void log_to_syslog(const char *name);
 void log_level_max(enum bd_log_level level);
+
+struct pool;
+
+/* The pool's timers tell in time of what was left out; until log_unfollow, which is before pool_free.  Without that it is told
+ * with the next line. */
+void log_follow(struct pool *pool);
+void log_unfollow(void);
+/* What was left out is told now. */
+void log_end(void);
 
 /* One line, no newline at the end.  Control characters are replaced. */
 void log_line(enum bd_log_level level, const char *format, ...)

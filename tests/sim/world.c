@@ -358,6 +358,22 @@ log_level_max(enum bd_log_level level)
 }
 
 void
+log_follow(struct pool *pool)
+{
+    (void)pool;
+}
+
+void
+log_unfollow(void)
+{
+}
+
+void
+log_end(void)
+{
+}
+
+void
 log_vline(enum bd_log_level level, const char *format, va_list args)
 {
     (void)level;
