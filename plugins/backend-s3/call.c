@@ -2,6 +2,7 @@
 /* One exchange for an operation: made, signed, sent; and what its failure means. */
 #include "call.h"
 
+#include "mask.h"
 #include "sigv2.h"
 #include "status.h"
 
@@ -194,16 +195,17 @@ explain_answer(struct exchange *exchange, const struct s3_error *error, const ch
     const struct answer *answer = &exchange->answer;
     const char *id = error->request_id[0] != '\0' ? error->request_id : answer->request_id;
     const char *place = error->endpoint[0] != '\0' ? error->endpoint : answer->location;
-    char request[160] = "", redirect[300] = "";
+    char request[160] = "", redirect[300] = "", said[600];
 
     if (id[0] != '\0')
         snprintf(request, sizeof request, " (request %s)", id);
     if (place[0] != '\0')
         snprintf(redirect, sizeof redirect, "; the store points to %s", place);
-    operation_explain(exchange->owner, "%s %s%s: %u%s%s%s%s%s%s%s%s", exchange->request.method,
-                      exchange->request.host, exchange->request.path, answer->http_status,
-                      error->code[0] != '\0' ? " " : "", error->code,
-                      error->message[0] != '\0' ? ": " : "", error->message, request, redirect,
+    snprintf(said, sizeof said, "%s%s%s%s%s%s", error->code[0] != '\0' ? " " : "", error->code,
+             error->message[0] != '\0' ? ": " : "", error->message, request, redirect);
+    mask_sent(said, &exchange->request.headers);
+    operation_explain(exchange->owner, "%s %s%s: %u%s%s%s", exchange->request.method,
+                      exchange->request.host, exchange->request.path, answer->http_status, said,
                       advice[0] != '\0' ? "; " : "", advice);
 }
 

@@ -5,6 +5,7 @@
  * (docs.aws.amazon.com/STS/latest/APIReference).  The latter is not signed: the token says
  * who asks. */
 #include "credentials_parts.h"
+#include "mask.h"
 #include "sigv4.h"
 #include "uri.h"
 #include "xml.h"
@@ -147,7 +148,7 @@ sign(const struct lookup *lookup, const struct service *service, const struct ke
 
 static enum bd_status
 answer_read(struct lookup *lookup, const struct web_answer *answer, const struct sts_role *role,
-            struct keys *keys)
+            const struct secret *form, const struct headers *sent, struct keys *keys)
 {
     struct s3_error error;
     char why[128];
@@ -163,6 +164,8 @@ answer_read(struct lookup *lookup, const struct web_answer *answer, const struct
         error.code[0] = '\0';
         error.message[0] = '\0';
     }
+    mask_secret(error.message, form->text);
+    mask_sent(error.message, sent);
     return lookup_failed(lookup,
                          answer->status >= 500 || answer->status == 429 ? BD_RETRY : BD_DENIED,
                          "the token service gave no keys for %s: HTTP status %ld%s%s%s%s",
@@ -202,7 +205,7 @@ ask(struct lookup *lookup, const struct sts_role *role, const struct secret *for
                                     .limit_ms = LIMIT_MS };
     status = web_exchange(lookup, &request, &answer);
     if (status == BD_OK) {
-        status = answer_read(lookup, &answer, role, keys);
+        status = answer_read(lookup, &answer, role, form, &http.headers, keys);
     } else {
         snprintf(why, sizeof why, "%s", lookup->why);
         lookup_failed(lookup, status, "the token service %s: %s", service.host, why);

@@ -2,30 +2,16 @@
 /* --debug-http. */
 #include "debug.h"
 
+#include "mask.h"
+#include "transfer.h"
+
 #include <string.h>
-#include <strings.h>
 
 #define LINE_BYTES 1000u
 
-/* The ID in `authorization` is no secret, but a signature is good for fifteen minutes. */
-static const char *const secrets[] = {
-    "authorization:", "proxy-authorization:", "x-amz-security-token:",
-    "cookie:",        "set-cookie:",          "x-aws-ec2-metadata-token:",
-};
-
-void
-debug_mask(char *line)
-{
-    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
-        size_t bytes = strlen(secrets[i]);
-
-        if (strncasecmp(line, secrets[i], bytes) == 0)
-            strcpy(line + bytes, strlen(line) >= bytes + 4 ? " ***" : "");
-    }
-}
-
 static void
-log_lines(const struct bd_host *host, const char *mark, const char *data, size_t bytes)
+log_lines(const struct bd_host *host, const struct headers *sent, const char *mark,
+          const char *data, size_t bytes)
 {
     while (bytes > 0) {
         const char *end = memchr(data, '\n', bytes);
@@ -41,7 +27,10 @@ log_lines(const struct bd_host *host, const char *mark, const char *data, size_t
             if ((unsigned char)line[i] < ' ')
                 line[i] = ' ';
         }
-        debug_mask(line);
+        mask_line(line);
+        mask_urls(line);
+        if (sent != NULL)
+            mask_sent(line, sent);
         if (line[0] != '\0')
             host->log(host, BD_INFO, "%s %s", mark, line);
         line_bytes += end != NULL;
@@ -54,15 +43,19 @@ log_lines(const struct bd_host *host, const char *mark, const char *data, size_t
 static int
 on_debug(CURL *easy, curl_infotype type, char *data, size_t bytes, void *arg)
 {
-    (void)easy;
+    const struct exchange *exchange = NULL;
+    const struct headers *sent;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
+    sent = exchange != NULL ? &exchange->request.headers : NULL;
     /* Of HTTP/2 libcurl tells each header once more as a text, "h2h3 [NAME: VALUE]" or "[HTTP/2] [1] [NAME: VALUE]". */
     if (type == CURLINFO_TEXT && memmem(data, bytes, "h2h3 [", 6) == NULL
         && memmem(data, bytes, "[HTTP/", 6) == NULL)
-        log_lines(arg, "*", data, bytes);
+        log_lines(arg, sent, "*", data, bytes);
     else if (type == CURLINFO_HEADER_OUT)
-        log_lines(arg, ">", data, bytes);
+        log_lines(arg, sent, ">", data, bytes);
     else if (type == CURLINFO_HEADER_IN)
-        log_lines(arg, "<", data, bytes);
+        log_lines(arg, sent, "<", data, bytes);
     return 0;
 }
 

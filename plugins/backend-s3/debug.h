@@ -8,7 +8,5 @@
 #include <curl/curl.h>
 
 void debug_install(CURL *easy, const struct bd_host *host);
-/* Replace the value of a header line that holds a secret.  Pure; in place; for the tests. */
-void debug_mask(char *line);
 
 #endif

@@ -2,6 +2,7 @@
 /* Deleting many objects: in a batch, or one by one where that does not work. */
 #include "call.h"
 
+#include "mask.h"
 #include "status.h"
 #include "xml.h"
 
@@ -54,6 +55,7 @@ send_singles(struct operation *operation)
 
 struct batch {
     struct operation *operation;
+    const struct headers *sent;
     uint32_t next; /* stores answer in the order of asking, mostly */
 };
 
@@ -81,10 +83,13 @@ one_deleted(void *arg, const char *key, const char *code, const char *message)
     } else {
         const struct answer none = { .http_status = 200 };
         struct s3_error error = { 0 };
+        char said[sizeof error.code + sizeof error.message];
 
         snprintf(error.code, sizeof error.code, "%s", code);
         io->statuses[at] = status_of(&none, &error, true, false).status;
-        operation_explain(operation, "DeleteObjects: %s: %s: %s", key, code, message);
+        snprintf(said, sizeof said, "%s: %s", code, message);
+        mask_sent(said, batch->sent);
+        operation_explain(operation, "DeleteObjects: %s: %s", key, said);
     }
 }
 
@@ -93,7 +98,7 @@ on_batch(struct exchange *exchange)
 {
     struct operation *operation = exchange->owner;
     struct bd_io *io = operation->io;
-    struct batch batch = { .operation = operation };
+    struct batch batch = { .operation = operation, .sent = &exchange->request.headers };
     struct s3_delete_result result = { .result = one_deleted, .arg = &batch };
     enum bd_status status;
     char why[128];

@@ -130,7 +130,8 @@ ERRORS = {
 
 @fault(BEFORE, *ERRORS)
 def error(rule, request, s3, _log):
-    """An error as S3 writes it; `status`, `code`, `message`, `headers`, `elements`, `retry_after` as wanted."""
+    """An error as S3 writes it; `status`, `code`, `message`, `headers`, `elements`, `retry_after` as wanted;
+    `echo`: with the client's token and signature in it."""
     status, code = ERRORS[rule.fault]
     status, code = rule.get("status", status), rule.get("code", code)
     elements, headers = dict(rule.get("elements", {})), [list(pair) for pair in rule.get("headers", {}).items()]
@@ -143,7 +144,12 @@ def error(rule, request, s3, _log):
         right = s3.now + rule.get("offset", 0)
         elements["ServerTime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(right))
         headers.append(["Date", http_date(right)])
-    answer = error_answer(status, code, rule.get("message", code), headers, Resource=request.path, **elements)
+    message = rule.get("message", code)
+    if rule.get("echo", False):
+        sent = [request.header(name) or "" for name in ("x-amz-security-token", "authorization")]
+        message = " ".join([message, *sent])
+        headers += [["x-echo", value] for value in sent]
+    answer = error_answer(status, code, message, headers, Resource=request.path, **elements)
     return ready(answer)
 
 
