@@ -205,6 +205,11 @@ TEST(credentials, what_is_wrong_with_a_web_identity_is_said)
                "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
                "<Message>Not authorized</Message></Error></ErrorResponse>");
     expect_failure(BD_DENIED, "403, AccessDenied: Not authorized", .region = NULL);
+    home_file("token", "MARKER.jwt.of-a-pod");
+    web_answer(web, "POST /", NULL, 403,
+               "<ErrorResponse><Error><Code>InvalidIdentityToken</Code>"
+               "<Message>It was MARKER.jwt.of-a-pod.</Message></Error></ErrorResponse>");
+    expect_failure(BD_DENIED, "InvalidIdentityToken: It was *******************.", .region = NULL);
     web_answer(web, "POST /", NULL, 400, "MARKER");
     expect_failure(BD_DENIED, "HTTP status 400", .region = NULL);
     web_answer(web, "POST /", NULL, 200, "MARKER");
