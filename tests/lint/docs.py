@@ -10,7 +10,7 @@ A plugin's page says more of its options than the rows do: there each must have 
 and each counter of a plugin must be named in its page, and the reverse.
 
 Of all pages: each is built, and is called as its file; each `--option` that it or the first README names is one of the program,
-of one of its commands, or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there; rows of a table have as
+of one of its commands (with from- or to- before it, of a side of a copy), or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there; rows of a table have as
 many cells as its head; and what stands between `<!-- measured -->` and `<!-- end -->` has no figure that tests/bench/README.md has not."""
 import json
 import re
@@ -163,7 +163,7 @@ def all_pages(known):
     for name, text in [*pages.items(), ("README.md", readmes["README.md"])]:
         others = " ".join(NOT_OURS.findall(text)).split()
         for option in sorted(set(OPTION.findall(text))):
-            if normal(option) not in known and option not in others and f"--{option}-*" not in text:
+            if normal(re.sub("^(?:from|to)-", "", option)) not in known and option not in others and f"--{option}-*" not in text:
                 yield f"{name}: --{option} is no option"
     for name, text in [*pages.items(), *readmes.items()]:
         yield from references(name, text, pages)
