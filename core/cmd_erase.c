@@ -18,6 +18,7 @@
 #include "base/human.h"
 #include "base/interrupts.h"
 #include "base/log.h"
+#include "confirm.h"
 #include "copymark.h"
 #include "holder.h"
 #include "locallock.h"
@@ -31,9 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PASSES_MAX 5u       /* a store may list for a while what it has deleted */
 #define FAILED_BATCHES 10u  /* then the others will fail, too */
@@ -121,25 +120,24 @@ look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there
 }
 
 static int
-confirm(const struct erase *erase, struct error *why)
+ask_to_erase(const struct erase *erase, struct error *why)
 {
-    const struct stack *stack = erase->stack;
-    char answer[16];
+    char question[600];
+    bool is_yes = false;
+    int rc;
 
-    if (stack->settings.force)
+    if (erase->stack->settings.force)
         return 0;
-    if (isatty(STDIN_FILENO) != 1)
+    snprintf(question, sizeof question,
+             "All of the volume %s will be deleted, and nothing brings it back.\n"
+             "Go on? [y/N] ",
+             erase->volume);
+    rc = confirm(question, &is_yes, why);
+    if (rc == -ENOTTY)
         return error_set(why, -EINVAL,
                          "whoever erases a volume is asked first, and there is no terminal to ask "
                          "at; --force erases it without asking");
-    fprintf(stderr,
-            "All of the volume %s will be deleted, and nothing brings it back.\n"
-            "Go on? [y/N] ",
-            erase->volume);
-    if (fgets(answer, sizeof answer, stdin) == NULL
-        || (strcasecmp(answer, "y\n") != 0 && strcasecmp(answer, "yes\n") != 0))
-        return error_set(why, -ECANCELED, "not erased; nothing was changed");
-    return 0;
+    return rc == 0 && !is_yes ? error_set(why, -ECANCELED, "not erased; nothing was changed") : rc;
 }
 
 /* ---- the volume is ours */
@@ -444,7 +442,7 @@ erase_it(struct erase *erase, struct error *why)
         return error_set(why, -ENOENT, "there is no volume in %s; is --prefix right?",
                          erase->volume);
     if (rc == 0)
-        rc = confirm(erase, why);
+        rc = ask_to_erase(erase, why);
     if (rc != 0)
         return rc;
     interrupts_catch();

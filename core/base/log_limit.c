@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LAST_BYTES 1100 /* of the last one, in the line that tells of the others */
+
 /* FNV-1a. */
 #define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 #define HASH_TIMES UINT64_C(0x100000001b3)
@@ -105,9 +107,9 @@ log_limit_take(struct log_limit *limit, uint64_t now_ns, bool is_end, enum bd_lo
 
         if (kind->left_out == 0 || (!is_end && !is_over(kind, now_ns)))
             continue;
-        snprintf(line, LOG_LINE_BYTES, "%u %s in %" PRIu64 " s, the last: %s", kind->left_out,
+        snprintf(line, LOG_LINE_BYTES, "%u %s in %" PRIu64 " s, the last: %.*s", kind->left_out,
                  i < LOG_KINDS_MAX ? "more like this" : "other messages", seconds > 0 ? seconds : 1,
-                 kind->last);
+                 LAST_BYTES, kind->last);
         *level = kind->level;
         kind->left_out = 0;
         kind->since_ns = now_ns;

@@ -195,7 +195,7 @@ explain_answer(struct exchange *exchange, const struct s3_error *error, const ch
     const struct answer *answer = &exchange->answer;
     const char *id = error->request_id[0] != '\0' ? error->request_id : answer->request_id;
     const char *place = error->endpoint[0] != '\0' ? error->endpoint : answer->location;
-    char request[160] = "", redirect[300] = "", said[600];
+    char request[160] = "", redirect[300] = "", said[1200];
 
     if (id[0] != '\0')
         snprintf(request, sizeof request, " (request %s)", id);
