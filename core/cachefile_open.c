@@ -336,7 +336,7 @@ apply(struct cachefile *file, const struct record *record, uint64_t at, uint64_t
         index_remove(file, old);
     if (entry->state == SLOT_LIVE) {
         if (entry->is_dirty)
-            log_line(BD_ERROR, "block %08llx in the cache file %s is lost to another one",
+            log_each(BD_ERROR, "block %08llx in the cache file %s is lost to another one",
                      (unsigned long long)entry->block, file->path);
         index_remove(file, record->slot);
     }

@@ -245,6 +245,7 @@ start_disk(struct up_command *command, struct error *why)
         return error_set(why, -errno, "cannot start a process: %s", strerror(errno));
     if (child == 0) {
         locallock_leave(command->lock);
+        options_forget(command->stack.options, "password"); /* the daemon reads its own */
         pthread_sigmask(SIG_SETMASK, &command->before, NULL);
         exit(mount_as_wished(command->argc, command->argv, &wish));
     }

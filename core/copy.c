@@ -149,7 +149,7 @@ copy_is_read(struct store_req *req)
     } else if (!slot->is_written) {
         write_copy(slot);
     } else {
-        log_line(BD_ERROR,
+        log_each(BD_ERROR,
                  "block %08" PRIx64 " of the copy is not what was written: it was read back",
                  slot->block);
         slot_end(slot, &copy->counts.differing);

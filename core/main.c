@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "cmd.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -41,10 +42,7 @@ run(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    int status;
-
     secret_protect_process();
-    status = run(argc, argv);
-    log_end();
-    return status;
+    atexit(log_end); /* of a daemon that a command has begun, too */
+    return run(argc, argv);
 }

@@ -140,8 +140,9 @@ fail(struct attempt *attempt, int rc, const char *reason)
     else if (req->op == OBJECT_LIST)
         log_line(BD_ERROR, "cannot list objects after \"%s\": %s", req->list_from, reason);
     else
-        log_line(BD_ERROR, "cannot %s block %08" PRIx64 ", object %s: %s", op_words[req->op],
-                 req->block, attempt->name, reason);
+        (req->is_damaged ? log_each
+                         : log_line)(BD_ERROR, "cannot %s block %08" PRIx64 ", object %s: %s",
+                                     op_words[req->op], req->block, attempt->name, reason);
     finish(attempt, rc);
 }
 

@@ -474,7 +474,7 @@ static int
 name_zero(void *arg, uint64_t first, uint64_t count)
 {
     (void)arg;
-    log_line(BD_WARNING,
+    log_each(BD_WARNING,
              "blocks %08" PRIx64 " to %08" PRIx64 ", which were zeroed, stay as the store has them",
              first, first + count - 1);
     return 0;

@@ -474,7 +474,7 @@ stack_close(struct stack *stack)
     manifest_clear(&stack->description.manifest);
     if (stack->backend != NULL)
         backend_close(stack->backend);
-    log_unfollow();
+    log_unfollow(stack->pool);
     pool_free(stack->pool);
     stats_free(stack->stats);
     options_free(stack->options);

@@ -102,7 +102,7 @@ batch_drop(const struct batch *batch, struct cachefile *file, uint64_t *dropped,
 
         if (batch->req[i].is_same)
             continue;
-        log_line(BD_WARNING, "block %08" PRIx64 " on local disk is dropped: %s", info->block,
+        log_each(BD_WARNING, "block %08" PRIx64 " on local disk is dropped: %s", info->block,
                  info->base == CACHEFILE_UNKNOWN ? "it does not say what it was based on"
                                                  : "the store has another version by now");
         rc = cachefile_drop(file, info->block, 0, why);

@@ -101,7 +101,8 @@ stop(struct stopper *stopper)
     log_line(BD_INFO, "stopping: storing what was written to %s", stopper->config.mountpoint);
     stopper->was_asked = true;
     is_second =
-        disk_flush_wait_or(stopper->config.disk, &stopper->signals, STORE_FIRST_MS) == -EINTR;
+        disk_flush_wait_or(stopper->config.disk, &stopper->signals, STORE_FIRST_MS) == -EINTR
+        && !atomic_load(&stopper->is_unused); /* who says that sends a signal, too */
     if (is_second && atomic_load(&stopper->is_ending))
         return;
     while (is_mounted(stopper)) {

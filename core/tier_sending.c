@@ -690,7 +690,7 @@ fly(struct flight *flight, bool has_rest)
     }
     if (rc != 0) {
         if (rc != -ENOMEM && !flight->is_damage_told)
-            log_line(BD_ERROR, "%s; it cannot be stored before it is written again, as a whole",
+            log_each(BD_ERROR, "%s; it cannot be stored before it is written again, as a whole",
                      why.text);
         flight->is_damage_told = rc != -ENOMEM;
         fly_end(flight, rc);

@@ -117,24 +117,25 @@ void
 log_follow(struct pool *pool)
 {
     pthread_mutex_lock(&left.lock);
-    left.pool = pool;
-    left.timer.task.run = timer_run;
-    set_timer_locked();
+    if (left.pool == NULL) {
+        left.pool = pool;
+        left.timer.task.run = timer_run;
+        set_timer_locked();
+    }
     pthread_mutex_unlock(&left.lock);
 }
 
 void
-log_unfollow(void)
+log_unfollow(struct pool *pool)
 {
-    struct pool *pool;
-
     pthread_mutex_lock(&left.lock);
-    pool = left.pool;
-    left.pool = NULL;
-    if (left.is_set && pool_timer_cancel(pool, &left.timer))
-        left.is_set = false;
-    while (left.is_set)
-        pthread_cond_wait(&left.ran, &left.lock);
+    if (pool != NULL && left.pool == pool) {
+        left.pool = NULL;
+        if (left.is_set && pool_timer_cancel(pool, &left.timer))
+            left.is_set = false;
+        while (left.is_set)
+            pthread_cond_wait(&left.ran, &left.lock);
+    }
     pthread_mutex_unlock(&left.lock);
 }
 
@@ -159,8 +160,8 @@ is_shown(enum bd_log_level level, const char *line)
 
 /* ---- lines */
 
-void
-log_vline(enum bd_log_level level, const char *format, va_list args)
+static void
+say(enum bd_log_level level, bool is_each, const char *format, va_list args)
 {
     char line[LOG_LINE_BYTES];
     size_t len;
@@ -177,8 +178,24 @@ log_vline(enum bd_log_level level, const char *format, va_list args)
     }
     if (level_max < BD_DEBUG)
         tell(false);
-    if (level_max == BD_DEBUG || level >= BD_INFO || is_shown(level, line))
+    if (is_each || level_max == BD_DEBUG || level >= BD_INFO || is_shown(level, line))
         put(level, line);
+}
+
+void
+log_vline(enum bd_log_level level, const char *format, va_list args)
+{
+    say(level, false, format, args);
+}
+
+void
+log_each(enum bd_log_level level, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(level, true, format, args);
+    va_end(args);
 }
 
 void
@@ -187,6 +204,6 @@ log_line(enum bd_log_level level, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    log_vline(level, format, args);
+    say(level, false, format, args);
     va_end(args);
 }

@@ -19,9 +19,9 @@ void log_level_max(enum bd_log_level level);
 struct pool;
 
 /* The pool's timers tell in time of what was left out; until log_unfollow, which is before pool_free.  Without that it is told
- * with the next line. */
+ * with the next line.  Of several pools the first one does it. */
 void log_follow(struct pool *pool);
-void log_unfollow(void);
+void log_unfollow(struct pool *pool);
 /* What was left out is told now. */
 void log_end(void);
 
@@ -30,6 +30,9 @@ void log_line(enum bd_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void log_vline(enum bd_log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
+/* One that is never left out, for it names what nothing else does: a block that is damaged, or lost. */
+void log_each(enum bd_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* A line that stays below all others on the terminal that standard error is, in the place of the one before; NULL: none any
  * more.  No longer than a line there. */

@@ -328,8 +328,8 @@ class HalfWay(Up):
         process = self.start(*self.command("--yes", f"--size={SIZE}", "--fs=ext4"), env=environment,
                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         disk.wait_until("mkfs", (self.tmp / "begun").exists)
-        self.assertIn(f"by process {process.pid}", self.up("--yes", "--fs=ext4", status=1))
-        self.assertIn(f"by process {process.pid}", self.down(status=1))
+        self.assertIn(f"process {process.pid}\n", self.up("--yes", "--fs=ext4", status=1))
+        self.assertIn(f"process {process.pid}\n", self.down(status=1))
         self.assertEqual(len(self.loops()), 1)
         process.terminate()
         self.assertEqual(self.reap(process, 20), 1)

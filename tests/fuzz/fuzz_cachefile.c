@@ -17,6 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 void __wrap_log_line(enum bd_log_level level, const char *format, ...);
+void __wrap_log_each(enum bd_log_level level, const char *format, ...);
 
 #define BLOCK 1024u
 #define SECTORS (BLOCK / CACHEFILE_SECTOR_BYTES)
@@ -44,6 +45,13 @@ void __wrap_log_line(enum bd_log_level level, const char *format, ...);
 
 void
 __wrap_log_line(enum bd_log_level level, const char *format, ...)
+{
+    (void)level;
+    (void)format;
+}
+
+void
+__wrap_log_each(enum bd_log_level level, const char *format, ...)
 {
     (void)level;
     (void)format;

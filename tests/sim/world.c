@@ -364,8 +364,9 @@ log_follow(struct pool *pool)
 }
 
 void
-log_unfollow(void)
+log_unfollow(struct pool *pool)
 {
+    (void)pool;
 }
 
 void
@@ -383,6 +384,16 @@ log_vline(enum bd_log_level level, const char *format, va_list args)
 
 void
 log_line(enum bd_log_level level, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    log_vline(level, format, args);
+    va_end(args);
+}
+
+void
+log_each(enum bd_log_level level, const char *format, ...)
 {
     va_list args;
 

@@ -251,7 +251,7 @@ TEST(log, what_was_left_out_is_told_in_time_though_nothing_else_is_said)
     }
     log_line(BD_WARNING, "slow: again");
     log_line(BD_WARNING, "slow: 5");
-    log_unfollow();
+    log_unfollow(pool);
     pool_free(pool);
     log_end();
     assert_int_equal(lines(said_text(&said)), 2 * LOG_SHOWN_MAX + 5);
@@ -273,6 +273,40 @@ TEST(log, without_a_pool_it_is_told_with_the_next_line)
     assert_non_null(strstr(said_text(&said), "no pool: 99\n" PREFIX "something else\n"));
     said_end(&said);
     pool_free(pool);
+}
+
+TEST(log, of_two_pools_the_first_is_followed_and_the_second_is_nothing_to_it)
+{
+    static struct said said;
+    struct pool *pools[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pool_new(1, &pools[i]), 0);
+    said_begin(&said);
+    log_follow(pools[0]);
+    for (unsigned i = 0; i < 100; i++)
+        log_line(BD_ERROR, "two pools: %u", i);
+    log_follow(pools[1]);
+    log_unfollow(pools[1]);
+    pool_free(pools[1]);
+    clock_jump(pools[0], LOG_TIME_NS);
+    clock_jump(pools[0], 0);
+    assert_non_null(strstr(said_text(&said), "the last: two pools: 99\n"));
+    log_unfollow(pools[0]);
+    pool_free(pools[0]);
+    log_end();
+    said_end(&said);
+}
+
+TEST(log, what_names_something_that_nothing_else_names_is_never_left_out)
+{
+    static struct said said;
+
+    said_begin(&said);
+    for (unsigned i = 0; i < 100; i++)
+        log_each(BD_ERROR, "each: %u", i);
+    assert_int_equal(lines(said_text(&said)), 100);
+    said_end(&said);
 }
 
 static void *
@@ -316,7 +350,7 @@ TEST(log, of_many_threads_each_line_is_shown_or_counted)
         clock_jump(pool, LOG_TIME_NS);
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    log_unfollow();
+    log_unfollow(pool);
     log_end();
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(accounted(said_text(&said), words[i]), THREADS / 2 * LINES_EACH);
@@ -363,6 +397,8 @@ main(void)
         RUN(log, it_is_known_when_something_is_to_be_told),
         RUN(log, what_was_left_out_is_told_in_time_though_nothing_else_is_said),
         RUN(log, without_a_pool_it_is_told_with_the_next_line),
+        RUN(log, of_two_pools_the_first_is_followed_and_the_second_is_nothing_to_it),
+        RUN(log, what_names_something_that_nothing_else_names_is_never_left_out),
         RUN(log, of_many_threads_each_line_is_shown_or_counted),
         RUN(log, what_was_asked_for_is_not_limited),
         RUN(log, who_wants_every_detail_gets_every_line),
