@@ -573,5 +573,5 @@ cmd_up(int argc, char **argv)
     stack_close(&command.stack);
     munmap(command.is_new, sizeof *command.is_new);
     free(words);
-    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
+    return cmd_status(rc);
 }

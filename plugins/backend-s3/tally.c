@@ -5,7 +5,7 @@
 void
 tally_init(struct tally *tally, const struct bd_host *host)
 {
-    void **counters = tally->counters;
+    struct bd_counter **counters = tally->counters;
 
     counters[TALLY_UNAUTHORIZED] =
         host->counter(host, "http_unauthorized", "answers with the status 401");

@@ -25,7 +25,7 @@ enum tally_kind {
 };
 
 struct tally {
-    void *counters[TALLY_KINDS];
+    struct bd_counter *counters[TALLY_KINDS];
 };
 
 void tally_init(struct tally *tally, const struct bd_host *host);
