@@ -85,6 +85,7 @@ build(struct copying *copying, struct error *why)
             .to = side_of(to),
             .pool = to->pool,
             .is_begun = copying->mark.is_there,
+            .is_changing = copying->settings.while_mounted,
             .verifies = copying->settings.verify,
             .zeros_damaged = copying->settings.zero_damaged,
             .blocks_max = blocks_max(copying),

@@ -31,7 +31,7 @@ static_assert(BD_TAG_BYTES_MAX <= BD_ATTR_VALUE_BYTES_MAX, "a tag is an attribut
 /* One side's listing. */
 struct listed {
     struct copy *copy;
-    struct zeromap *blocks; /* DATA: it exists, or memory is short */
+    struct zeromap *blocks; /* DATA: it exists */
 };
 
 /* A block on its way. */
@@ -43,6 +43,7 @@ struct slot {
     struct store_version version; /* of the source's block */
     char origin[BD_ATTR_VALUE_BYTES_MAX + 1];
     uint64_t block;
+    bool is_listed;            /* at the source */
     bool is_there, is_written; /* in the copy: before, by us */
     bool is_damaged;           /* at the source, and zeros in the copy */
     void *data, *read_back;
@@ -188,21 +189,36 @@ write_copy(struct slot *slot)
                 copy_is_written);
 }
 
+/* Nobody writes to the source, and so nothing that it lists can have become zeros: its store has lost the block, or lies, or somebody
+ * removes objects.  Zeros would be a wrong copy, and may stand in for a good block of one begun earlier. */
+static bool
+is_lost(const struct slot *slot)
+{
+    if (!slot->is_listed || slot->version.is != VERSION_ABSENT || slot->copy->config.is_changing)
+        return false;
+    log_line(BD_ERROR,
+             "block %08" PRIx64 " of the source is listed, but not given: there is no object of it",
+             slot->block);
+    return true;
+}
+
 static void
 source_is_read(struct store_req *req)
 {
     struct slot *slot = container_of(req, struct slot, req);
     const struct copy_config *config = &slot->copy->config;
+    bool is_damaged;
 
     if (req->rc != 0 && !req->is_damaged) {
         slot_fail(slot, req->rc);
         return;
     }
-    if (req->rc != 0 && !config->zeros_damaged) {
+    is_damaged = req->rc != 0 || is_lost(slot);
+    if (is_damaged && !config->zeros_damaged) {
         slot_end(slot, &slot->copy->counts.damaged);
         return;
     }
-    if (req->rc != 0) {
+    if (is_damaged) {
         memset(slot->data, 0, req->bytes);
         slot->is_damaged = true;
     }
@@ -309,6 +325,8 @@ slot_run(struct task *task)
         return;
     }
     copy->cursor = slot->block + 1;
+    slot->is_listed = slot->block < copy->config.from.layout->block_count
+                      && zeromap_get(copy->from.blocks, slot->block) == BLOCK_DATA;
     slot->is_there = zeromap_get(copy->to.blocks, slot->block) == BLOCK_DATA;
     pthread_mutex_unlock(&copy->lock);
     slot_begin(slot);
@@ -323,17 +341,32 @@ slot_next(struct slot *slot)
 
 /* ---- listing */
 
+/* False: memory is short, and blocks that are not listed have become DATA, too. */
+static bool
+note_locked(struct zeromap *blocks, uint64_t block)
+{
+    uint64_t before = zeromap_data_count(blocks);
+
+    zeromap_set(blocks, block, BLOCK_DATA);
+    return zeromap_data_count(blocks) - before <= 1;
+}
+
 static void
 listed_learnt(void *arg, const uint64_t *blocks, unsigned count, uint64_t first, uint64_t end)
 {
     struct listed *listed = arg;
+    bool has_memory = true;
 
     (void)first;
     (void)end;
     pthread_mutex_lock(&listed->copy->lock);
     for (unsigned i = 0; i < count; i++)
-        zeromap_set(listed->blocks, blocks[i], BLOCK_DATA);
+        has_memory = note_locked(listed->blocks, blocks[i]) && has_memory;
+    if (!has_memory)
+        stop_locked(listed->copy, -ENOMEM);
     pthread_mutex_unlock(&listed->copy->lock);
+    if (!has_memory)
+        log_line(BD_ERROR, "out of memory for the lists of blocks");
 }
 
 static void

@@ -5,7 +5,8 @@
  * notes the tag of the source's object that it was made of (its origin, objects.h): by that a copy that goes on knows, by two
  * requests without a body, that a block is there and is what the source still has.
  *
- * A block of the source that cannot be decoded is left out, counted, and named in the log; any other failure ends the copy.
+ * A block of the source that cannot be decoded, or that is listed there and then has no object, is damaged: it is left out, counted,
+ * and named in the log; any other failure ends the copy.
  * Memory: so many blocks as are on their way, twice that if it verifies, and what the layers below take.
  *
  * Any thread; both stores are whole blocks right above the objects. */
@@ -28,10 +29,11 @@ struct copy_side {
 struct copy_config {
     struct copy_side from, to; /* `to` has blocks of the same size, and no fewer */
     struct pool *pool;
-    bool is_begun; /* there may be blocks in the copy */
+    bool is_begun;    /* there may be blocks in the copy */
+    bool is_changing; /* the source: what it lists may be zeros when it is read */
     bool
         verifies; /* reads each block of the copy, what was there before too, and compares it with the source's */
-    bool zeros_damaged;  /* a block of the source that cannot be decoded becomes zeros */
+    bool zeros_damaged;  /* a damaged block of the source becomes zeros */
     unsigned blocks_max; /* on their way at once; at least 1 */
 };
 

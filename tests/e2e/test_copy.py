@@ -287,6 +287,24 @@ class Copy(disk.Story):
         self.assertEqual(disk.read_at(self.target.file, 0, len(self.data)) == self.data, True)
         self.target.umount()
 
+    def test_lost_meanwhile(self):
+        """A block that the source lists and then does not give is damaged, and no zeros."""
+        self.make()
+        block = 420
+        process, log = self.begin(20)
+        process.send_signal(signal.SIGSTOP)
+        path = self.source.store.path / f"{block:08x}"
+        aside = self.path("aside")
+        path.rename(aside)
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.reap(process), DAMAGED)
+        self.assertIn(f"block {block:08x} of the source is listed, but not given", log.read_text())
+        self.assertNotIn(f"{block:08x}", self.target.store.objects())
+        self.refuses_to_mount()
+        aside.rename(path)
+        self.assertEqual(self.copy_told()["copy"], "complete")
+        self.is_the_same()
+
 
 if __name__ == "__main__":
     disk.main()

@@ -25,6 +25,7 @@ struct side {
     struct store *below, store;
     uint64_t fail_block;    /* a write of it fails */
     uint64_t twist_block;   /* another byte is written of it */
+    uint64_t lost_block;    /* reads find no object of it, whatever was listed */
     struct copy *stop_copy; /* stopped by the read of this block */
     uint64_t stop_block;
     atomic_uint reads, writes, there_now, there_peak;
@@ -68,6 +69,13 @@ side_submit(struct store *store, struct store_req *req)
         atomic_fetch_add(&side->reads, 1);
         if (side->stop_copy != NULL && req->block == side->stop_block)
             copy_stop(side->stop_copy);
+        if (req->block == side->lost_block) {
+            memset(req->data, 0, BYTES);
+            req->version->is = VERSION_ABSENT;
+            passed->req.rc = 0;
+            passed_done(&passed->req);
+            return;
+        }
     }
     if (req->op == STORE_WRITE) {
         atomic_fetch_add(&side->writes, 1);
@@ -92,7 +100,7 @@ side_open(struct side *side, const char *prefix, uint64_t block_count)
     struct error why;
 
     memset(side, 0, sizeof *side);
-    side->fail_block = side->twist_block = NOBODY;
+    side->fail_block = side->twist_block = side->lost_block = NOBODY;
     side->store.submit = side_submit;
     side->layout =
         (struct layout){ .prefix = prefix, .block_bytes = BYTES, .block_count = block_count };
@@ -131,7 +139,7 @@ side_forget(struct side *side)
                      0);
     atomic_store(&side->reads, 0);
     atomic_store(&side->writes, 0);
-    side->fail_block = side->twist_block = NOBODY;
+    side->fail_block = side->twist_block = side->lost_block = NOBODY;
 }
 
 static void
@@ -430,6 +438,71 @@ TEST(copy, a_damaged_block_becomes_zeros_if_that_is_asked_for)
     pair_close(&pair);
 }
 
+/* Of a good store only somebody else can take it away. */
+TEST(copy, a_block_that_is_listed_and_then_not_given_is_damaged)
+{
+    struct pair pair;
+
+    pair_open_with_some(&pair);
+    pair.from.lost_block = 7;
+    assert_int_equal(pair_copy(&pair), 0);
+    expect_counts(&pair, SOME - 1, 0, 1, 0);
+    assert_int_equal(pair.named_count, 1);
+    assert_int_equal(pair.named[0], 7);
+    expect_object(&pair.to, 7, -1);
+    expect_object(&pair.to, 8, 9);
+    assert_int_equal(pair_again(&pair), 0); /* it was a moment's lie */
+    expect_counts(&pair, 1, SOME - 1, 0, 0);
+    expect_some(&pair);
+    pair_close(&pair);
+}
+
+TEST(copy, block_0_that_is_listed_and_then_not_given_is_damaged)
+{
+    struct pair pair;
+
+    pair_open_with_some(&pair);
+    pair.from.lost_block = 0;
+    assert_int_equal(pair_copy(&pair), 0);
+    expect_counts(&pair, SOME - 1, 0, 1, 0);
+    expect_object(&pair.to, 0, -1);
+    pair_close(&pair);
+}
+
+TEST(copy, no_zeros_go_over_a_good_block_that_the_source_does_not_give_any_more)
+{
+    struct pair pair;
+
+    pair_open_with_some(&pair);
+    assert_int_equal(pair_copy(&pair), 0);
+    side_forget(&pair.from);
+    side_forget(&pair.to);
+    pair.config.is_begun = pair.config.verifies = true;
+    pair.from.lost_block = 7;
+    assert_int_equal(pair_copy(&pair), 0);
+    expect_counts(&pair, 0, SOME - 1, 1, 0);
+    expect_some(&pair);
+    pair.config.zeros_damaged = true;
+    assert_int_equal(pair_copy(&pair), 0);
+    expect_counts(&pair, 0, SOME - 1, 1, 0);
+    assert_int_equal(pair.named[0], 7);
+    expect_object(&pair.to, 7, -1);
+    pair_close(&pair);
+}
+
+TEST(copy, a_block_may_go_while_somebody_writes_to_the_source)
+{
+    struct pair pair;
+
+    pair_open_with_some(&pair);
+    pair.config.is_changing = true;
+    pair.from.lost_block = 7;
+    assert_int_equal(pair_copy(&pair), 0);
+    expect_counts(&pair, SOME, 0, 0, 0);
+    expect_object(&pair.to, 7, -1);
+    pair_close(&pair);
+}
+
 TEST(copy, what_reads_back_otherwise_than_it_was_written_is_told)
 {
     struct pair pair;
@@ -600,6 +673,10 @@ main(void)
         RUN(copy, a_damaged_block_is_named_and_left_out),
         RUN(copy, a_block_that_was_copied_stays_when_the_source_is_damaged_since),
         RUN(copy, a_damaged_block_becomes_zeros_if_that_is_asked_for),
+        RUN(copy, a_block_that_is_listed_and_then_not_given_is_damaged),
+        RUN(copy, block_0_that_is_listed_and_then_not_given_is_damaged),
+        RUN(copy, no_zeros_go_over_a_good_block_that_the_source_does_not_give_any_more),
+        RUN(copy, a_block_may_go_while_somebody_writes_to_the_source),
         RUN(copy, what_reads_back_otherwise_than_it_was_written_is_told),
         RUN(copy, verifying_believes_no_origin),
         RUN(copy, a_write_that_fails_ends_it_and_the_rest_follows_later),
