@@ -132,6 +132,40 @@ read_mark(struct copying *copying, struct error *why)
     return 0;
 }
 
+/* What encrypts the blocks that are written; "": nothing. */
+static void
+encryption_of(const struct chain *chain, char token[BD_TOKEN_BYTES_MAX + 1])
+{
+    struct encoding written;
+
+    token[0] = '\0';
+    if (!chain_encrypts(chain))
+        return;
+    encoding_parse(chain_written(chain), &written, NULL);
+    strcpy(token, written.tokens[written.count - 1]);
+}
+
+static int
+refuse_encryption(const char *before, const char *now, struct error *why)
+{
+    return error_set(why, -EINVAL,
+                     "the copy that is here was begun %s%s, and would go on %s%s; give the options "
+                     "that it was begun with, or remove it with bucketdisk erase and begin anew",
+                     before[0] != '\0' ? "with " : "without encryption", before,
+                     now[0] != '\0' ? "with " : "without encryption", now);
+}
+
+/* Blocks that are there already are not written again: what encrypted them, or nothing, would stay beside what encrypts others. */
+static int
+check_encryption(const struct copying *copying, struct error *why)
+{
+    const char *before = copying->mark.encryption;
+    char now[BD_TOKEN_BYTES_MAX + 1];
+
+    encryption_of(copying->to.chain, now);
+    return strcmp(before, now) == 0 ? 0 : refuse_encryption(before, now, why);
+}
+
 /* After stack_detect, with the mark read. */
 static int
 check_destination(struct copying *copying, struct error *why)
@@ -139,7 +173,7 @@ check_destination(struct copying *copying, struct error *why)
     const struct stack *to = &copying->to;
     const struct layout *from = &copying->from.layout;
     struct volume_look look = { .is_there = false };
-    int rc = 0;
+    int rc = copying->mark.is_there ? check_encryption(copying, why) : 0;
 
     if (!copying->mark.is_there) {
         rc = volume_look_any(to->backend, &to->layout, &look, why);
@@ -173,6 +207,9 @@ look_at_destination(struct copying *copying, struct error *why)
         return rc;
     wish_sizes(copying);
     rc = stack_detect(&copying->to, why);
+    /* It was no wrong password that failed. */
+    if (rc == -EKEYREJECTED && copying->mark.is_there && copying->mark.encryption[0] == '\0')
+        return refuse_encryption("", "encryption", why);
     return rc == 0 ? check_destination(copying, why) : rc;
 }
 
@@ -200,13 +237,16 @@ static int
 put_mark(struct copying *copying, struct error *why)
 {
     const struct stack *to = &copying->to;
+    char encryption[BD_TOKEN_BYTES_MAX + 1];
     const struct copymark mark = {
         .source = copying->from_identity,
         .called = copying->from_volume,
+        .encryption = encryption,
         .disk_bytes = to->layout.block_count * to->layout.block_bytes,
         .block_bytes = to->layout.block_bytes,
     };
 
+    encryption_of(to->chain, encryption);
     copying->is_marked = true;
     if (copying->mark.is_there)
         return 0;

@@ -23,6 +23,7 @@ class Copy(disk.Story):
         self.source = disk.Disk(self, str(BLOCK * BLOCKS), str(BLOCK), f"--password={OLD}", store=disk.DirStore(self))
         self.target = disk.Disk(self, "0", "0", f"--password={NEW}", store=disk.DirStore(self))
         self.target.is_new = False
+        self.to = FORMAT_2
 
     def make(self, blocks=BLOCKS):
         """s3backer's format, encrypted: noise, text and holes."""
@@ -36,7 +37,7 @@ class Copy(disk.Story):
 
     def command(self, *options, slow=False):
         chaos = ["--to-backend=chaos,dir", "--to-chaos-latency=10ms", "--to-blockCacheThreads=8"] if slow else []
-        return [disk.BINARY, "copy", "--backend=dir", *chaos, f"--from-password={OLD}", *FORMAT_2, "--settle-time=200ms", *options,
+        return [disk.BINARY, "copy", "--backend=dir", *chaos, f"--from-password={OLD}", *self.to, "--settle-time=200ms", *options,
                 self.source.store.location, self.target.store.location]
 
     def copy(self, *options, status=DONE):
@@ -58,6 +59,11 @@ class Copy(disk.Story):
         disk.wait_until(f"{blocks} blocks of the copy", lambda: process.poll() is not None or len(self.copied()) >= blocks)
         self.assertIsNone(process.poll(), log.read_text())
         return process, log
+
+    def begin_and_interrupt(self, blocks):
+        process, _ = self.begin(blocks)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.reap(process), INTERRUPTED)
 
     def copied(self):
         return [name for name in self.target.store.objects() if len(name) == 8]
@@ -192,6 +198,28 @@ class Copy(disk.Story):
         self.copy(*to)
         self.assertNotIn(TOKEN, self.target.store.objects())
         self.target.options = [f"--password={OLD}"]
+        self.is_the_same()
+
+    def test_encryption_stays_as_it_was_begun(self):
+        """Blocks that are there are not written again: none is left plain where others are encrypted, nor under another cipher."""
+        self.make(100)
+        plain, encrypted = ["--to-lease=2"], ["--to-lease=2", f"--to-password={OLD}", "--to-encrypt"]
+        says = "; give the options that it was begun with, or remove it with bucketdisk erase and begin anew"
+        self.to = encrypted
+        self.begin_and_interrupt(20)
+        for name in self.copied():  # which would tell
+            (self.target.store.path / name).unlink()
+        self.to = plain
+        self.refused("was begun with .*, and would go on without encryption" + says)
+        disk.run(disk.BINARY, "erase", "--backend=dir", "--force", "--settle-time=1", self.target.store.location,
+                 env=disk.environment(self))
+        self.begin_and_interrupt(20)
+        self.to = encrypted
+        self.refused("was begun without encryption, and would go on with encryption" + says)
+        self.assertRegex(self.copy("--to-accept-plain", status=FAILED).stderr, "was begun without encryption, and would go on with ")
+        self.to = plain
+        self.copy()
+        self.target.options = []
         self.is_the_same()
 
     def test_mounted_meanwhile(self):
