@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -109,6 +110,32 @@ wish_sizes(struct copying *copying)
         settings->block_size = mark->is_there ? mark->block_bytes : from->block_bytes;
 }
 
+#define ID_TEXT_BYTES (2 * VOLUME_ID_BYTES + 1)
+
+/* "" of format 1, which has none. */
+static void
+source_id(const struct copying *copying, char text[ID_TEXT_BYTES])
+{
+    const struct stored_manifest *source = &copying->from.description;
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < VOLUME_ID_BYTES && source->is_there; i++)
+        sprintf(text + 2 * i, "%02x", source->manifest.id[i]);
+}
+
+/* A path's identity is of this boot, and its name may be another one on the machine that goes on.  No more than a slip is to be
+ * found here: what is there already counts only if the source still has its tag. */
+static bool
+is_source_of(const struct copying *copying, const struct copymark *mark)
+{
+    char id[ID_TEXT_BYTES];
+
+    source_id(copying, id);
+    return strcmp(mark->source, copying->from_identity) == 0
+           || strcmp(mark->called, copying->from_volume) == 0
+           || (id[0] != '\0' && strcmp(mark->volume, id) == 0);
+}
+
 static int
 read_mark(struct copying *copying, struct error *why)
 {
@@ -124,7 +151,7 @@ read_mark(struct copying *copying, struct error *why)
                          COPYMARK_OBJECT
                          ", which says what is copied here, is damaged; remove what "
                          "is here, and begin anew");
-    if (strcmp(mark->source, copying->from_identity) != 0)
+    if (!is_source_of(copying, mark))
         return error_set(why, -EEXIST,
                          "what is here is a copy of another volume, %s, that is not complete; "
                          "complete that one, or remove it with bucketdisk erase",
@@ -237,15 +264,17 @@ static int
 put_mark(struct copying *copying, struct error *why)
 {
     const struct stack *to = &copying->to;
-    char encryption[BD_TOKEN_BYTES_MAX + 1];
+    char volume[ID_TEXT_BYTES], encryption[BD_TOKEN_BYTES_MAX + 1];
     const struct copymark mark = {
         .source = copying->from_identity,
         .called = copying->from_volume,
+        .volume = volume,
         .encryption = encryption,
         .disk_bytes = to->layout.block_count * to->layout.block_bytes,
         .block_bytes = to->layout.block_bytes,
     };
 
+    source_id(copying, volume);
     encryption_of(to->chain, encryption);
     copying->is_marked = true;
     if (copying->mark.is_there)

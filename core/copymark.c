@@ -16,6 +16,7 @@ copymark_clear(struct copymark *mark)
 {
     free(mark->source);
     free(mark->called);
+    free(mark->volume);
     free(mark->encryption);
     memset(mark, 0, sizeof *mark);
 }
@@ -24,17 +25,18 @@ static void
 mark_parse(const char *text, size_t bytes, struct copymark *out)
 {
     json_t *json = json_loadb(text, bytes, 0, NULL);
-    const char *source, *called, *encryption;
+    const char *source, *called, *volume, *encryption;
     json_int_t disk_bytes, block_bytes;
     int version;
 
-    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:I, s:I}", "copy", &version, "source", &source,
-                    "called", &called, "encryption", &encryption, "disk_bytes", &disk_bytes,
-                    "block_bytes", &block_bytes)
+    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:I, s:I}", "copy", &version, "source",
+                    &source, "called", &called, "volume", &volume, "encryption", &encryption,
+                    "disk_bytes", &disk_bytes, "block_bytes", &block_bytes)
             == 0
         && version == 1 && disk_bytes > 0 && block_bytes > 0) {
         out->source = strdup(source);
         out->called = strdup(called);
+        out->volume = strdup(volume);
         out->encryption = strdup(encryption);
         out->disk_bytes = (uint64_t)disk_bytes;
         out->block_bytes = (uint64_t)block_bytes;
@@ -95,10 +97,10 @@ copymark_put(struct backend *backend, const struct layout *layout, const struct 
              bool *was_unknown, struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
-    json_t *json =
-        json_pack("{s:i, s:s, s:s, s:s, s:I, s:I}", "copy", 1, "source", mark->source, "called",
-                  mark->called, "encryption", mark->encryption, "disk_bytes",
-                  (json_int_t)mark->disk_bytes, "block_bytes", (json_int_t)mark->block_bytes);
+    json_t *json = json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:I, s:I}", "copy", 1, "source", mark->source, "called",
+        mark->called, "volume", mark->volume, "encryption", mark->encryption, "disk_bytes",
+        (json_int_t)mark->disk_bytes, "block_bytes", (json_int_t)mark->block_bytes);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     object_name name;
     int rc = 0;

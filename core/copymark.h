@@ -4,8 +4,8 @@
  * It is there from before the first block until after the last one, and no force goes over it: half a copy reads as zeros where
  * blocks are missing.  It says what the volume is a copy of, so that the copying can go on.
  *
- *   {"copy":1, "source":"<what tells it from all others>", "called":"<what people say>", "encryption":"<token>", "disk_bytes":N,
- *    "block_bytes":N}
+ *   {"copy":1, "source":"<what tells it from all others>", "called":"<what people say>", "volume":"<32 hex, or nothing>",
+ *    "encryption":"<token>", "disk_bytes":N, "block_bytes":N}
  *
  * These functions wait for the store; of the layout they need the prefix alone. */
 #ifndef CORE_COPYMARK_H
@@ -23,9 +23,9 @@
 struct copymark {
     bool is_there;
     char *source, *called; /* NULL: it is damaged */
-    char *
-        encryption; /* of all blocks of the copy: the token of what encrypts them; "": nothing does */
-    uint64_t disk_bytes; /* this and the next: of the copy */
+    char *volume;          /* the id of the source, of format 2; "": it has none */
+    char *encryption;      /* of the copy: what encrypts its blocks, a token; "": nothing does */
+    uint64_t disk_bytes;   /* this and the next: of the copy */
     uint64_t block_bytes;
 };
 

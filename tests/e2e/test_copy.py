@@ -3,6 +3,7 @@
 """`bucketdisk copy`: a volume into another one, whole or not to be mounted, whatever happens on the way."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -60,8 +61,8 @@ class Copy(disk.Story):
         self.assertIsNone(process.poll(), log.read_text())
         return process, log
 
-    def begin_and_interrupt(self, blocks):
-        process, _ = self.begin(blocks)
+    def begin_and_interrupt(self, blocks, *options):
+        process, _ = self.begin(blocks, *options)
         process.send_signal(signal.SIGINT)
         self.assertEqual(self.reap(process), INTERRUPTED)
 
@@ -165,6 +166,34 @@ class Copy(disk.Story):
         mine, self.source = self.source, other
         self.refused("a copy of another volume, .*, that is not complete")
         self.source = mine
+
+    def test_source_under_another_identity(self):
+        """A path is another directory to the kernel after a reboot: its name counts, too; and of format 2 the volume's id."""
+        self.make(200)
+        place = self.source.store.path
+        self.begin_and_interrupt(60)
+        aside = self.path("aside")
+        place.rename(aside)
+        shutil.copytree(aside, place)
+        told = self.copy_told()
+        self.assertEqual(told["copy"], "complete")
+        self.assertGreaterEqual(told["present"], 60)
+        self.is_the_same()
+        # Under another name and identity, the volume that it was.
+        self.source, self.target = self.target, disk.Disk(self, "0", "0", f"--password={NEW}", store=disk.DirStore(self))
+        self.target.is_new = False
+        self.begin_and_interrupt(60, f"--from-password={NEW}")
+        path = self.target.store.path / MARK
+        mark = json.loads(path.read_text())
+        self.assertRegex(mark["volume"], "^[0-9a-f]{32}$")
+        mark.update(source="dir:0:0:1", called="/elsewhere")
+        path.write_text(json.dumps(mark | {"volume": "0" * 32}))
+        self.refused("a copy of another volume, /elsewhere, that is not complete", f"--from-password={NEW}")
+        path.write_text(json.dumps(mark))
+        told = self.copy_told(f"--from-password={NEW}")
+        self.assertEqual(told["copy"], "complete")
+        self.assertGreaterEqual(told["present"], 60)
+        self.is_the_same()
 
     def test_interrupted(self):
         self.make()

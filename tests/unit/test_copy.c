@@ -610,6 +610,7 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
 {
     const struct copymark wish = { .source = (char[]){ "where \"it\" is" },
                                    .called = (char[]){ "it" },
+                                   .volume = (char[]){ "0123" },
                                    .encryption = (char[]){ "aes" },
                                    .disk_bytes = 1ull << 40,
                                    .block_bytes = 65536 };
@@ -628,6 +629,7 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
     assert_true(mark.is_there);
     assert_string_equal(mark.source, wish.source);
     assert_string_equal(mark.called, "it");
+    assert_string_equal(mark.volume, "0123");
     assert_string_equal(mark.encryption, "aes");
     assert_int_equal(mark.disk_bytes, wish.disk_bytes);
     assert_int_equal(mark.block_bytes, 65536);
@@ -643,7 +645,7 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
 TEST(copymark, one_that_is_damaged_is_there_all_the_same)
 {
     static const char negative[] =
-        "{\"copy\":1,\"source\":\"s\",\"called\":\"c\",\"encryption\":\"\","
+        "{\"copy\":1,\"source\":\"s\",\"called\":\"c\",\"volume\":\"\",\"encryption\":\"\","
         "\"disk_bytes\":-1,\"block_bytes\":512}";
     static const char unsaid[] = "{\"copy\":1,\"source\":\"s\",\"called\":\"c\","
                                  "\"disk_bytes\":512,\"block_bytes\":512}";
