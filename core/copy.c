@@ -434,6 +434,7 @@ copy_new(const struct copy_config *config, struct copy **out)
     struct copy *copy =
         calloc(1, sizeof *copy + (size_t)config->blocks_max * sizeof copy->slots[0]);
     uint32_t block_bytes = config->from.layout->block_bytes;
+    pthread_condattr_t attr;
     int rc = 0;
 
     assert(config->to.layout->block_bytes == block_bytes
@@ -442,7 +443,10 @@ copy_new(const struct copy_config *config, struct copy **out)
         return -ENOMEM;
     copy->config = *config;
     pthread_mutex_init(&copy->lock, NULL);
-    pthread_cond_init(&copy->ended, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&copy->ended, &attr);
+    pthread_condattr_destroy(&attr);
     copy->named = calloc(COPY_NAMED_MAX, sizeof *copy->named);
     if (copy->named == NULL)
         rc = -ENOMEM;
@@ -484,7 +488,7 @@ copy_wait(struct copy *copy, unsigned timeout_ms, int *rc)
     struct timespec until;
     bool has_ended;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;
     until.tv_nsec += timeout_ms % 1000 * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
