@@ -371,8 +371,10 @@ help(void)
         "consistent disk.\n"
         "--zero-damaged: let blocks of the source that cannot be read be zeros in the copy.\n"
         "--json: print what was done as JSON.\n\n"
-        "Exit status: 0 complete; 1 failed; 3 complete but for blocks that are damaged, which the\n"
-        "log names; 130 interrupted.\n");
+        "Exit status: 0 complete; 1 failed; 3 blocks are damaged or differ, which the log names: "
+        "then\n"
+        "the copy is not complete, but with --zero-damaged, if none differ, it is; 130 "
+        "interrupted.\n");
 }
 
 /* What is the command's and not a side's was said of both, or of none. */
