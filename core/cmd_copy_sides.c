@@ -113,7 +113,7 @@ wish_sizes(struct copying *copying)
 #define ID_TEXT_BYTES (2 * VOLUME_ID_BYTES + 1)
 
 /* "" of format 1, which has none. */
-static void
+static char *
 source_id(const struct copying *copying, char text[ID_TEXT_BYTES])
 {
     const struct stored_manifest *source = &copying->from.description;
@@ -121,6 +121,7 @@ source_id(const struct copying *copying, char text[ID_TEXT_BYTES])
     text[0] = '\0';
     for (unsigned i = 0; i < VOLUME_ID_BYTES && source->is_there; i++)
         sprintf(text + 2 * i, "%02x", source->manifest.id[i]);
+    return text;
 }
 
 /* A path's identity is of this boot, and its name may be another one on the machine that goes on.  No more than a slip is to be
@@ -128,9 +129,9 @@ source_id(const struct copying *copying, char text[ID_TEXT_BYTES])
 static bool
 is_source_of(const struct copying *copying, const struct copymark *mark)
 {
-    char id[ID_TEXT_BYTES];
+    char text[ID_TEXT_BYTES];
+    const char *id = source_id(copying, text);
 
-    source_id(copying, id);
     return strcmp(mark->source, copying->from_identity) == 0
            || strcmp(mark->called, copying->from_volume) == 0
            || (id[0] != '\0' && strcmp(mark->volume, id) == 0);
@@ -160,16 +161,16 @@ read_mark(struct copying *copying, struct error *why)
 }
 
 /* What encrypts the blocks that are written; "": nothing. */
-static void
+static char *
 encryption_of(const struct chain *chain, char token[BD_TOKEN_BYTES_MAX + 1])
 {
     struct encoding written;
 
     token[0] = '\0';
     if (!chain_encrypts(chain))
-        return;
+        return token;
     encoding_parse(chain_written(chain), &written, NULL);
-    strcpy(token, written.tokens[written.count - 1]);
+    return strcpy(token, written.tokens[written.count - 1]);
 }
 
 static int
@@ -186,10 +187,9 @@ refuse_encryption(const char *before, const char *now, struct error *why)
 static int
 check_encryption(const struct copying *copying, struct error *why)
 {
-    const char *before = copying->mark.encryption;
-    char now[BD_TOKEN_BYTES_MAX + 1];
+    char token[BD_TOKEN_BYTES_MAX + 1];
+    const char *before = copying->mark.encryption, *now = encryption_of(copying->to.chain, token);
 
-    encryption_of(copying->to.chain, now);
     return strcmp(before, now) == 0 ? 0 : refuse_encryption(before, now, why);
 }
 
@@ -268,14 +268,12 @@ put_mark(struct copying *copying, struct error *why)
     const struct copymark mark = {
         .source = copying->from_identity,
         .called = copying->from_volume,
-        .volume = volume,
-        .encryption = encryption,
+        .volume = source_id(copying, volume),
+        .encryption = encryption_of(to->chain, encryption),
         .disk_bytes = to->layout.block_count * to->layout.block_bytes,
         .block_bytes = to->layout.block_bytes,
     };
 
-    source_id(copying, volume);
-    encryption_of(to->chain, encryption);
     copying->is_marked = true;
     if (copying->mark.is_there)
         return 0;
