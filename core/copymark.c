@@ -21,13 +21,13 @@ copymark_clear(struct copymark *mark)
     memset(mark, 0, sizeof *mark);
 }
 
-static void
-mark_parse(const char *text, size_t bytes, struct copymark *out)
+static int
+mark_parse(const char *text, size_t bytes, struct copymark *out, struct error *why)
 {
     json_t *json = json_loadb(text, bytes, 0, NULL);
     const char *source, *called, *volume, *encryption;
     json_int_t disk_bytes, block_bytes;
-    int version;
+    int version, rc = 0;
 
     if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:I, s:I}", "copy", &version, "source",
                     &source, "called", &called, "volume", &volume, "encryption", &encryption,
@@ -40,8 +40,12 @@ mark_parse(const char *text, size_t bytes, struct copymark *out)
         out->encryption = strdup(encryption);
         out->disk_bytes = (uint64_t)disk_bytes;
         out->block_bytes = (uint64_t)block_bytes;
+        if (out->source == NULL || out->called == NULL || out->volume == NULL
+            || out->encryption == NULL)
+            rc = error_set(why, -ENOMEM, "out of memory");
     }
     json_decref(json);
+    return rc;
 }
 
 int
@@ -67,7 +71,7 @@ copymark_read(struct backend *backend, const struct layout *layout, struct copym
     status = ask(io, NULL);
     mark->is_there = status == BD_OK;
     if (mark->is_there && io->io.object_bytes <= MARK_BYTES_MAX)
-        mark_parse(text, io->io.len, mark);
+        rc = mark_parse(text, io->io.len, mark, why);
     else if (status != BD_OK && status != BD_ABSENT)
         rc = ask_failed(io, "look for " COPYMARK_OBJECT, why);
 free_io:
