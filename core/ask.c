@@ -57,18 +57,26 @@ ask_as(struct backend_io *io, struct asking *asking)
             is_told = true;
         }
         ask_pause(io, &pause_ns);
+        if (clock_now_ns() >= asking->until_ns)
+            return io->status;
     }
 }
 
 enum bd_status
-ask(struct backend_io *io, bool *was_unknown)
+ask_before(struct backend_io *io, uint64_t until_ns, bool *was_unknown)
 {
-    struct asking asking = { .until_ns = UINT64_MAX };
+    struct asking asking = { .until_ns = until_ns };
     enum bd_status status = ask_as(io, &asking);
 
     if (was_unknown != NULL && asking.was_unknown)
         *was_unknown = true;
     return status;
+}
+
+enum bd_status
+ask(struct backend_io *io, bool *was_unknown)
+{
+    return ask_before(io, UINT64_MAX, was_unknown);
 }
 
 enum bd_status

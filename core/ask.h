@@ -20,6 +20,9 @@ enum bd_status ask(struct backend_io *io, bool *was_unknown);
  * repeated, for when a lost attempt is carried out late it may meet what somebody else has put. */
 enum bd_status ask_until(struct backend_io *io, uint64_t until_ns);
 
+/* As ask(), but nothing is sent after until_ns: what may be repeated, as long as the volume is ours. */
+enum bd_status ask_before(struct backend_io *io, uint64_t until_ns, bool *was_unknown);
+
 /* Sleep so long, whatever signal comes. */
 void ask_sleep(uint64_t ns);
 

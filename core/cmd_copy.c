@@ -188,6 +188,7 @@ complete(struct copying *copying, struct error *why)
 {
     const struct copy_counts *counts = &copying->counts;
     struct stack *to = &copying->to;
+    uint64_t until_ns;
     int rc;
 
     if (counts->differing > 0)
@@ -201,9 +202,9 @@ complete(struct copying *copying, struct error *why)
                          "them; all others are copied. With --zero-damaged these become zeros",
                          counts->damaged);
     ask_wait_settled(consistency_settled_at_ns(to->consistency));
-    if (to->lease != NULL && lease_is_lost(to->lease, why))
-        return -EROFS;
-    rc = copymark_remove(to->backend, &to->layout, &copying->is_mark_unknown, why);
+    rc = lease_await(to->lease, &until_ns, why);
+    if (rc == 0)
+        rc = copymark_remove(to->backend, &to->layout, until_ns, &copying->is_mark_unknown, why);
     copying->is_complete = rc == 0;
     if (rc == 0 && counts->damaged > 0)
         rc = error_set(why, -EUCLEAN,

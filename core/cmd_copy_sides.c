@@ -274,10 +274,18 @@ put_mark(struct copying *copying, struct error *why)
         .block_bytes = to->layout.block_bytes,
     };
 
+    if (!copying->mark.is_there) {
+        uint64_t until_ns;
+        int rc = lease_await(to->lease, &until_ns, why);
+
+        if (rc != 0)
+            return rc;
+        copying->is_marked = true;
+        return copymark_put(to->backend, &to->layout, &mark, until_ns, &copying->is_mark_unknown,
+                            why);
+    }
     copying->is_marked = true;
-    if (copying->mark.is_there)
-        return 0;
-    return copymark_put(to->backend, &to->layout, &mark, &copying->is_mark_unknown, why);
+    return 0;
 }
 
 /* What a dead owner has sent may still be carried out: over blocks that are copied anew, or removing the mark. */

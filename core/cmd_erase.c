@@ -45,10 +45,11 @@ struct erase {
     struct token token;
     bool has_token, is_marked, is_done;
     uint64_t hold_until_ns; /* so long others' writes may still be carried out */
-    uint64_t unknown_at_ns; /* of what had no answer, the last; 0: nothing */
+    struct volume_erase control;
     struct walk walk;
 
-    pthread_mutex_t lock; /* guards the rest */
+    pthread_mutex_t lock;   /* guards the rest */
+    uint64_t unknown_at_ns; /* of the deletions that had no answer, the last; 0: none */
     uint64_t deleted_count, deleted_bytes, failed_count;
     unsigned failed_batches;
     struct error reason; /* of the first failure */
@@ -173,8 +174,10 @@ take(struct erase *erase, const struct lock *before, struct error *why)
     erase->has_token = true;
     erase->hold_until_ns = clock_now_ns() + hold_ns(erase, before);
     rc = stack_lease(stack, &erase->token, why);
-    if (rc == 0 && !stack->settings.force) /* else its description may be damaged */
+    if (rc == 0)
         rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);
+    if (rc == -EBADMSG && stack->settings.force)
+        rc = 0;
     if (rc == 0 && stack->description.is_there && stack->layout.is_format_2 != was_format_2)
         rc = error_set(why, -EBUSY, "the volume has just become one of another format; try again");
     stack->layout.is_format_2 = was_format_2;
@@ -304,8 +307,13 @@ erase_blocks(struct erase *erase, struct error *why)
         rc = check_names(erase, why);
     if (rc != 0)
         return rc;
-    rc = volume_erase_begin(stack->backend, &stack->layout, &erase->unknown_at_ns, why);
-    erase->is_marked = rc == 0 || erase->unknown_at_ns != 0;
+    erase->control = (struct volume_erase){ .backend = stack->backend,
+                                            .layout = &stack->layout,
+                                            .lease = stack->lease,
+                                            .is_there = stack->description.is_there };
+    memcpy(erase->control.tag, stack->description.tag, sizeof erase->control.tag);
+    rc = volume_erase_begin(&erase->control, why);
+    erase->is_marked = rc == 0 || erase->control.unknown_at_ns != 0;
     while (rc == 0) {
         bool is_waited = clock_now_ns() >= erase->hold_until_ns;
 
@@ -333,13 +341,16 @@ let_go(struct erase *erase, struct error *why)
     struct stack *stack = erase->stack;
     const struct error before = *why;
     struct error left = { "" };
+    uint64_t unknown_at_ns = erase->unknown_at_ns;
     bool is_kept = erase->is_marked && !erase->is_done && !stack->layout.is_format_2;
     int rc;
 
     if (!erase->has_token)
         return 0;
-    if (erase->unknown_at_ns != 0)
-        ask_wait_settled(erase->unknown_at_ns + stack->settings.settle_time_ms * NS_PER_MS);
+    if (unknown_at_ns < erase->control.unknown_at_ns)
+        unknown_at_ns = erase->control.unknown_at_ns;
+    if (unknown_at_ns != 0)
+        ask_wait_settled(unknown_at_ns + stack->settings.settle_time_ms * NS_PER_MS);
     erase->token.until_ns = lease_stop(stack->lease);
     if (is_kept || (stack->lease != NULL && lease_is_lost(stack->lease, NULL)))
         return 0;
@@ -420,12 +431,21 @@ tell_erased(const struct erase *erase, struct error *why)
 static int
 tell_unfinished(const struct erase *erase, int rc, struct error *why)
 {
+    /* What goes wrong with a listing is in the log alone. */
+    const struct error reason = *why;
+    const char *text = reason.text[0] != '\0' || rc == -EINTR
+                           ? reason.text
+                           : "the blocks cannot be listed; the lines above say why";
+
+    if (rc == -EROFS)
+        return error_set(why, rc, "%s; nothing more was erased, after %" PRIu64 " blocks", text,
+                         erase->deleted_count);
     if (!erase->is_marked)
-        return rc;
+        return error_set(why, rc, "%s", text);
     return error_set(why, rc,
                      "%s; the volume is erased in part (%" PRIu64
                      " blocks) and of no use any more: the same command goes on",
-                     strdupa(why->text), erase->deleted_count);
+                     text, erase->deleted_count);
 }
 
 static int
@@ -450,7 +470,7 @@ erase_it(struct erase *erase, struct error *why)
     if (rc == 0)
         rc = erase_blocks(erase, why);
     if (rc == 0)
-        rc = volume_erase_end(stack->backend, &stack->layout, &erase->unknown_at_ns, why);
+        rc = volume_erase_end(&erase->control, why);
     erase->is_done = rc == 0;
     if (rc == 0)
         why->text[0] = '\0';
@@ -469,8 +489,11 @@ int
 cmd_erase_volume(struct stack *stack, const char *location, struct error *why)
 {
     struct erase erase = { .stack = stack, .lock = PTHREAD_MUTEX_INITIALIZER };
-    int rc = stack_open(stack, location, why);
+    int rc;
 
+    if (stack->settings.read_only)
+        return error_set(why, -EINVAL, "who only reads erases nothing; leave --readOnly out");
+    rc = stack_open(stack, location, why);
     if (rc == 0)
         rc = stack_names(stack, &erase.identity, &erase.volume, why);
     if (rc == 0)

@@ -33,7 +33,13 @@ cmd_reset_token(struct stack *stack, const char *location, struct error *why)
 {
     char *identity = NULL, *volume = NULL;
     struct locallock *local = NULL;
-    int rc = stack_open(stack, location, why);
+    int rc;
+
+    if (stack->settings.read_only)
+        return error_set(why, -EINVAL,
+                         "a mount token is not removed by who only reads; leave "
+                         "--readOnly out");
+    rc = stack_open(stack, location, why);
 
     if (rc == 0)
         rc = stack_names(stack, &identity, &volume, why);

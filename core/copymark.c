@@ -98,7 +98,7 @@ copymark_refuse(struct backend *backend, const struct layout *layout, struct err
 
 int
 copymark_put(struct backend *backend, const struct layout *layout, const struct copymark *mark,
-             bool *was_unknown, struct error *why)
+             uint64_t until_ns, bool *was_unknown, struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
     json_t *json = json_pack(
@@ -118,7 +118,7 @@ copymark_put(struct backend *backend, const struct layout *layout, const struct 
         io->io.body = text;
         io->io.body_bytes = strlen(text);
         io->io.media_type = "application/json";
-        if (ask(io, was_unknown) != BD_OK)
+        if (ask_before(io, until_ns, was_unknown) != BD_OK)
             rc = ask_failed(io, "note that a copy is under way", why);
     }
     free(text);
@@ -128,8 +128,8 @@ copymark_put(struct backend *backend, const struct layout *layout, const struct 
 }
 
 int
-copymark_remove(struct backend *backend, const struct layout *layout, bool *was_unknown,
-                struct error *why)
+copymark_remove(struct backend *backend, const struct layout *layout, uint64_t until_ns,
+                bool *was_unknown, struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
     enum bd_status status;
@@ -141,7 +141,7 @@ copymark_remove(struct backend *backend, const struct layout *layout, bool *was_
     layout_control_name(layout, COPYMARK_OBJECT, name);
     io->io.op = BD_DELETE;
     io->io.name = name;
-    status = ask(io, was_unknown);
+    status = ask_before(io, until_ns, was_unknown);
     if (status != BD_OK && status != BD_ABSENT)
         rc = ask_failed(io, "note that the copy is complete", why);
     backend_io_free(io);

@@ -34,12 +34,12 @@ int copymark_read(struct backend *backend, const struct layout *layout, struct c
                   struct error *why);
 /* -EINVAL: there is one, and how to go on. */
 int copymark_refuse(struct backend *backend, const struct layout *layout, struct error *why);
-/* Sets *was_unknown, also when it fails: such a put may still be carried out. */
+/* Nothing is sent after until_ns (as of lease_await).  Sets *was_unknown, also when it fails: such a put may still be carried out. */
 int copymark_put(struct backend *backend, const struct layout *layout, const struct copymark *mark,
-                 bool *was_unknown, struct error *why);
+                 uint64_t until_ns, bool *was_unknown, struct error *why);
 /* The same.  From then on the volume is whole. */
-int copymark_remove(struct backend *backend, const struct layout *layout, bool *was_unknown,
-                    struct error *why);
+int copymark_remove(struct backend *backend, const struct layout *layout, uint64_t until_ns,
+                    bool *was_unknown, struct error *why);
 void copymark_clear(struct copymark *mark);
 
 #endif

@@ -76,6 +76,12 @@ is_confirmed_locked(const struct lease *lease, uint64_t now)
     return now < lease->confirmed_ns + lease->lease_ns / 2;
 }
 
+static bool
+is_held_locked(const struct lease *lease, uint64_t now)
+{
+    return lease->step != LOST && is_confirmed_locked(lease, now);
+}
+
 /* Once, when it matters: nothing is written from then on. */
 static void
 tell_unconfirmed_locked(struct lease *lease, uint64_t now)
@@ -343,6 +349,44 @@ lease_check(struct lease *lease, uint64_t *until_ns)
     return state;
 }
 
+/* Something has changed, or a second has passed. */
+static void
+wait_locked(struct lease *lease)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 1;
+    pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
+}
+
+int
+lease_await(struct lease *lease, uint64_t *until_ns, struct error *why)
+{
+    uint64_t now;
+    int rc = 0;
+
+    *until_ns = UINT64_MAX;
+    if (lease == NULL)
+        return 0;
+    pthread_mutex_lock(&lease->lock);
+    now = clock_now_ns();
+    for (uint64_t end_ns = now + lease->lease_ns; !is_held_locked(lease, now) && now < end_ns;
+         now = clock_now_ns()) {
+        if (lease->step == LOST)
+            break;
+        tell_unconfirmed_locked(lease, now);
+        wait_locked(lease);
+    }
+    *until_ns = lease->confirmed_ns + lease->lease_ns;
+    if (!is_held_locked(lease, now))
+        rc = error_set(why, -EROFS, "somebody else may have the volume by now: %s",
+                       lease->reason.text[0] != '\0' ? lease->reason.text
+                                                     : "nothing confirms that its lock is ours");
+    pthread_mutex_unlock(&lease->lock);
+    return rc;
+}
+
 bool
 lease_is_lost(struct lease *lease, struct error *how)
 {
@@ -388,13 +432,8 @@ await_first(struct lease *lease, struct error *why)
     int rc = 0;
 
     pthread_mutex_lock(&lease->lock);
-    while (lease->step != LOST && lease->step != RESTING && clock_now_ns() < until_ns) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
-    }
+    while (lease->step != LOST && lease->step != RESTING && clock_now_ns() < until_ns)
+        wait_locked(lease);
     if (lease->step == LOST)
         rc = error_set(why, -EBUSY, "%s", lease->reason.text);
     else if (lease->step != RESTING)

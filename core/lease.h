@@ -44,6 +44,9 @@ enum lease_state {
 
 /* May a write be sent now?  *until_ns (if it is HELD): when it must be given up. */
 enum lease_state lease_check(struct lease *lease, uint64_t *until_ns);
+/* Wait until a write may be sent, but no longer than a whole lease.  *until_ns: as above.  NULL is held, and has no end.
+ * -EROFS: it is lost, or nothing confirms it: somebody else may have the volume.  Never on a pool worker. */
+int lease_await(struct lease *lease, uint64_t *until_ns, struct error *why);
 /* True for good once somebody else has, or may have had, the volume.  `how` (NULL: nobody wants to know): half a
  * sentence about it. */
 bool lease_is_lost(struct lease *lease, struct error *how);

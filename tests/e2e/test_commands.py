@@ -380,6 +380,8 @@ class Commands(disk.Story):
         volume = self.volume(5)
         deletes = "only=delete,delete-many"
         before = volume.store.snapshot()
+        for verb in ("erase", "reset"):
+            self.refused("leave --readOnly out", verb, volume, "--force", "--readOnly")
         self.refused("cannot delete .*trial", "erase", volume, "--force", chaos=[deletes, f"denied={ALWAYS}", "match=bucketdisk-trial"])
         self.assertEqual({**volume.store.snapshot()}, before)
         self.refused("could not be deleted: .*in part", "erase", volume, "--force", "--settle-time=1s",

@@ -623,8 +623,9 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
     assert_int_equal(copymark_read(side.objects_store.backend, &side.layout, &mark, &why), 0);
     assert_false(mark.is_there);
     assert_int_equal(copymark_refuse(side.objects_store.backend, &side.layout, &why), 0);
-    assert_int_equal(
-        copymark_put(side.objects_store.backend, &side.layout, &wish, &was_unknown, &why), 0);
+    assert_int_equal(copymark_put(side.objects_store.backend, &side.layout, &wish, UINT64_MAX,
+                                  &was_unknown, &why),
+                     0);
     assert_int_equal(copymark_read(side.objects_store.backend, &side.layout, &mark, &why), 0);
     assert_true(mark.is_there);
     assert_string_equal(mark.source, wish.source);
@@ -635,8 +636,9 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
     assert_int_equal(mark.block_bytes, 65536);
     assert_int_equal(copymark_refuse(side.objects_store.backend, &side.layout, &why), -EINVAL);
     assert_non_null(strstr(why.text, "a copy of it that is not complete"));
-    assert_int_equal(copymark_remove(side.objects_store.backend, &side.layout, &was_unknown, &why),
-                     0);
+    assert_int_equal(
+        copymark_remove(side.objects_store.backend, &side.layout, UINT64_MAX, &was_unknown, &why),
+        0);
     assert_int_equal(copymark_refuse(side.objects_store.backend, &side.layout, &why), 0);
     copymark_clear(&mark);
     side_close(&side);

@@ -10,6 +10,7 @@
 #include "volume_manifest.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <time.h>
 
 #define DESCRIPTION "v/bucketdisk-volume"
@@ -578,14 +579,15 @@ TEST(volume_erase, from_the_begin_on_it_is_no_volume_and_its_format_and_names_ar
         struct stored_manifest stored = new_manifest();
         struct error why = { "" };
         struct test_store store;
-        uint64_t unknown_at_ns = 0;
+        struct volume_erase erase;
 
         memory_open(&store, NULL);
+        erase = (struct volume_erase){ .backend = store.backend, .layout = &erased };
         if (erased.is_format_2) {
             assert_int_equal(fence(&store, &why), 0);
             write_well(&store, &stored);
         }
-        assert_int_equal(volume_erase_begin(store.backend, &erased, &unknown_at_ns, &why), 0);
+        assert_int_equal(volume_erase_begin(&erase, &why), 0);
         assert_int_equal(volume_manifest_read(store.backend, &erased, &stored, &why), -EIDRM);
         assert_non_null(strstr(why.text, "bucketdisk erase"));
         assert_int_equal(volume_lock_format(store.backend, &found, &stored, &why), 0);
@@ -597,10 +599,10 @@ TEST(volume_erase, from_the_begin_on_it_is_no_volume_and_its_format_and_names_ar
 
         if (!erased.is_format_2)
             put_text(&store, TOKEN, "the lock");
-        assert_int_equal(volume_erase_end(store.backend, &erased, &unknown_at_ns, &why), 0);
+        assert_int_equal(volume_erase_end(&erase, &why), 0);
         assert_int_equal(is_there(&store, TOKEN), !erased.is_format_2);
         assert_false(is_there(&store, DESCRIPTION));
-        assert_int_equal(unknown_at_ns, 0);
+        assert_int_equal(erase.unknown_at_ns, 0);
         store_close(&store);
     }
 }
@@ -610,13 +612,14 @@ TEST(volume_erase, who_may_not_delete_changes_nothing)
     struct stored_manifest stored = new_manifest();
     struct error why = { "" };
     struct test_store store;
-    uint64_t unknown_at_ns = 0;
+    struct volume_erase erase;
 
     variant_fresh(&store);
+    erase = (struct volume_erase){ .backend = store.backend, .layout = &layout };
     write_well(&store, &stored);
     variant.deletes_are_denied = true;
-    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), -EACCES);
-    assert_int_equal(unknown_at_ns, 0);
+    assert_int_equal(volume_erase_begin(&erase, &why), -EACCES);
+    assert_int_equal(erase.unknown_at_ns, 0);
     expect_epoch(&store, 1);
     manifest_clear(&stored.manifest);
     store_close(&store);
@@ -626,20 +629,150 @@ TEST(volume_erase, what_may_still_be_carried_out_is_told)
 {
     struct error why = { "" };
     struct test_store store;
-    uint64_t unknown_at_ns = 0;
+    struct volume_erase erase;
 
     variant_fresh(&store);
+    erase = (struct volume_erase){ .backend = store.backend, .layout = &layout };
     variant.unknown_deletes = 1; /* the trial's, which means nothing */
-    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), 0);
-    assert_int_equal(unknown_at_ns, 0);
+    assert_int_equal(volume_erase_begin(&erase, &why), 0);
+    assert_int_equal(erase.unknown_at_ns, 0);
     variant.unknown_puts = 1;
-    assert_int_equal(volume_erase_begin(store.backend, &layout, &unknown_at_ns, &why), 0);
-    assert_int_not_equal(unknown_at_ns, 0);
-    unknown_at_ns = 0;
+    assert_int_equal(volume_erase_begin(&erase, &why), 0);
+    assert_int_not_equal(erase.unknown_at_ns, 0);
+    erase.unknown_at_ns = 0;
     variant.unknown_deletes = 1;
-    assert_int_equal(volume_erase_end(store.backend, &layout, &unknown_at_ns, &why), 0);
-    assert_int_not_equal(unknown_at_ns, 0);
+    assert_int_equal(volume_erase_end(&erase, &why), 0);
+    assert_int_not_equal(erase.unknown_at_ns, 0);
     store_close(&store);
+}
+
+/* ---- the end, with others about */
+
+#define VOLUME_LOCK "v/bucketdisk-lock"
+#define COPYMARK "v/bucketdisk-copy"
+#define OURS "machine boot 1:2 here"
+
+static const char *const our_lock[4] = { "s3backer-mount-token", "00000042", "bucketdisk-owner",
+                                         OURS };
+static const char *const other_lock[4] = { "s3backer-mount-token", "00000043", "bucketdisk-owner",
+                                           "machine2 boot 1:2 there" };
+
+/* A volume that is ours, with its description read. */
+static void
+hold(struct test_store *store, struct stored_manifest *stored, struct volume_erase *erase,
+     uint64_t lease_ms)
+{
+    struct lease_config config = { .prefix = "v/",
+                                   .is_format_2 = true,
+                                   .lock = { .is_there = true,
+                                             .value = 0x42,
+                                             .owner = OURS,
+                                             .lease = { .epoch = 1, .lease_ms = lease_ms } },
+                                   .when = "20260101T000000Z" };
+    struct error why = { "" };
+
+    variant_fresh(store);
+    *stored = new_manifest();
+    assert_int_equal(fence(store, &why), 0);
+    put_text(store, COPYMARK, "half a copy");
+    write_well(store, stored);
+    *erase =
+        (struct volume_erase){ .backend = store->backend, .layout = &layout, .is_there = true };
+    memcpy(erase->tag, stored->tag, sizeof erase->tag);
+    config.backend = store->backend;
+    config.pool = store->pool;
+    config.since_ns = clock_now_ns();
+    put_with(store, VOLUME_LOCK, 4, NULL, our_lock);
+    if (lease_begin(&config, store->stats, &erase->lease, &why) != 0)
+        fail_msg("%s", why.text);
+}
+
+static void
+let_go(struct test_store *store, struct stored_manifest *stored, struct volume_erase *erase)
+{
+    lease_free(erase->lease);
+    manifest_clear(&stored->manifest);
+    store_close(store);
+}
+
+TEST(volume_erase, nothing_is_sent_by_who_may_have_lost_the_volume)
+{
+    for (unsigned is_taken = 0; is_taken < 2; is_taken++) {
+        struct error why = { "" };
+        struct stored_manifest stored;
+        struct volume_erase erase;
+        struct test_store store;
+        uint64_t until_ns;
+
+        hold(&store, &stored, &erase, 1000);
+        if (is_taken)
+            put_with(&store, VOLUME_LOCK, 8, NULL, other_lock);
+        else /* nor does anybody tell */
+            lease_stop(erase.lease);
+        while (lease_check(erase.lease, &until_ns) == LEASE_HELD)
+            poll(NULL, 0, 1);
+        assert_int_equal(volume_erase_begin(&erase, &why), -EROFS);
+        assert_non_null(strstr(why.text, "somebody else may have the volume by now: "));
+        assert_int_equal(erase.unknown_at_ns, 0);
+        assert_int_equal(volume_erase_end(&erase, &why), -EROFS);
+        assert_non_null(strstr(why.text, "somebody else may have the volume by now: "));
+        expect_epoch(&store, 1);
+        expect_fence(&store);
+        assert_true(is_there(&store, COPYMARK));
+        let_go(&store, &stored, &erase);
+    }
+}
+
+/* As by who took over while this machine was suspended, right after the lease was looked at. */
+TEST(volume_erase, a_description_that_has_changed_is_left)
+{
+    struct error why = { "" };
+    struct stored_manifest stored;
+    struct volume_erase erase;
+    struct test_store store;
+
+    hold(&store, &stored, &erase, 60000);
+    stored.manifest.epoch = 2;
+    write_well(&store, &stored);
+    assert_int_equal(volume_erase_begin(&erase, &why), -EROFS);
+    assert_non_null(strstr(why.text, "has changed"));
+    expect_epoch(&store, 2);
+
+    /* One where none was. */
+    erase.is_there = false;
+    assert_int_equal(volume_erase_begin(&erase, &why), -EROFS);
+    expect_epoch(&store, 2);
+
+    /* One in the place of the mark. */
+    erase.is_there = true;
+    memcpy(erase.tag, stored.tag, sizeof erase.tag);
+    assert_int_equal(volume_erase_begin(&erase, &why), 0);
+    manifest_clear(&stored.manifest);
+    stored = new_manifest();
+    assert_int_equal(delete_if(&store, DESCRIPTION, NULL), BD_OK);
+    write_well(&store, &stored);
+    assert_int_equal(volume_erase_end(&erase, &why), -EROFS);
+    expect_epoch(&store, 1);
+    let_go(&store, &stored, &erase);
+}
+
+TEST(volume_erase, an_own_change_whose_answer_was_lost_is_nobody_elses)
+{
+    struct error why = { "" };
+    struct stored_manifest stored;
+    struct volume_erase erase;
+    struct test_store store;
+
+    hold(&store, &stored, &erase, 60000);
+    variant.lost_puts = 1;
+    if (volume_erase_begin(&erase, &why) != 0)
+        fail_msg("%s", why.text);
+    assert_int_not_equal(erase.unknown_at_ns, 0);
+    assert_int_equal(volume_erase_end(&erase, &why), 0);
+    assert_false(is_there(&store, DESCRIPTION));
+    assert_false(is_there(&store, TOKEN));
+    assert_false(is_there(&store, COPYMARK));
+    let_go(&store, &stored, &erase);
 }
 
 int
@@ -665,6 +798,9 @@ main(void)
             from_the_begin_on_it_is_no_volume_and_its_format_and_names_are_known_to_the_end),
         RUN(volume_erase, who_may_not_delete_changes_nothing),
         RUN(volume_erase, what_may_still_be_carried_out_is_told),
+        RUN(volume_erase, nothing_is_sent_by_who_may_have_lost_the_volume),
+        RUN(volume_erase, a_description_that_has_changed_is_left),
+        RUN(volume_erase, an_own_change_whose_answer_was_lost_is_nobody_elses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
