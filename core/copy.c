@@ -386,6 +386,7 @@ static void
 listed_done(void *arg, int rc)
 {
     struct copy *copy = ((struct listed *)arg)->copy;
+    unsigned count;
     bool is_last;
 
     pthread_mutex_lock(&copy->lock);
@@ -397,9 +398,11 @@ listed_done(void *arg, int rc)
         return;
     }
     count_total_locked(copy);
-    copy->active = copy->config.blocks_max;
+    count = copy->config.blocks_max;
+    copy->active = count;
     pthread_mutex_unlock(&copy->lock);
-    for (unsigned i = 0; i < copy->config.blocks_max; i++)
+    /* When the last one has begun, all may have ended, and the copy be gone. */
+    for (unsigned i = 0; i < count; i++)
         slot_next(&copy->slots[i]);
 }
 

@@ -9,7 +9,7 @@
 #include "backend.h"
 #include "base/error.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,9 +32,9 @@ struct probe_row {
 };
 
 struct probe_config {
-    const char *prefix;                      /* borrowed; at most PROBE_PREFIX_BYTES_MAX */
-    uint64_t attempt_ns;                     /* deadline of one request */
-    const volatile sig_atomic_t *is_stopped; /* once it is not 0, tidy up and end */
+    const char *prefix;           /* borrowed; at most PROBE_PREFIX_BYTES_MAX */
+    uint64_t attempt_ns;          /* deadline of one request */
+    const atomic_int *is_stopped; /* once it is not 0, tidy up and end */
 };
 
 struct probe;

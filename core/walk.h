@@ -10,7 +10,7 @@
 #include "objects.h"
 #include "progress.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +25,7 @@ struct walk {
     struct objects *objects;
     unsigned listers_max, visits_max; /* at once */
     bool is_quiet;
-    const volatile sig_atomic_t *is_interrupted; /* base/interrupts.h */
+    const atomic_int *is_interrupted; /* base/interrupts.h */
 
     /* after walk_list: */
     struct walk_block *blocks; /* by number, each once */

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-static volatile sig_atomic_t is_interrupted;
+static atomic_int is_interrupted;
 
 static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 
@@ -30,7 +30,7 @@ interrupt(int number)
     is_interrupted = 1;
 }
 
-const volatile sig_atomic_t *
+const atomic_int *
 interrupts_catch(void)
 {
     struct sigaction action = { .sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND }, before;

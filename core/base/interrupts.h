@@ -4,6 +4,7 @@
 #define BASE_INTERRUPTS_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* Hold them back in this thread (all others hold back all signals), but for those that whoever started the program has
@@ -14,6 +15,6 @@ bool interrupts_came(const sigset_t *held);
 
 /* Instead: from now on the first of them only sets the flag, which it gives and which is 0 before, so that the program can end in good
  * order; a second one ends it at once. */
-const volatile sig_atomic_t *interrupts_catch(void);
+const atomic_int *interrupts_catch(void);
 
 #endif

@@ -160,7 +160,7 @@ is_shown(enum bd_log_level level, const char *line)
 
 /* ---- lines */
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 say(enum bd_log_level level, bool is_each, const char *format, va_list args)
 {
     char line[LOG_LINE_BYTES];

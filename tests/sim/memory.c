@@ -19,11 +19,13 @@ struct link {
     struct link *next, *prev;
 };
 
+#define ALIGNMENT 64 /* enough for who asks for more than malloc's */
+
 struct chunk {
     struct link link; /* first */
     size_t bytes;
     uint64_t state;
-    _Alignas(16) char data[];
+    _Alignas(ALIGNMENT) char data[];
 };
 
 static struct {
@@ -35,6 +37,7 @@ static struct {
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
+void *__real_aligned_alloc(size_t align, size_t bytes);
 void *__real_realloc(void *old, size_t bytes);
 void __real_free(void *old);
 void *__wrap_malloc(size_t bytes);
@@ -64,12 +67,11 @@ chunk_new(size_t bytes, bool is_cleared)
         memory.refusals++;
         return NULL;
     }
-    chunk =
-        is_cleared ? __real_calloc(1, sizeof *chunk + bytes) : __real_malloc(sizeof *chunk + bytes);
+    chunk = __real_aligned_alloc(ALIGNMENT,
+                                 (sizeof *chunk + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (chunk == NULL)
         abort();
-    if (!is_cleared)
-        memset(chunk->data, RUBBISH, bytes);
+    memset(chunk->data, is_cleared ? 0 : RUBBISH, bytes);
     chunk->bytes = bytes;
     chunk->state = ALIVE;
     chunk->link = (struct link){ memory.all.next, &memory.all };
@@ -109,8 +111,7 @@ __wrap_realloc(void *old, size_t bytes)
 void *
 __wrap_aligned_alloc(size_t align, size_t bytes)
 {
-    (void)align; /* nothing here needs more than malloc's */
-    return chunk_new(bytes, false);
+    return align <= ALIGNMENT ? chunk_new(bytes, false) : NULL;
 }
 
 int

@@ -10,7 +10,7 @@
 static int
 probe(struct test_store *store, struct probe **out, struct error *why)
 {
-    static const volatile sig_atomic_t is_stopped;
+    static atomic_int is_stopped;
     const struct probe_config config = { .prefix = "p/",
                                          .attempt_ns = 10 * NS_PER_S,
                                          .is_stopped = &is_stopped };

@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t is_interrupted;
+static atomic_int is_interrupted;
 
 /* A walk by a thread of its own, since it waits, and whom it visited. */
 struct tour {
