@@ -219,6 +219,8 @@ visit_next(struct visit *visit)
 
     pthread_mutex_lock(&walking->waiting.lock);
     left = walking->end - walking->next;
+    if (left > 0 && walking->rc == 0 && *walk->is_interrupted != 0)
+        walking->rc = -EINTR;
     goes_on = left > 0 && walking->rc == 0;
     if (goes_on) {
         visit->blocks = &walk->blocks[walking->next];
@@ -285,7 +287,7 @@ walk_visit(struct walk *walk, const struct visitor *visitor, size_t first, size_
     waiting_end(&walking.waiting);
     free(data);
     free(visits);
-    if (walking.waiting.is_interrupted && (walking.rc == 0 || walking.rc == -ECANCELED))
+    if (walking.rc == -EINTR || (walking.waiting.is_interrupted && walking.rc == -ECANCELED))
         return error_set(why, -EINTR, "interrupted");
     if (walking.rc == -ENOMEM)
         return error_set(why, -ENOMEM, "out of memory");
