@@ -270,7 +270,7 @@ TEST(walk, a_signal_lets_what_was_sent_end_and_sends_no_more)
     first = fake_next(&tour.rig.fake);
     second = fake_next(&tour.rig.fake);
     is_interrupted = 1;
-    usleep(1000 * 1000); /* the walk looks ten times a second */
+    usleep(1000 * 1000);          /* the walk looks ten times a second */
     fake_answer(first, BD_RETRY); /* it is not tried again */
     fake_answer(second, BD_OK);
     assert_int_equal(tour_end(&tour), -EINTR);
