@@ -3,7 +3,7 @@
  *
  * A codec is opened the first time that its token is met, and stays open.
  *
- * Buffers between two layers are malloc's, which keeps and gives again what blocks of the same size need (cmd_mount.c sets
+ * Buffers between two layers are malloc's, which keeps and gives again what blocks of the same size need (cmd/mount.c sets
  * its thresholds); buffers of our own were measured, and were no faster.  They are not wiped: the same bytes are in the
  * block cache, in plain, and the process is never dumped. */
 #include "chain.h"

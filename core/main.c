@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/program.h"
 #include "base/secret.h"
-#include "cmd.h"
+#include "cmd/cmd.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -64,7 +64,7 @@ def joined(literals):
 def statistics(wrong):
     """Name -> (kind, help) of all that core makes."""
     found = {}
-    for path in sorted(TOP.glob("core/*.c")):
+    for path in sorted([*TOP.glob("core/*.c"), *TOP.glob("core/cmd/*.c")]):
         text = path.read_text()
         for call in CALL.finditer(text):
             match = LITERALS.match(text, call.end())
@@ -104,7 +104,7 @@ def normal(option):
 
 def command_options():
     """Those of single commands, which are not in --dump-options."""
-    found = ("".join(pair) for path in TOP.glob("core/cmd_*.c") for pair in COMMAND_OPTION.findall(path.read_text()))
+    found = ("".join(pair) for path in TOP.glob("core/cmd/*.c") for pair in COMMAND_OPTION.findall(path.read_text()))
     return {normal(name) for name in found}
 
 

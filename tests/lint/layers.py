@@ -42,7 +42,8 @@ SYSTEM_ONLY_IN = {"fuse_lowlevel.h": ("fuse", "cmd", "main"), "ltdl.h": ("loader
 
 
 def concept(name):
-    return name.split("_")[0].removesuffix(".h").removesuffix(".c")
+    """A directory is one concept; elsewhere it is what a file's name begins with."""
+    return name.split("/")[0] if "/" in name else name.split("_")[0].removesuffix(".h").removesuffix(".c")
 
 
 def level(name):
@@ -50,21 +51,21 @@ def level(name):
 
 
 def problems():
-    for path in sorted([*TOP.glob("core/*.[ch]"), *TOP.glob("core/base/*.[ch]")]):
-        is_base = path.parent.name == "base"
-        mine = 0 if is_base else level(path.name)
-        if mine is None and concept(path.name) not in INTERFACES:
+    for path in sorted(TOP.glob("core/**/*.[ch]")):
+        name = str(path.relative_to(TOP / "core"))
+        mine = level(name)
+        if mine is None and concept(name) not in INTERFACES:
             yield f"{path.relative_to(TOP)}: in no layer; add it to {Path(__file__).name}"
             continue
         for quoted, system in INCLUDE.findall(path.read_text()):
             allowed = SYSTEM_ONLY_IN.get(system)
-            if allowed and concept(path.name) not in allowed:
+            if allowed and concept(name) not in allowed:
                 yield f"{path.relative_to(TOP)}: <{system}> belongs to {allowed[0]}.c"
             if not quoted:
                 continue
-            if quoted.startswith("base/") or (is_base and (path.parent / quoted).exists()):
+            if quoted.startswith("base/") or ("/" in name and (path.parent / quoted).exists()):
                 continue
-            if concept(quoted) in INTERFACES and not is_base or concept(quoted) == concept(path.name):
+            if concept(quoted) in INTERFACES and mine != 0 or concept(quoted) == concept(name):
                 continue
             theirs = level(quoted)
             if theirs is None or mine is None or theirs >= mine:

@@ -20,7 +20,7 @@ def problems():
     told = PAGE.partition("# OPTIONS OF MOUNT AND FUSE")[2].partition("# STATISTICS")[0]
     yield from (f"-o {word} is not told of" for word in sorted(words) if f"`{word}`" not in told)
     ours = set(re.findall(r'"(\w+)", (?:NULL|")', (TOP / "core/s3backer_stats.c").read_text()))
-    made = set(re.findall(r'"([a-z0-9_]+)"', "".join(path.read_text() for path in [*TOP.glob("core/*.c"), *TOP.glob("plugins/*/*.c")]
+    made = set(re.findall(r'"([a-z0-9_]+)"', "".join(path.read_text() for path in [*TOP.glob("core/**/*.c"), *TOP.glob("plugins/*/*.c")]
                                                      if path.name != "s3backer_stats.c")))
     yield from (f"core/s3backer_stats.c is made of {name}, which nobody counts" for name in sorted(ours - made))
 

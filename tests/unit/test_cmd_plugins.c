@@ -2,7 +2,7 @@
 /* bucketdisk plugins: what it prints and how it exits. */
 #include "test.h"
 
-#include "cmd.h"
+#include "cmd/cmd.h"
 
 #include <jansson.h>
 #include <limits.h>

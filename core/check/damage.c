@@ -3,7 +3,7 @@
  *
  * One that authenticates answers CORRUPT, always.  Another may not notice, but does not overrun its buffers, gives the
  * length that is asked for or CORRUPT, and is as good as before. */
-#include "check_coder.h"
+#include "coder.h"
 
 #include <stdio.h>
 #include <stdlib.h>

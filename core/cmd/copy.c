@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/util.h"
-#include "cmd_copy_sides.h"
+#include "copy_sides.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,7 +9,7 @@
  *
  * A child that ends in the middle of a row has failed it.  The next child begins behind that row: all children of a group
  * come to the same rows in the same order. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/clock.h"
 

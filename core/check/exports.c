@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a shared object exports, read from its file: the dynamic linker would run its code. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <elf.h>
 #include <fcntl.h>

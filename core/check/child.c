@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The child of a check: what rows are asked with. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/options.h"
 #include "loader.h"

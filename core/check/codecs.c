@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on a codec that is given what it wrote itself. */
-#include "check_coder.h"
+#include "coder.h"
 
 #include <pthread.h>
 #include <stdio.h>

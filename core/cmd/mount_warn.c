@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd_mount_warn.h"
+#include "mount_warn.h"
 
 #include "base/log.h"
 #include "base/util.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on a backend under load: many threads, races, deadlines. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/clock.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host table that a plugin under check calls: it serves as the daemon's does, and takes note. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/clock.h"
 #include "base/secret.h"

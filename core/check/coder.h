@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How rows on codecs encode and decode: for core/check*.c alone.
+/* How rows on codecs encode and decode: for this directory alone.
  *
  * Every buffer that a codec gets has exactly the size that it is told; with `is_guarded` whoever goes further crashes. */
 #ifndef CORE_CHECK_CODER_H
 #define CORE_CHECK_CODER_H
 
-#include "check_impl.h"
+#include "impl.h"
 
 struct coder {
     struct check *check;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Backends of a check: opened as --backend says, on the location that was given. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/options.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on conditions: honoured where the backend claims them, and never ignored where it does not. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <stdio.h>
 #include <string.h>

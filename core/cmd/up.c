@@ -10,10 +10,10 @@
 #include "base/util.h"
 #include "child.h"
 #include "cmd.h"
-#include "cmd_mount.h"
-#include "cmd_mount_check.h"
 #include "confirm.h"
 #include "filesystem.h"
+#include "mount.h"
+#include "mount_check.h"
 #include "updown.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The two volumes of `bucketdisk copy`. */
-#include "cmd_copy_sides.h"
+#include "copy_sides.h"
 
 #include "ask.h"
 #include "base/clock.h"
 #include "base/interrupts.h"
 #include "base/log.h"
-#include "cmd_mount_check.h"
 #include "holder.h"
+#include "mount_check.h"
 #include "volume_samples.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on listings. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>

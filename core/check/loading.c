@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on loading: from the file to the tables that the daemon takes. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "negotiate.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on key wraps.  Each call may take a second: that is what they are for. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on a plugin's texts and options. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/options.h"
 #include "settings.h"

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
-#include "check.h"
+#include "check/check.h"
 
 #include <errno.h>
 #include <limits.h>

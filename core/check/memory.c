@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory for rows of a check: with an end that is watched, and with contents. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How rows ask: for core/check*.c alone.
+/* How rows ask: for this directory alone.
  *
  * A row is a function.  What it takes from here (memory, requests, stores) is given back when it returns, so a row that has
  * found something wrong just returns.  It fails once check_fail was called. */
@@ -24,7 +24,7 @@
 #define CHECK_PLAINTEXT "this plaintext must reach no log" /* that is what texts are made of */
 #define CHECK_KEY_BYTES 64u
 
-/* ------------------------------------------------------------------ the runner: check.c, check_child.c */
+/* ------------------------------------------------------------------ the runner: check.c, child.c */
 
 struct check;
 
@@ -95,7 +95,7 @@ void check_unload(struct check *check);
 int check_search(const struct check *check, struct plugins *plugins, struct error *why);
 const struct plugin *check_found(const struct check *check, const struct plugins *plugins);
 
-/* ------------------------------------------------------------------ memory: check_memory.c */
+/* ------------------------------------------------------------------ memory: memory.c */
 
 /* Zeroed. */
 void *check_alloc(struct check *check, size_t bytes);
@@ -115,7 +115,7 @@ void check_fill(void *out, size_t bytes, enum check_content content, unsigned se
 void check_canary_set(void *at);
 bool check_canary_is_whole(const void *at);
 
-/* ------------------------------------------------------------------ the host: check_host.c */
+/* ------------------------------------------------------------------ the host: host.c */
 
 /* What one instance sees of us, and what is noted of it. */
 struct check_host {
@@ -153,7 +153,7 @@ void check_secret(const char *text);
 /* A secret that was said in this process; NULL: none. */
 const char *check_leak(void);
 
-/* ------------------------------------------------------------------ backends: check_store.c */
+/* ------------------------------------------------------------------ backends: store.c */
 
 /* One opened backend. */
 struct instance {
@@ -199,7 +199,7 @@ const struct bd_option *store_location_row(struct check *check);
 /* Its value. */
 const char *store_location(struct check *check);
 
-/* ------------------------------------------------------------------ requests: check_ask.c */
+/* ------------------------------------------------------------------ requests: ask.c */
 
 struct entry {
     uint64_t bytes;

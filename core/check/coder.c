@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Codecs of a check: opened, and run. */
-#include "check_coder.h"
+#include "coder.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bucketdisk LOCATION MOUNTPOINT: from options to a served file, and orderly back. */
-#include "cmd_mount.h"
+#include "mount.h"
 
 #include "ask.h"
 #include "base/clock.h"
@@ -9,13 +9,13 @@
 #include "base/program.h"
 #include "base/util.h"
 #include "cmd.h"
-#include "cmd_mount_check.h"
-#include "cmd_mount_warn.h"
 #include "daemonize.h"
 #include "fuse.h"
 #include "leftover.h"
 #include "locallock.h"
 #include "mirror.h"
+#include "mount_check.h"
+#include "mount_warn.h"
 #include "mountinfo.h"
 #include "stack.h"
 #include "stopper.h"

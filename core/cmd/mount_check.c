@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd_mount_check.h"
+#include "mount_check.h"
 
 #include "base/util.h"
 #include "fuse.h"

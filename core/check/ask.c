@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of a check: made, submitted, waited for, and what the plugin does to them. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/clock.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a check on a backend's objects: bodies, ranges, labels, absence, and what a request may touch. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include "base/clock.h"
 

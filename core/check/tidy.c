@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What removes all that a check has made.  Nothing of it is a row: what can be removed is. */
-#include "check_impl.h"
+#include "impl.h"
 
 #include <ftw.h>
 #include <glob.h>
