@@ -120,7 +120,7 @@ listing_is_enough(void *arg)
     pthread_mutex_lock(&listing->waiting.lock);
     is_enough = listing->rc != 0;
     pthread_mutex_unlock(&listing->waiting.lock);
-    return is_enough;
+    return is_enough || *listing->waiting.walk->is_interrupted != 0;
 }
 
 static void
@@ -187,7 +187,7 @@ walk_list(struct walk *walk, struct error *why)
     waiting_end(&listing.waiting);
     progress_end(&progress);
     sort_out(walk);
-    if (listing.waiting.is_interrupted)
+    if (*walk->is_interrupted != 0)
         return error_set(why, -EINTR, "interrupted while the blocks were listed");
     if (listing.rc == -ENOMEM)
         return error_set(why, -ENOMEM, "out of memory");
