@@ -57,23 +57,44 @@ permille_of(const struct progress_view *view)
                                      : (unsigned)((double)view->done * 1000 / (double)view->total);
 }
 
+/* Whole or not at all: half a number is a wrong one.  Behind one that had no room none comes. */
+static void add_fact(struct text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+add_fact(struct text *text, const char *format, ...)
+{
+    char fact[64];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(fact, sizeof fact, format, args);
+    va_end(args);
+    if (text->bytes + strlen(fact) < text->room)
+        add(text, "%s", fact);
+    else
+        text->room = text->bytes + 1;
+}
+
 static void
 add_facts(struct text *text, const struct progress_view *view)
 {
     char human[HUMAN_BYTES];
 
-    add(text, "%" PRIu64, view->done);
-    if (view->total != 0)
-        add(text, " of %" PRIu64, view->total > view->done ? view->total : view->done);
+    if (view->total == 0)
+        add_fact(text, "%" PRIu64, view->done);
+    else
+        add_fact(text, "%" PRIu64 " of %" PRIu64, view->done,
+                 view->total > view->done ? view->total : view->done);
     if (view->bad != 0)
-        add(text, ", %" PRIu64 " bad", view->bad);
+        add_fact(text, ", %" PRIu64 " bad", view->bad);
     if (view->bytes != 0) {
         human_bytes(view->bytes, human);
-        add(text, ", %s", human);
+        add_fact(text, ", %s", human);
     }
     if (view->bytes_per_s != 0) {
         human_bytes(view->bytes_per_s, human);
-        add(text, ", %s/s", human);
+        add_fact(text, ", %s/s", human);
     }
     if (view->done != 0 && view->done < view->total && view->elapsed_ns >= LEFT_AFTER_NS) {
         double seconds = (double)view->elapsed_ns / NS_PER_S;
@@ -81,7 +102,7 @@ add_facts(struct text *text, const struct progress_view *view)
         human_duration((uint64_t)(seconds * (double)(view->total - view->done) / (double)view->done)
                            + 1,
                        human);
-        add(text, ", %s left", human);
+        add_fact(text, ", %s left", human);
     }
 }
 
@@ -102,12 +123,14 @@ progress_format(const struct progress_view *view, unsigned columns, char *out, s
     char facts[160] = "";
     struct text words = { facts, sizeof facts, 0 }, line = { out, out_bytes, 0 };
     unsigned permille = permille_of(view);
-    size_t taken;
+    size_t taken = strlen(view->verb) + (view->total != 0 ? sizeof " 100%  " : sizeof ": ") - 1;
 
-    add_facts(&words, view);
+    /* The last column stays free: a terminal may go to the next line behind it. */
     if (columns != 0 && columns < line.room)
-        line.room =
-            columns; /* the last column stays free: a terminal may go to the next line behind it */
+        line.room = columns;
+    if (columns != 0 && columns < taken + words.room)
+        words.room = columns > taken ? columns - taken : 1;
+    add_facts(&words, view);
     add(&line, "%s", view->verb);
     taken = line.bytes + sizeof " [] 100%  " - 1 + words.bytes;
     if (view->total != 0 && taken + BAR_STEP < columns) {

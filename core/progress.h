@@ -36,8 +36,8 @@ void progress_draw(struct progress *progress);
 /* The bar is gone from the terminal, so that results may be printed.  Of one that was never begun: nothing. */
 void progress_end(struct progress *progress);
 
-/* The words of it at one moment; pure.  On a terminal in at most columns - 1 characters, with a bar if there is room; for the log
- * (`columns` 0) as a sentence. */
+/* The words of it at one moment; pure.  On a terminal in at most columns - 1 characters, with a bar if there is room, and without the
+ * last facts if there is none; for the log (`columns` 0) as a sentence. */
 struct progress_view {
     const char *verb;
     uint64_t done, total, bytes, bad, bytes_per_s, elapsed_ns;

@@ -80,6 +80,8 @@ int options_require(const struct options *options, const char *owner, struct err
 
 /* --help lines of one owner ("" for core), wrapped at 80 columns; secrets never show. */
 void options_help(const struct options *options, const char *owner, FILE *out);
+/* Print words from `column` on, where the line stands, in lines for 80 columns that begin there, and end the last one. */
+void options_wrap(const char *text, size_t column, FILE *out);
 /* All names, defaults, types as JSON, for --dump-options and for tests. */
 void options_dump(const struct options *options, FILE *out);
 

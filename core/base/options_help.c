@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    HELP_COLUMNS = 80,
+    HELP_COLUMNS = 79, /* the last one stays free: a terminal may go to the next line behind it */
     HELP_LEFT_MAX = 28,
 };
 
@@ -101,9 +101,8 @@ help_right(const struct bd_option *row)
     return text;
 }
 
-/* Print words from `column` on, where the line stands at, to HELP_COLUMNS. */
-static void
-help_wrap(const char *text, size_t column, FILE *out)
+void
+options_wrap(const char *text, size_t column, FILE *out)
 {
     size_t at = column;
 
@@ -152,7 +151,7 @@ options_help(const struct options *options, const char *owner, FILE *out)
             fprintf(out, "%s\n%*s", left, (int)column, "");
         else
             fprintf(out, "%-*s", (int)column, left);
-        help_wrap(right != NULL ? right : entry->row.help, column, out);
+        options_wrap(right != NULL ? right : entry->row.help, column, out);
         free(right);
     }
 }

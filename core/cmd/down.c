@@ -47,11 +47,11 @@ cmd_down(int argc, char **argv)
     int rc;
 
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        printf(
-            "usage: bucketdisk down DIRECTORY\n\n"
-            "Unmounts the filesystem that `bucketdisk up` has mounted there, detaches its loop\n"
-            "device, unmounts the disk, and returns when everything is stored.  If something is\n"
-            "in use it says by whom; called again, it goes on where it stood.\n");
+        printf("usage: bucketdisk down DIRECTORY\n"
+               "\n"
+               "Unmounts the filesystem that \"bucketdisk up\" has mounted there, detaches its\n"
+               "loop device, unmounts the disk, and returns when everything is stored.  If\n"
+               "something is in use it says by whom; called again, it goes on where it stood.\n");
         return EXIT_DONE;
     }
     if (argc != 2 || argv[1][0] == '-')

@@ -382,22 +382,26 @@ static const struct {
 static void
 help(void)
 {
-    printf(
-        "usage: bucketdisk key list   [options] LOCATION\n"
-        "       bucketdisk key add    [--slot=N] [options] LOCATION\n"
-        "       bucketdisk key change [--slot=N] [options] LOCATION\n"
-        "       bucketdisk key remove [--slot=N] [options] LOCATION\n\n"
-        "Passwords that open an encrypted volume of format 2.  Each has a slot with the volume's\n"
-        "key, so no block is written when they change.  The volume must not be mounted.\n\n"
-        "--password, --password-file, --key-file: what opens the volume; asked for at a terminal.\n"
-        "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
-        "--label=TEXT: a word to know the slot by.\n"
-        "--slot=N: the slot to fill, else a free one; to change or remove, else the one that the\n"
-        "password opens.\n"
-        "--last-slot: remove also the last slot: then nobody can read the volume any more.\n\n"
-        "All other options are those of the mount: --backend and its options, --prefix.  None "
-        "goes\n"
-        "over another machine's mount token; see --reset-mounted-flag.\n");
+    printf("usage: bucketdisk key list   [options] LOCATION\n"
+           "       bucketdisk key add    [--slot=N] [options] LOCATION\n"
+           "       bucketdisk key change [--slot=N] [options] LOCATION\n"
+           "       bucketdisk key remove [--slot=N] [options] LOCATION\n"
+           "\n"
+           "Passwords that open an encrypted volume of format 2.  Each has a slot with the\n"
+           "volume's key, so no block is written when they change.  The volume must not be\n"
+           "mounted.\n"
+           "\n"
+           "--password, --password-file, --key-file: what opens the volume; asked for at a\n"
+           "terminal.\n"
+           "--new-password, --new-password-file, --new-key-file: what to add, likewise.\n"
+           "--label=TEXT: a word to know the slot by.\n"
+           "--slot=N: the slot to fill, else a free one; to change or remove, else the one\n"
+           "that the password opens.\n"
+           "--last-slot: remove also the last slot: then nobody can read the volume any\n"
+           "more.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix.\n"
+           "None goes over another machine's mount token; see bucketdisk reset.\n");
 }
 
 static int

@@ -32,6 +32,7 @@
 
 #define S3BACKER_VERSION "2.1.6" /* whose options there are */
 #define CLAIM_TRIES 10
+#define PLUGIN_NAME_COLUMNS 8
 #define SHARED_BLOCK_BYTES 4096 /* what filesystems have at least */
 
 /* A mount and all that it holds, from start to end. */
@@ -546,13 +547,28 @@ version(void)
 static void
 usage_s3backer(void)
 {
-    printf(
-        "usage: s3backer [options] BUCKET[/PREFIX] MOUNTPOINT\n"
-        "       s3backer --test [options] DIRECTORY MOUNTPOINT\n"
-        "       s3backer --erase [options] BUCKET[/PREFIX]\n"
-        "       s3backer --reset-mounted-flag [options] BUCKET[/PREFIX]\n\n"
-        "This is bucketdisk, which takes s3backer's options; bucketdisk-s3backer(7) says what is "
-        "different.\n\n");
+    printf("usage: s3backer [options] BUCKET[/PREFIX] MOUNTPOINT\n"
+           "       s3backer --test [options] DIRECTORY MOUNTPOINT\n"
+           "       s3backer --erase [options] BUCKET[/PREFIX]\n"
+           "       s3backer --reset-mounted-flag [options] BUCKET[/PREFIX]\n"
+           "\n"
+           "This is bucketdisk, which takes s3backer's options; bucketdisk-s3backer(7) says\n"
+           "what is different.\n"
+           "\n");
+}
+
+static void
+help_plugins(const struct plugins *plugins)
+{
+    printf("\nPlugins, each with options of its own: bucketdisk --help NAME\n\n");
+    for (unsigned i = 0; i < plugins->count; i++) {
+        const struct plugin *plugin = &plugins->all[i];
+
+        if (plugin->why.text[0] == '\0') {
+            printf("  %-*s  ", PLUGIN_NAME_COLUMNS, plugin_owner(plugin));
+            options_wrap(plugin->desc.summary, PLUGIN_NAME_COLUMNS + 4, stdout);
+        }
+    }
 }
 
 static int
@@ -564,30 +580,26 @@ help(struct mount *mount, int word_count, char **words)
     if (word_count == 0) {
         if (program_is_s3backer())
             usage_s3backer();
-        printf(
-            "usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
-            "       bucketdisk umount MOUNTPOINT\n"
-            "       bucketdisk up [options] LOCATION DIRECTORY\n"
-            "       bucketdisk down DIRECTORY\n"
-            "       bucketdisk info|list|check [options] LOCATION\n"
-            "       bucketdisk erase|reset|takeover [options] LOCATION\n"
-            "       bucketdisk copy [options] SOURCE DESTINATION\n"
-            "       bucketdisk key list|add|change|remove [options] LOCATION\n"
-            "       bucketdisk probe [options] LOCATION\n"
-            "       bucketdisk plugins [options] [NAME ...]\n"
-            "       bucketdisk plugin check [options] FILE.so [-- plugin's options]\n\n"
-            "Shows a volume of blocks in an object store as one file, a virtual disk.  LOCATION is "
-            "what\n"
-            "the backend calls the place: a bucket, a directory.  Names of options compare "
-            "without\n"
-            "dashes and case, so --block-size is also --blockSize; each may stand behind -o.\n\n");
+        printf("usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
+               "       bucketdisk umount MOUNTPOINT\n"
+               "       bucketdisk up [options] LOCATION DIRECTORY\n"
+               "       bucketdisk down DIRECTORY\n"
+               "       bucketdisk info|list|check [options] LOCATION\n"
+               "       bucketdisk erase|reset|takeover [options] LOCATION\n"
+               "       bucketdisk copy [options] SOURCE DESTINATION\n"
+               "       bucketdisk key list|add|change|remove [options] LOCATION\n"
+               "       bucketdisk probe [options] LOCATION\n"
+               "       bucketdisk plugins [options] [NAME ...]\n"
+               "       bucketdisk plugin check [options] FILE.so [-- plugin's options]\n"
+               "       bucketdisk COMMAND --help\n"
+               "\n"
+               "Shows a volume of blocks in an object store as one file, a virtual disk.\n"
+               "LOCATION is what the backend calls the place: a bucket, a directory.  Names of\n"
+               "options compare without dashes and case, so --block-size is also --blockSize;\n"
+               "each may stand behind -o.\n"
+               "\n");
         options_help(stack->options, "", stdout);
-        printf("\nOptions of a plugin: bucketdisk --help NAME, with NAME one of");
-        for (unsigned i = 0; i < stack->plugins.count; i++) {
-            if (stack->plugins.all[i].why.text[0] == '\0')
-                printf(" %s", plugin_owner(&stack->plugins.all[i]));
-        }
-        printf("\n");
+        help_plugins(&stack->plugins);
         return EXIT_DONE;
     }
     for (unsigned i = 0; i < stack->plugins.count; i++) {

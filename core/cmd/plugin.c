@@ -47,15 +47,17 @@ static const struct bd_option rows[] = {
 static void
 help(const struct options *options)
 {
-    printf("usage: bucketdisk plugin check [OPTION...] FILE.so [-- [--backend=NAME,...] "
-           "[PLUGIN'S OPTION...] [LOCATION]]\n\n"
-           "Shows whether a plugin keeps the contract of bucketdisk/plugin.h.  Prints TAP, a row "
-           "for\n"
-           "each obligation.  Exit 0 when all rows pass, 1 when one fails, 2 when nothing can be "
-           "asked.\n\n"
-           "A backend needs a LOCATION that is empty; what is made there is removed again.  One "
-           "that\n"
-           "stacks is told by --backend what is below it: --backend=chaos,dir.\n\n");
+    printf("usage: bucketdisk plugin check [OPTION...] FILE.so\n"
+           "       bucketdisk plugin check [OPTION...] FILE.so -- [--backend=NAME,...]\n"
+           "                               [PLUGIN'S OPTION...] [LOCATION]\n"
+           "\n"
+           "Shows whether a plugin keeps the contract of bucketdisk/plugin.h.  Prints TAP,\n"
+           "a row for each obligation.  Exit status 0: all rows pass.  1: one fails.  2:\n"
+           "nothing can be asked.\n"
+           "\n"
+           "A backend needs a LOCATION that is empty; what is made there is removed again.\n"
+           "One that stacks is told by --backend what is below it: --backend=chaos,dir.\n"
+           "\n");
     options_help(options, "", stdout);
 }
 
@@ -151,11 +153,12 @@ cmd_plugin(int argc, char **argv)
         own++;
     if (argc > 1 && strcmp(argv[1], "check") == 0)
         status = check(argc - 1, argv + 1, own - 1, &why);
+    else if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+        status = check(argc, argv, own, &why);
     else
         error_set(&why, -EINVAL,
-                  "usage: bucketdisk plugin check [OPTION...] FILE.so [-- "
-                  "[PLUGIN'S OPTION...] [LOCATION]]; bucketdisk plugins lists what "
-                  "there is");
+                  "what about the plugin? usage: bucketdisk plugin check FILE.so [-- OPTIONS "
+                  "LOCATION]; bucketdisk plugins lists what there is");
     if (why.text[0] != '\0')
         log_line(BD_ERROR, "%s", why.text);
     return status;

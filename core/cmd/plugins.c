@@ -262,10 +262,12 @@ cmd_plugins(int argc, char **argv)
         goto free_options;
     }
     if (fields.help) {
-        printf(
-            "usage: bucketdisk plugins [OPTION...] [NAME...]\n\n"
-            "List the plugins that are found, and what is wrong with those that cannot be used.\n"
-            "Exit 1 when a NAME is not found or cannot be used, or two plugins collide.\n\n");
+        printf("usage: bucketdisk plugins [OPTION...] [NAME...]\n"
+               "\n"
+               "Lists the plugins that are found, and what is wrong with those that cannot be\n"
+               "used.  Exit status 1 when a NAME is not found or cannot be used, or two plugins\n"
+               "collide.\n"
+               "\n");
         options_help(options, "", stdout);
         status = 0;
         goto free_options;

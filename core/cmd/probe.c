@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TABLE_COLUMNS 96
+#define TABLE_COLUMNS 79
 #define TABLE_LAST 50 /* where the last column begins */
-#define TABLE_INDENT 15
+#define TABLE_INDENT 8
 
 struct probe_settings {
     uint8_t json;
@@ -64,24 +64,11 @@ summary(const struct probe *probe, bool is_complete, char *out, size_t out_bytes
         snprintf(out, out_bytes, "Fit for a disk.");
 }
 
-/* Below a row: words in as many lines as they need. */
 static void
 print_below(const char *text)
 {
-    int column = TABLE_INDENT;
-
     printf("%*s", TABLE_INDENT, "");
-    while (*text != '\0') {
-        int bytes = (int)strcspn(text, " ");
-
-        if (column > TABLE_INDENT && column + 1 + bytes > TABLE_COLUMNS) {
-            printf("\n%*s", TABLE_INDENT, "");
-            column = TABLE_INDENT;
-        }
-        column += printf("%s%.*s", column > TABLE_INDENT ? " " : "", bytes, text);
-        text += bytes + (int)strspn(text + bytes, " ");
-    }
-    printf("\n");
+    options_wrap(text, TABLE_INDENT, stdout);
 }
 
 static void
@@ -168,19 +155,20 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
 static void
 help(const struct stack *stack)
 {
-    printf(
-        "usage: bucketdisk probe [--json] [options] LOCATION\n\n"
-        "Finds out what a store really does, beside what its plugin claims, and what follows for "
-        "a\n"
-        "disk in it.  Works under names of its own, PREFIXbucketdisk-probe-..., which it removes;\n"
-        "volumes are not touched.  Exit 0 when the store is fit for a disk, 1 when it is not.\n\n"
-        "--json prints one JSON object.  All other options are those of the mount; what counts is\n"
-        "--backend and its options, --prefix, --timeout.  See bucketdisk --help");
-    for (unsigned i = 0; i < stack->plugins.count; i++) {
-        if (stack->plugins.all[i].why.text[0] == '\0' && stack->plugins.all[i].desc.backend != NULL)
-            printf(", bucketdisk --help %s", plugin_owner(&stack->plugins.all[i]));
-    }
-    printf(".\n");
+    (void)stack;
+    printf("usage: bucketdisk probe [--json] [options] LOCATION\n"
+           "\n"
+           "Finds out what a store really does, beside what its plugin claims, and what\n"
+           "follows for a disk in it.  Works under names of its own,\n"
+           "PREFIXbucketdisk-probe-..., which it removes; volumes are not touched.\n"
+           "\n"
+           "--json: print one JSON object.\n"
+           "\n"
+           "Exit status 0: the store is fit for a disk.  1: it is not, or not everything\n"
+           "could be asked.\n"
+           "\n"
+           "All other options are those of the mount: --backend and its options, --prefix,\n"
+           "--timeout.\n");
 }
 
 int

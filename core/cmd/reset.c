@@ -62,7 +62,7 @@ help(const struct stack *stack)
            "Removes the mount token of a volume, on your word that nobody has it mounted:\n"
            "the same as --reset-mounted-flag.  A volume that is mounted on this machine is\n"
            "refused.  \"bucketdisk info\" says who has it, and \"bucketdisk takeover\" makes\n"
-           "sure that he is dead.\n"
+           "sure that it is dead.\n"
            "\n"
            "All other options are those of the mount: --backend and its options, --prefix,\n"
            "--settle-time.\n");

@@ -77,19 +77,24 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf(
-        "usage: bucketdisk takeover [options] LOCATION\n\n"
-        "Frees a volume whose writer died or was cut off, on another machine too, so that it can\n"
-        "be mounted here.  Watches the lock of the volume until it has stood still for the lease\n"
-        "of its owner and the settle time (90 s if nothing else was said there): from then on\n"
-        "nothing that the owner sent can reach the volume, and should it come back, it finds\n"
-        "that it may only read.  A volume whose owner lives is refused.\n\n"
-        "With its lock goes the proof that nobody else has written since: what the owner had not\n"
-        "stored stays on its machine, and a cache file there is used again only with --force.\n\n"
-        "A lock of s3backer, or in a store without conditional writes, does not beat: only\n"
-        "bucketdisk --reset-mounted-flag removes it, on your word.\n\n"
-        "All options are those of the mount: --backend and its options, --prefix, "
-        "--settle-time.\n");
+    printf("usage: bucketdisk takeover [options] LOCATION\n"
+           "\n"
+           "Frees a volume whose writer died or was cut off, on another machine too, so\n"
+           "that it can be mounted here.  Watches the lock of the volume until it has stood\n"
+           "still for the lease of its owner and the settle time (90 s if nothing else was\n"
+           "said there): from then on nothing that the owner sent can reach the volume, and\n"
+           "should it come back, it finds that it may only read.  A volume whose owner\n"
+           "lives is refused.\n"
+           "\n"
+           "With its lock goes the proof that nobody else has written since: what the owner\n"
+           "had not stored stays on its machine, and a cache file there is used again only\n"
+           "with --force.\n"
+           "\n"
+           "A lock of s3backer, or in a store without conditional writes, does not beat:\n"
+           "only \"bucketdisk reset\" removes it, on your word.\n"
+           "\n"
+           "All options are those of the mount: --backend and its options, --prefix,\n"
+           "--settle-time.\n");
 }
 
 int

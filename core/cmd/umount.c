@@ -27,6 +27,20 @@ usage(const char *word)
     return EXIT_FAILED;
 }
 
+static int
+help(void)
+{
+    printf("usage: bucketdisk umount [-l] MOUNTPOINT\n"
+           "\n"
+           "Unmounts a disk, or what \"bucketdisk up\" has mounted, and returns when\n"
+           "everything is stored.  If it is in use it says by whom.\n"
+           "\n"
+           "-l, --lazy: detach it all the same; it ends when nobody uses it any more.\n"
+           "\n"
+           "Exit status 0: everything is stored.  1: it is not, or nothing was unmounted.\n");
+    return EXIT_DONE;
+}
+
 /* A filesystem that `up` has mounted: umount(8) sends it here. */
 static int
 unmount_filesystem(const char *word, const char *path, bool is_lazy)
@@ -107,6 +121,8 @@ cmd_umount(int argc, char **argv)
             if (mountpoint != NULL)
                 return usage(word);
             mountpoint = word;
+        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            return help();
         } else if (strcmp(word, "--lazy") == 0) {
             is_lazy = true;
         } else if (strcmp(word, "-t") == 0 || strcmp(word, "-N") == 0) {

@@ -489,19 +489,21 @@ up(struct up_command *command, char **words, int count, struct error *why)
 static void
 help(void)
 {
-    printf(
-        "usage: bucketdisk up [--fs=ext4|xfs|btrfs] [options] LOCATION DIRECTORY\n"
-        "       bucketdisk down DIRECTORY\n\n"
-        "Mounts the volume, attaches a loop device to it, and mounts the filesystem that is on it\n"
-        "on DIRECTORY; down undoes that, and returns when everything is stored.  A new volume,\n"
-        "for which --size says how large, and an empty one get a filesystem, after a question; "
-        "one\n"
-        "that is not empty is never formatted.\n\n"
-        "--fs=ext4|xfs|btrfs: what to make on an empty volume; any other one is refused.\n"
-        "--fs-options=WORD,...: what the filesystem is mounted with, as behind mount -o.\n"
-        "--yes: make what is not there without asking.\n\n"
-        "All other options are those of the mount: see bucketdisk --help.  What stands behind -o\n"
-        "and is mount(8)'s own (noatime, nosuid, _netdev, ...) goes to the filesystem.\n");
+    printf("usage: bucketdisk up [--fs=ext4|xfs|btrfs] [options] LOCATION DIRECTORY\n"
+           "       bucketdisk down DIRECTORY\n"
+           "\n"
+           "Mounts the volume, attaches a loop device to it, and mounts the filesystem\n"
+           "that is on it on DIRECTORY; down undoes that, and returns when everything is\n"
+           "stored.  A new volume, for which --size says how large, and an empty one get a\n"
+           "filesystem, after a question; one that is not empty is never formatted.\n"
+           "\n"
+           "--fs=ext4|xfs|btrfs: what to make on an empty volume; any other one is refused.\n"
+           "--fs-options=WORD,...: what the filesystem is mounted with, as behind mount -o.\n"
+           "--yes: make what is not there without asking.\n"
+           "\n"
+           "All other options are those of the mount: see bucketdisk --help.  What stands\n"
+           "behind -o and is mount(8)'s own (noatime, nosuid, _netdev, ...) goes to the\n"
+           "filesystem.\n");
 }
 
 /* The options are read here, which overwrites secrets in argv, and again by the daemon: in this copy. */

@@ -45,11 +45,13 @@ TEST(progress, no_line_reaches_the_last_column_however_narrow_it_is)
         assert_true(strlen(formatted(&half, columns)) < columns);
 }
 
-TEST(progress, a_narrow_terminal_loses_the_bar_first_and_then_the_end_of_the_line)
+TEST(progress, a_narrow_terminal_loses_the_bar_first_and_then_the_last_facts_each_as_a_whole)
 {
     assert_string_equal(formatted(&half, 70),
                         "checking  50%  1465 of 2930, 91.5 MiB, 12.0 MiB/s, 0:09 left");
-    assert_string_equal(formatted(&half, 30), "checking  50%  1465 of 2930, ");
+    assert_string_equal(formatted(&half, 40), "checking  50%  1465 of 2930, 91.5 MiB");
+    assert_string_equal(formatted(&half, 37), "checking  50%  1465 of 2930");
+    assert_string_equal(formatted(&half, 26), "checking  50%  ");
 }
 
 TEST(progress, without_a_total_it_says_how_much_there_is_so_far)
@@ -273,7 +275,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         RUN(progress, of_80_columns_the_bar_takes_what_the_numbers_leave),
         RUN(progress, no_line_reaches_the_last_column_however_narrow_it_is),
-        RUN(progress, a_narrow_terminal_loses_the_bar_first_and_then_the_end_of_the_line),
+        RUN(progress,
+            a_narrow_terminal_loses_the_bar_first_and_then_the_last_facts_each_as_a_whole),
         RUN(progress, without_a_total_it_says_how_much_there_is_so_far),
         RUN(progress, a_line_of_the_log_has_no_bar),
         RUN(progress, what_exceeds_the_total_is_no_more_than_all_of_it),
