@@ -127,7 +127,7 @@ class Probe(disk.Story):
         self.assertLessEqual(max(map(len, done.stdout.splitlines()[1:])), 96)
         done = disk.run(disk.BINARY, "probe", "--backend=chaos,dir", "--chaos-truncate=1000000", "--chaos-match=-range",
                         store.location, check=False)
-        self.assertRegex(done.stdout, r"(?m)^BAD +a part of an object +yes\n {15}100 bytes from 0 on are wrong")
+        self.assertRegex(done.stdout, r"(?m)^BAD +a part of an object +yes\n {8}100 bytes from 0 on are wrong")
         self.assertIn("Not fit for a disk: 1 of 21 answers is bad.", done.stdout)
         self.assertLessEqual(max(map(len, done.stdout.splitlines()[1:])), 96)
         self.assertIn("usage", disk.run(disk.BINARY, "probe", "--help").stdout)
