@@ -182,6 +182,9 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
     plugin = plugins_backend(&stack->plugins, innermost, why);
     if (plugin == NULL)
         rc = -ENOENT;
+    else if (plugin->backend.traits & BD_BACKEND_STACKS)
+        rc = error_set(why, -EINVAL, "backend %s needs another one below it: --backend=%s,OTHER",
+                       innermost, names);
     else
         rc = options_set_location(stack->options, plugin_owner(plugin), location, why);
     if (rc == 0)

@@ -9,6 +9,7 @@
 #include "codecs.h"
 #include "copymark.h"
 #include "keyslots.h"
+#include "layer.h"
 #include "passphrase.h"
 #include "volume_samples.h"
 
@@ -459,6 +460,25 @@ ask_when_new(struct stack *stack, struct error *why)
 }
 
 static int
+refuse_not_s3backers(const struct stack *stack, const char *list, struct error *why)
+{
+    struct encoding wanted;
+    const struct plugin *owner;
+    int rc = encoding_parse(list, &wanted, why);
+
+    if (rc != 0)
+        return rc;
+    for (unsigned i = 0; i < wanted.count; i++) {
+        if (plugins_codec(&stack->plugins, wanted.tokens[i], &owner) == NULL)
+            return layer_unknown(wanted.tokens[i], why);
+    }
+    return error_set(why, -EINVAL,
+                     "the volume is of format 1, which is s3backer's, and s3backer does not know "
+                     "\"%s\"; only a new volume can be written so",
+                     list);
+}
+
+static int
 detect_format_1(struct stack *stack, const struct volume_wish *wish, struct error *why)
 {
     unsigned format;
@@ -499,11 +519,7 @@ detect_format_1(struct stack *stack, const struct volume_wish *wish, struct erro
     if (format == 2)
         return error_set(why, -EINVAL, "there is a volume of format 1 here; leave --format=2 out");
     if (!is_s3backers)
-        return error_set(
-            why, -EINVAL,
-            "the volume is of format 1, which is s3backer's, and s3backer does not know "
-            "\"%s\"; only a new volume can be written so",
-            list);
+        return refuse_not_s3backers(stack, list, why);
     rc = open_chain(stack, list, encrypted != NULL, why);
     if (rc == 0 && stack->keyring.passphrase.data != NULL && !chain_encrypts(stack->chain))
         rc =

@@ -156,6 +156,7 @@ put(struct backend *backend, const struct layout *layout, struct putting *puttin
     struct backend_io *io = backend_io_new(backend);
     struct lock_text text = { .attrs = { 0 } };
     enum bd_status status = BD_FATAL;
+    struct error reason = { "" };
     object_name name;
 
     if (io == NULL || lock_put(io, putting->lock, putting->when, &text) != 0) {
@@ -170,7 +171,8 @@ put(struct backend *backend, const struct layout *layout, struct putting *puttin
     if (status == BD_OK)
         snprintf(putting->tag, sizeof putting->tag, "%s", io->tag != NULL ? io->tag : "");
     else
-        ask_failed(io, "write the mount token", why);
+        error_set(why, ask_failed(io, "write the mount token", &reason), "%s%s", reason.text,
+                  status == BD_DENIED ? "; who only reads needs none: --readOnly" : "");
 free_io:
     attrs_clear(&text.attrs);
     backend_io_free(io);

@@ -170,19 +170,20 @@ volume_check_sizes(uint64_t disk_bytes, uint64_t block_bytes, struct layout *lay
                          " bytes is not possible; it must be a power of two "
                          "from %u bytes to %u MiB",
                          block_bytes, LAYOUT_BLOCK_BYTES_MIN, LAYOUT_BLOCK_BYTES_MAX >> 20);
+    if (disk_bytes > INT64_MAX)
+        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is more than a file can have",
+                         disk_bytes);
     if (disk_bytes == 0 || disk_bytes % block_bytes != 0)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes is not a multiple of the block "
-                         "size, %" PRIu64 " bytes",
-                         disk_bytes, block_bytes);
+                         "size, %" PRIu64 " bytes; the next one is %" PRIu64,
+                         disk_bytes, block_bytes,
+                         disk_bytes - disk_bytes % block_bytes + block_bytes);
     if (disk_bytes / block_bytes > LAYOUT_BLOCKS_MAX)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes has more than 2^32-1 blocks of %" PRIu64
                          " bytes; use a larger --blockSize",
                          disk_bytes, block_bytes);
-    if (disk_bytes > INT64_MAX)
-        return error_set(why, -EINVAL, "a size of %" PRIu64 " bytes is more than a file can have",
-                         disk_bytes);
     layout->block_bytes = (uint32_t)block_bytes;
     layout->block_count = disk_bytes / block_bytes;
     return 0;
@@ -242,6 +243,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
               enum volume_block_0 *block_0, struct volume_sample *sample, struct error *why)
 {
     struct found found = { .sample = sample, .read_default = wish->read_default }, stored;
+    struct error reason = { "" };
     int rc = 0;
 
     *layout = (struct layout){ .prefix = wish->prefix,
@@ -291,11 +293,19 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (found.block_bytes == 0)
         found.block_bytes =
             wish->auto_detect ? VOLUME_BLOCK_BYTES_DEFAULT : VOLUME_BLOCK_BYTES_S3BACKER;
-    rc = volume_check_sizes(found.disk_bytes, found.block_bytes, layout, why);
+    rc = volume_check_sizes(found.disk_bytes, found.block_bytes, layout, &reason);
+    if (rc != 0 && wish->auto_detect && wish->disk_bytes == 0 && wish->block_bytes == 0)
+        return error_set(why, rc,
+                         "what block 0 says of the volume is damaged: %s; overrule it with --size, "
+                         "--blockSize and --force",
+                         reason.text);
+    if (rc != 0)
+        return error_set(why, rc, "%s", reason.text);
     /* Not to use what is stored does not mean to write over it. */
-    if (rc == 0 && !wish->auto_detect)
-        rc =
-            settle_one("--blockSize", found.block_bytes, wish->is_forced, &stored.block_bytes, why);
+    if (!wish->auto_detect)
+        rc = settle_one(wish->block_bytes != 0 ? "--blockSize"
+                                               : "--noAutoDetect without --blockSize",
+                        found.block_bytes, wish->is_forced, &stored.block_bytes, why);
     if (rc == 0 && !wish->auto_detect && stored.disk_bytes != 0)
         rc = settle_one("--size", found.disk_bytes, wish->is_forced, &stored.disk_bytes, why);
     if (rc != 0)
@@ -308,8 +318,10 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (layout->block_count < found.block_count_min)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes would cut off stored blocks: the "
-                         "volume has at least %" PRIu64 " blocks of %u bytes",
-                         found.disk_bytes, found.block_count_min, layout->block_bytes);
+                         "volume has at least %" PRIu64 " blocks of %u bytes; give --size=%" PRIu64
+                         " or more",
+                         found.disk_bytes, found.block_count_min, layout->block_bytes,
+                         found.block_count_min * layout->block_bytes);
     return 0;
 }
 

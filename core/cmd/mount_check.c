@@ -37,7 +37,9 @@ mount_check_words(const struct settings *settings, char **words, int count, stru
                          "mount point",
                          words[0]);
     if (count > wanted)
-        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[wanted]);
+        return error_set(why, -EINVAL, "too many words: what is \"%s\"? usage: bucketdisk %s",
+                         words[wanted],
+                         instead != NULL ? "[options] LOCATION" : "[options] LOCATION MOUNTPOINT");
     return 0;
 }
 
@@ -167,24 +169,30 @@ mount_check_settings(const struct stack *stack, struct error *why)
     const struct settings *settings = &stack->settings;
 
     if (!is_file_name(settings->filename))
-        return error_set(why, -EINVAL, "--filename=%s is not a name for a file",
+        return error_set(why, -EINVAL,
+                         "--filename=%s is not a name for a file; give one without a slash",
                          settings->filename);
     if (settings->stats_filename[0] != '\0' && !is_file_name(settings->stats_filename))
-        return error_set(why, -EINVAL, "--statsFilename=%s is not a name for a file",
+        return error_set(why, -EINVAL,
+                         "--statsFilename=%s is not a name for a file; give one without a slash",
                          settings->stats_filename);
     if (strcmp(settings->filename, settings->stats_filename) == 0)
-        return error_set(why, -EINVAL, "--filename and --statsFilename are both \"%s\"",
-                         settings->filename);
+        return error_set(
+            why, -EINVAL,
+            "--filename and --statsFilename are both \"%s\"; give one of them another name",
+            settings->filename);
     if (strncmp(settings->filename, settings->stats_filename, strlen(settings->stats_filename)) == 0
         && settings->stats_filename[0] != '\0'
         && strcmp(settings->filename + strlen(settings->stats_filename), STATS_JSON_SUFFIX) == 0)
-        return error_set(why, -EINVAL, "--filename=%s is the name of the statistics as JSON",
+        return error_set(why, -EINVAL,
+                         "--filename=%s is the name of the statistics as JSON; give another one",
                          settings->filename);
     if (settings->stats_filename[0] != '\0'
         && (strcmp(settings->filename, METRICS_NAME) == 0
             || strcmp(settings->stats_filename, METRICS_NAME) == 0))
         return error_set(
-            why, -EINVAL, "%s=" METRICS_NAME " is the name of the statistics for Prometheus",
+            why, -EINVAL,
+            "%s=" METRICS_NAME " is the name of the statistics for Prometheus; give another one",
             strcmp(settings->filename, METRICS_NAME) == 0 ? "--filename" : "--statsFilename");
     if (settings->stats_file_mirror != NULL && settings->stats_file_mirror[0] == '\0')
         return error_set(why, -EINVAL,
@@ -237,8 +245,10 @@ mount_check_local_files(const struct settings *settings, const char *mountpoint,
         return rc;
     if (settings->block_cache_file != NULL
         && strcmp(settings->block_cache_file, settings->stats_file_mirror) == 0)
-        return error_set(why, -EINVAL, "--statsFileMirror and --blockCacheFile are both \"%s\"",
-                         settings->block_cache_file);
+        return error_set(
+            why, -EINVAL,
+            "--statsFileMirror and --blockCacheFile are both \"%s\"; give one of them another name",
+            settings->block_cache_file);
     return mirror_check(settings->stats_file_mirror, why);
 }
 

@@ -23,7 +23,7 @@ usage(const char *word)
                  "that is in use",
                  word);
     else
-        log_line(BD_ERROR, "umount: which mount point?");
+        log_line(BD_ERROR, "umount: which mount point? usage: bucketdisk umount MOUNTPOINT");
     return EXIT_FAILED;
 }
 

@@ -430,7 +430,10 @@ check(const struct up_command *command, char **words, int count, struct error *w
                          "files",
                          words[0]);
     if (count > 2)
-        return error_set(why, -EINVAL, "too many words: what is \"%s\"?", words[2]);
+        return error_set(
+            why, -EINVAL,
+            "too many words: what is \"%s\"? usage: bucketdisk up [options] LOCATION DIRECTORY",
+            words[2]);
     if (settings->foreground || settings->debug)
         return error_set(why, -EINVAL,
                          "up returns when the files can be used; leave --foreground and --debug "

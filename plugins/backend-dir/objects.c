@@ -228,7 +228,7 @@ object_put(void *self, struct bd_io *io)
     if (!dir->has_xattrs && (io->attr_count > 0 || io->encoding != NULL)) {
         dir->host->error(io,
                          "%s: this filesystem has no user extended attributes, which hold the "
-                         "encoding and attributes of an object",
+                         "encoding and attributes of an object; use another filesystem",
                          dir->path);
         return BD_UNSUPPORTED;
     }

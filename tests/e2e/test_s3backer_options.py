@@ -154,7 +154,7 @@ class Options(disk.Story):
         for form, words in forms.items():
             with self.subTest(form):
                 said = self.run_command(*words, "--filename=a/b", "bucket", self.tmp, status=1).stderr
-                self.assertEqual(said, "bucketdisk: error: --filename=a/b is not a name for a file\n")
+                self.assertEqual(said, "bucketdisk: error: --filename=a/b is not a name for a file; give one without a slash\n")
 
     @shows("fileMode", "configFile")
     def test_a_value_arrives_in_each_form(self):
