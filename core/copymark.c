@@ -73,7 +73,7 @@ copymark_read(struct backend *backend, const struct layout *layout, struct copym
     if (mark->is_there && io->io.object_bytes <= MARK_BYTES_MAX)
         rc = mark_parse(text, io->io.len, mark, why);
     else if (status != BD_OK && status != BD_ABSENT)
-        rc = ask_failed(io, "look for " COPYMARK_OBJECT, why);
+        rc = ask_failed(io, "look at the volume", why);
 free_io:
     free(text);
     backend_io_free(io);

@@ -92,8 +92,10 @@ take_passphrase(struct stack *stack, const char *encrypted, const char *wanted, 
 
 /* The level goes to the codec that compresses, as an option of its plugin. */
 static int
-set_level(struct stack *stack, const char *list, const char *level, struct error *why)
+set_level(struct stack *stack, const char *list, const char *option, const char *level,
+          struct error *why)
 {
+    struct error reason = { "" };
     struct encoding encoding;
     const struct plugin *owner;
     char name[128];
@@ -105,10 +107,11 @@ set_level(struct stack *stack, const char *list, const char *level, struct error
         if (codec == NULL || !(codec->traits & BD_CODEC_COMPRESSES))
             continue;
         snprintf(name, sizeof name, "%s-level", plugin_owner(owner));
-        return options_set(stack->options, name, level, why);
+        if (options_set(stack->options, name, level, &reason) == 0)
+            return 0;
+        return error_set(why, -EINVAL, "%s=%s: %s", option, level, reason.text);
     }
-    return error_set(why, -EINVAL, "--compress-level=%s, but nothing compresses; give --compress",
-                     level);
+    return error_set(why, -EINVAL, "%s=%s, but nothing compresses; give --compress", option, level);
 }
 
 static const char *
@@ -149,9 +152,9 @@ choose_codecs(struct stack *stack, bool is_new_format_2, const char *stored,
     int rc = codecs_choose(&wish, list, level, why);
 
     if (rc == 0 && options_given(stack->options, "compress-level"))
-        rc = set_level(stack, list, settings->compress_level, why);
+        rc = set_level(stack, list, "--compress-level", settings->compress_level, why);
     else if (rc == 0 && level[0] != '\0')
-        rc = set_level(stack, list, level, why);
+        rc = set_level(stack, list, "--compress", level, why);
     return rc;
 }
 

@@ -284,9 +284,7 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (rc != 0)
         return rc;
     if (wish->is_read_only && wish->auto_detect && found.block_count_min == 0)
-        return error_set(why, -EINVAL,
-                         "there is no volume here, and who only reads makes none; is --prefix "
-                         "right?");
+        return error_set(why, -EINVAL, "there is no volume here; is --prefix right?");
     if (found.disk_bytes == 0)
         return error_set(why, -EINVAL,
                          "there is no volume here yet; to make a new one, give --size");

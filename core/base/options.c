@@ -196,7 +196,7 @@ name_nearest(const struct options *options, const char *name, size_t len,
             size_t known_len = name_plain(word, word_len, known);
             size_t distance = edit_distance(typed, typed_len, known, known_len);
 
-            if (distance < best && distance < typed_len) {
+            if (distance < best && 2 * distance < typed_len) {
                 best = distance;
                 snprintf(out, NAME_BYTES_MAX + 1, "%.*s", (int)word_len, word);
             }

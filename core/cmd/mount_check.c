@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mount_check.h"
 
+#include "base/program.h"
 #include "base/util.h"
 #include "fuse.h"
 #include "mirror.h"
@@ -32,10 +33,12 @@ mount_check_words(const struct settings *settings, char **words, int count, stru
                          "where is the volume, and where to mount it? usage: bucketdisk [options] "
                          "LOCATION MOUNTPOINT (--help tells more)");
     if (count < wanted)
-        return error_set(why, -EINVAL,
-                         "where to mount it? after the volume's place, \"%s\", comes a "
-                         "mount point",
-                         words[0]);
+        return error_set(
+            why, -EINVAL,
+            "where to mount it? after the volume's place, \"%s\", comes a "
+            "mount point%s",
+            words[0],
+            program_is_s3backer() ? "" : "; if it was meant for a command, --help lists them");
     if (count > wanted)
         return error_set(why, -EINVAL, "too many words: what is \"%s\"? usage: bucketdisk %s",
                          words[wanted],

@@ -209,7 +209,7 @@ names_check(const struct plugins *plugins, char **names, int name_count)
         }
         if (is_found)
             continue;
-        fprintf(stderr, "bucketdisk: there is no plugin \"%s\"; searched: %s\n", names[i],
+        fprintf(stderr, "bucketdisk: error: there is no plugin \"%s\"; searched: %s\n", names[i],
                 plugins->searched);
         status = 1;
     }
@@ -258,7 +258,7 @@ cmd_plugins(int argc, char **argv)
                        &why)
                != 0
         || options_parse(options, argc, argv, "v=verbose h=help", names, &name_count, &why) != 0) {
-        fprintf(stderr, "bucketdisk: %s\n", why.text);
+        fprintf(stderr, "bucketdisk: error: %s\n", why.text);
         goto free_options;
     }
     if (fields.help) {
@@ -276,7 +276,7 @@ cmd_plugins(int argc, char **argv)
         (struct plugin_search){ .extra = fields.plugin_path, .builtin_only = fields.builtin_only };
     rc = plugins_load(&plugins, &search, &why);
     if (rc != 0)
-        fprintf(stderr, "bucketdisk: %s\n", why.text);
+        fprintf(stderr, "bucketdisk: error: %s\n", why.text);
     status = rc == 0 ? 0 : 1;
     if ((rc == 0 || rc == -EEXIST) && plugins_show(&plugins, &fields, names, name_count) != 0)
         status = 1;

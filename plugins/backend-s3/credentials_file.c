@@ -119,7 +119,7 @@ file_look(struct lookup *lookup, const char *path, const char *shown, const char
                                error == ENOENT || error == ENOTDIR ? BD_ABSENT
                                : error == EACCES || error == EPERM ? BD_DENIED
                                                                    : BD_INVALID,
-                               "%s: %s", path, strerror(error));
+                               "cannot read %s: %s", path, strerror(error));
         goto clear_text;
     }
     if (!file_find(text.text, text.bytes, access_id, &pair, &bad_line)) {

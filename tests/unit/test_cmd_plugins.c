@@ -107,9 +107,9 @@ TEST(cmd_plugins, exit_status_says_whether_a_named_plugin_is_usable)
     assert_int_equal(plugins("case", NULL), 0);
     assert_int_equal(plugins("broken", NULL), 1);
     assert_int_equal(plugins("case", "missing"), 1);
-    expect_text(errors, "bucketdisk: there is no plugin \"missing\"; searched: ");
+    expect_text(errors, "bucketdisk: error: there is no plugin \"missing\"; searched: ");
     assert_int_equal(plugins("--jsn", NULL), 2);
-    expect_text(errors, "bucketdisk: there is no option --jsn; did you mean --json?\n");
+    expect_text(errors, "bucketdisk: error: there is no option --jsn; did you mean --json?\n");
     assert_int_equal(plugins("-h", NULL), 0);
     expect_text(output, "usage: bucketdisk plugins [OPTION...] [NAME...]\n");
 }
