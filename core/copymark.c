@@ -4,8 +4,10 @@
 
 #include "ask.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,48 @@ copymark_clear(struct copymark *mark)
     memset(mark, 0, sizeof *mark);
 }
 
+static json_t *
+escaped(const char *text)
+{
+    json_t *json = json_string(text);
+    bool is_utf8 = json != NULL;
+    char *out = malloc(3 * strlen(text) + 1), *to = out;
+
+    json_decref(json);
+    for (; out != NULL && *text != '\0'; text++) {
+        if (*text == '%' || (!is_utf8 && (unsigned char)*text >= 0x80))
+            to += sprintf(to, "%%%02x", (unsigned char)*text);
+        else
+            *to++ = *text;
+    }
+    if (out != NULL)
+        *to = '\0';
+    json = out != NULL ? json_string(out) : NULL;
+    free(out);
+    return json;
+}
+
+static char *
+unescaped(const char *text)
+{
+    char *out = malloc(strlen(text) + 1), *to = out;
+
+    for (; out != NULL && *text != '\0'; to++) {
+        if (text[0] == '%' && isxdigit((unsigned char)text[1])
+            && isxdigit((unsigned char)text[2])) {
+            const char digits[] = { text[1], text[2], '\0' };
+
+            *to = (char)strtoul(digits, NULL, 16);
+            text += 3;
+        } else {
+            *to = *text++;
+        }
+    }
+    if (out != NULL)
+        *to = '\0';
+    return out;
+}
+
 static int
 mark_parse(const char *text, size_t bytes, struct copymark *out, struct error *why)
 {
@@ -34,10 +78,10 @@ mark_parse(const char *text, size_t bytes, struct copymark *out, struct error *w
                     "disk_bytes", &disk_bytes, "block_bytes", &block_bytes)
             == 0
         && version == 1 && disk_bytes > 0 && block_bytes > 0) {
-        out->source = strdup(source);
-        out->called = strdup(called);
-        out->volume = strdup(volume);
-        out->encryption = strdup(encryption);
+        out->source = unescaped(source);
+        out->called = unescaped(called);
+        out->volume = unescaped(volume);
+        out->encryption = unescaped(encryption);
         out->disk_bytes = (uint64_t)disk_bytes;
         out->block_bytes = (uint64_t)block_bytes;
         if (out->source == NULL || out->called == NULL || out->volume == NULL
@@ -101,10 +145,11 @@ copymark_put(struct backend *backend, const struct layout *layout, const struct 
              uint64_t until_ns, bool *was_unknown, struct error *why)
 {
     struct backend_io *io = backend_io_new(backend);
-    json_t *json = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:I, s:I}", "copy", 1, "source", mark->source, "called",
-        mark->called, "volume", mark->volume, "encryption", mark->encryption, "disk_bytes",
-        (json_int_t)mark->disk_bytes, "block_bytes", (json_int_t)mark->block_bytes);
+    json_t *json =
+        json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:I}", "copy", 1, "source", escaped(mark->source),
+                  "called", escaped(mark->called), "volume", escaped(mark->volume), "encryption",
+                  escaped(mark->encryption), "disk_bytes", (json_int_t)mark->disk_bytes,
+                  "block_bytes", (json_int_t)mark->block_bytes);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     object_name name;
     int rc = 0;

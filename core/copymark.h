@@ -7,6 +7,8 @@
  *   {"copy":1, "source":"<what tells it from all others>", "called":"<what people say>", "volume":"<32 hex, or nothing>",
  *    "encryption":"<token>", "disk_bytes":N, "block_bytes":N}
  *
+ * Names need not be UTF-8, which JSON is: what is not is written %XX, and so is %.
+ *
  * These functions wait for the store; of the layout they need the prefix alone. */
 #ifndef CORE_COPYMARK_H
 #define CORE_COPYMARK_H

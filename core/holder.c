@@ -40,6 +40,24 @@ holder_look(struct backend *backend, const struct layout *layout, struct lock *l
     return rc;
 }
 
+int
+holder_find(struct backend *backend, bool is_described, struct layout *layout, struct lock *lock,
+            struct error *why)
+{
+    const struct layout format_2 = { .prefix = layout->prefix, .is_format_2 = true };
+    struct lock begun;
+    int rc = holder_look(backend, layout, lock, why);
+
+    if (rc != 0 || is_described || (lock->is_there && !lock_is_fence(lock)))
+        return rc;
+    rc = holder_look(backend, &format_2, &begun, why);
+    if (rc == 0 && begun.is_there) {
+        layout->is_format_2 = true;
+        *lock = begun;
+    }
+    return rc;
+}
+
 /* ---- this machine */
 
 static void

@@ -14,6 +14,11 @@
 int holder_look(struct backend *backend, const struct layout *layout, struct lock *lock,
                 struct error *why);
 
+/* The same, of a volume whose description is there or not, as volume_lock_format has found: what has none may have been begun in
+ * format 2, or erased but for its lock.  Then it sets layout->is_format_2. */
+int holder_find(struct backend *backend, bool is_described, struct layout *layout,
+                struct lock *lock, struct error *why);
+
 /* This process as the owner of a lock: "MACHINE BOOT LOCK HOST".  `lock_id` names the local lock, which the caller holds. */
 void holder_format(const char *lock_id, char *out, size_t out_bytes);
 

@@ -85,6 +85,12 @@ lock_is_shared(const struct lock *lock)
     return lock->is_there && lock->value == TOKEN_SHARED;
 }
 
+bool
+lock_is_fence(const struct lock *lock)
+{
+    return lock->is_there && strcmp(lock->owner, TOKEN_FENCE_OWNER) == 0;
+}
+
 const char *
 lock_host(const struct lock *lock)
 {

@@ -18,6 +18,8 @@
 
 #define TOKEN_OBJECT "s3backer-mounted"
 #define TOKEN_LOCK_OBJECT "bucketdisk-lock" /* in format 2, where the other one is there for good */
+/* The owner of that other one, which keeps s3backer off and is nobody's lock. */
+#define TOKEN_FENCE_OWNER "bucketdisk volume of format 2"
 #define ATTR_TOKEN "s3backer-mount-token"
 #define ATTR_OWNER "bucketdisk-owner"
 #define ATTR_LEASE "bucketdisk-lease"
@@ -60,6 +62,7 @@ bool lock_is_of(const struct lock *lock, uint32_t value, const char *owner);
 /* The very same version? */
 bool lock_is_same(const struct lock *a, const struct lock *b);
 bool lock_is_shared(const struct lock *lock);
+bool lock_is_fence(const struct lock *lock);
 /* The last word of the owner; NULL when it does not say. */
 const char *lock_host(const struct lock *lock);
 

@@ -601,10 +601,11 @@ stack_detect(struct stack *stack, struct error *why)
         keyring_drop_volume_key(&stack->keyring);
     stack->is_new = false;
     rc = stack_layout_begin(stack, why);
-    if (rc == 0 && !stack->is_copied_to)
-        rc = copymark_refuse(stack->backend, &stack->layout, why);
     if (rc == 0)
         rc = volume_manifest_read(stack->backend, &stack->layout, &stack->description, why);
+    /* Half a copy that is being erased can only be erased. */
+    if (rc == 0 && !stack->is_copied_to)
+        rc = copymark_refuse(stack->backend, &stack->layout, why);
     if (rc != 0)
         return rc;
     if (!stack->description.is_there && stack->keyring.volume_key != NULL)

@@ -73,7 +73,7 @@ takeover_watch(const struct takeover_config *config, struct lock *lock, struct e
 
     if (rc != 0 || !lock->is_there)
         return rc;
-    if (strcmp(lock->owner, TOKEN_FENCE_OWNER) == 0)
+    if (lock_is_fence(lock))
         return error_set(why, -EBUSY,
                          "a volume of format 2 was begun here and is not complete; nobody has it "
                          "mounted: --format=2 begins it again");

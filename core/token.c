@@ -489,7 +489,7 @@ look_for_others(struct taking *taking, struct error *why)
 {
     int rc = holder_look(taking->backend, taking->layout, &taking->old, why);
 
-    if (rc == 0 && taking->old.is_there && strcmp(taking->old.owner, TOKEN_FENCE_OWNER) == 0)
+    if (rc == 0 && lock_is_fence(&taking->old))
         return error_set(why, -EBUSY,
                          "a volume of format 2 is here, or was begun, but its description is not: "
                          "--format=2 begins it again; to give it up, clear its mount token with "
@@ -569,7 +569,7 @@ take_alone(struct backend *backend, const struct layout *layout, const struct to
     if (old->is_there && wish->is_forced) {
         token->has_replaced = true;
         token->hold_ms = held_ms(&taking, wish);
-        log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
+        log_line(BD_WARNING, "the volume has a mount token; it is overwritten, as was asked for");
     }
     return token_end(&taking, why);
 }
@@ -631,7 +631,7 @@ token_take_shared(struct backend *backend, const struct layout *layout, bool is_
             "--sharedDiskMode",
             host != NULL ? " on " : "", host != NULL ? host : "");
     if (old->is_there)
-        log_line(BD_WARNING, "the volume has a mount token; overwritten as --force says");
+        log_line(BD_WARNING, "the volume has a mount token; it is overwritten, as was asked for");
     return token_end(&taking, why);
 }
 
@@ -644,6 +644,7 @@ token_take_from(struct backend *backend, const struct layout *layout, const stru
     };
 
     token_begin(token, layout, wish);
+    token->before = *dead;
     return token_end(&taking, why);
 }
 

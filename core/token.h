@@ -14,9 +14,6 @@
 
 #include <stdbool.h>
 
-/* The owner of the TOKEN_OBJECT that a volume of format 2 has for good, to keep s3backer off. */
-#define TOKEN_FENCE_OWNER "bucketdisk volume of format 2"
-
 /* The mount token of this process. */
 struct token {
     uint32_t value;

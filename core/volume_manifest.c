@@ -29,7 +29,7 @@ volume_manifest_read(struct backend *backend, const struct layout *layout,
     int rc = 0;
 
     manifest_clear(&stored->manifest);
-    stored->is_there = false;
+    stored->is_there = stored->is_erased = false;
     stored->tag[0] = '\0';
     if (io == NULL || text == NULL) {
         rc = error_set(why, -ENOMEM, "out of memory");
@@ -52,6 +52,7 @@ volume_manifest_read(struct backend *backend, const struct layout *layout,
     rc = io->io.object_bytes > MANIFEST_BYTES_MAX
              ? error_set(&reason, -EBADMSG, "it has %" PRIu64 " bytes", io->io.object_bytes)
              : manifest_parse(text, io->io.len, &stored->manifest, &reason);
+    stored->is_erased = rc == -EIDRM;
     if (rc == -EIDRM)
         error_set(
             why, rc,

@@ -4,6 +4,7 @@
 
 #include "base/interrupts.h"
 #include "base/log.h"
+#include "copymark.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -31,6 +32,18 @@ cmd_walk_begin(struct stack *stack, struct walk *walk, struct error *why)
                            .visits_max = stack_in_flight_max(stack),
                            .is_quiet = stack->settings.quiet,
                            .is_interrupted = interrupts_catch() };
+    return rc;
+}
+
+int
+cmd_unfinished(const struct stack *stack, const char **command, struct error *why)
+{
+    const struct layout layout = { .prefix = stack->settings.prefix };
+    struct copymark mark = { .is_there = false };
+    int rc = copymark_read(stack->backend, &layout, &mark, why);
+
+    *command = stack->description.is_erased ? "erase" : mark.is_there ? "copy" : NULL;
+    copymark_clear(&mark);
     return rc;
 }
 

@@ -36,6 +36,9 @@ enum exit_status cmd_status(int rc);
     }
 /* Of an open stack whose layout is known: its objects, and a walk over all blocks that a signal interrupts from here on. */
 int cmd_walk_begin(struct stack *stack, struct walk *walk, struct error *why);
+/* Which command goes on with what is no whole volume: "copy" with half a copy, "erase" with what that has left.  NULL: none has to.
+ * After volume_lock_format or the like. */
+int cmd_unfinished(const struct stack *stack, const char **command, struct error *why);
 /* What comes from a store does nothing at a terminal: its control characters become question marks. */
 void cmd_clean(char *text);
 /* As JSON, whatever bytes it has.  NULL when out of memory. */

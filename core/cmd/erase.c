@@ -19,7 +19,6 @@
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "confirm.h"
-#include "copymark.h"
 #include "holder.h"
 #include "locallock.h"
 #include "token.h"
@@ -44,6 +43,7 @@ struct erase {
     struct locallock *local;
     struct token token;
     bool has_token, is_marked, is_done;
+    bool is_unfinished;     /* what was here is no whole volume: half a copy, or erased in part */
     uint64_t hold_until_ns; /* so long others' writes may still be carried out */
     struct volume_erase control;
     struct walk walk;
@@ -72,7 +72,7 @@ look_at_locks(struct erase *erase, struct lock *holder, struct error *why)
         rc = holder_look(stack->backend, &format_2, &lock, why);
     if (rc != 0)
         return rc;
-    is_fence = holder->is_there && strcmp(holder->owner, TOKEN_FENCE_OWNER) == 0;
+    is_fence = lock_is_fence(holder);
     if (!stack->description.is_there && (is_fence || (lock.is_there && !holder->is_there)))
         stack->layout.is_format_2 = true;
     if (!stack->layout.is_format_2)
@@ -109,14 +109,14 @@ look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there
 {
     struct stack *stack = erase->stack;
     struct volume_look look;
-    struct copymark mark = { .is_there = false };
+    const char *unfinished = NULL;
     int rc = volume_look_any(stack->backend, &stack->layout, &look, why);
 
     if (rc == 0)
-        rc = copymark_read(stack->backend, &stack->layout, &mark, why);
+        rc = cmd_unfinished(stack, &unfinished, why);
+    erase->is_unfinished = unfinished != NULL;
     *is_there = look.is_there || holder->is_there || stack->layout.is_format_2
-                || stack->description.is_there || mark.is_there;
-    copymark_clear(&mark);
+                || stack->description.is_there || erase->is_unfinished;
     return rc;
 }
 
@@ -342,7 +342,8 @@ let_go(struct erase *erase, struct error *why)
     const struct error before = *why;
     struct error left = { "" };
     uint64_t unknown_at_ns = erase->unknown_at_ns;
-    bool is_kept = erase->is_marked && !erase->is_done && !stack->layout.is_format_2;
+    bool is_kept =
+        (erase->is_marked || erase->is_unfinished) && !erase->is_done && !stack->layout.is_format_2;
     int rc;
 
     if (!erase->has_token)
@@ -424,7 +425,9 @@ tell_erased(const struct erase *erase, struct error *why)
                foreign.count == FOREIGN_MAX ? "At least " : "", foreign.count,
                foreign.count == 1 ? "" : "s", foreign.count == 1 ? "is" : "are",
                foreign.count == 1 ? "is" : "are");
-    return rc != 0 ? rc : cmd_flush(why);
+    if (rc != 0)
+        log_line(BD_WARNING, "what else there is was not counted: %s", why->text);
+    return cmd_flush(why);
 }
 
 /* Of what is marked, everybody who mounts it is told; here is who did it. */

@@ -6,6 +6,7 @@
 
 #include "base/human.h"
 #include "base/util.h"
+#include "copymark.h"
 #include "holder.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ struct info {
     char *identity, *volume;
     struct walk walk;
     struct lock holder;
+    struct copymark mark; /* of half a copy */
     size_t looked_count;
     pthread_mutex_t lock; /* guards the next three */
     struct used_chain chains[CHAINS_MAX];
@@ -242,6 +244,14 @@ print_chains(const struct info *info)
 }
 
 static void
+print_half_copy(const struct copymark *mark)
+{
+    printf("%-*sa copy that is not complete, and cannot be mounted\n", LABEL_COLUMNS, "state");
+    if (mark->called != NULL)
+        printf("%-*sof %s\n", LABEL_COLUMNS, "", mark->called);
+}
+
+static void
 print_text(const struct info *info)
 {
     const struct layout *layout = &info->stack->layout;
@@ -250,6 +260,8 @@ print_text(const struct info *info)
     char stored[HUMAN_BYTES];
 
     printf("%-*s%s\n", LABEL_COLUMNS, "volume", info->volume);
+    if (info->mark.is_there)
+        print_half_copy(&info->mark);
     print_size("size", layout->block_bytes * layout->block_count);
     print_size("block size", layout->block_bytes);
     printf("%-*s%s%s\n", LABEL_COLUMNS, "format", layout->is_format_2 ? "2" : "1, s3backer's",
@@ -331,6 +343,12 @@ print_json(const struct info *info)
                   (json_int_t)info->looked_count, "holder", json_holder(info));
     int rc;
 
+    if (all != NULL)
+        json_object_set_new(
+            all, "half_copy_of",
+            !info->mark.is_there
+                ? json_null()
+                : cmd_json_text(info->mark.called != NULL ? info->mark.called : ""));
     if (all != NULL && layout->is_format_2)
         json_object_update_new(
             all, json_pack("{s:o, s:b, s:I, s:o}", "codec", cmd_json_text(manifest->codec),
@@ -344,6 +362,38 @@ print_json(const struct info *info)
 
 /* ---- the command */
 
+/* Half a copy may not have the block yet that says the sizes; its mark says them. */
+static int
+look_at_mark(struct info *info, struct error *why)
+{
+    const struct layout layout = { .prefix = info->stack->settings.prefix };
+    struct settings *settings = &info->stack->settings;
+    int rc = copymark_read(info->stack->backend, &layout, &info->mark, why);
+
+    if (rc != 0 || info->mark.called == NULL)
+        return rc;
+    cmd_clean(info->mark.called);
+    if (settings->size == 0)
+        settings->size = info->mark.disk_bytes;
+    if (settings->block_size == 0)
+        settings->block_size = info->mark.block_bytes;
+    return 0;
+}
+
+/* What is not there yet of half a copy is no reason to say that no volume is there. */
+static int
+look_at_volume(struct info *info, struct error *why)
+{
+    struct stack *stack = info->stack;
+    int rc = look_at_mark(info, why);
+
+    if (rc == 0)
+        rc = stack_look(stack, why);
+    if (rc == -EINVAL && info->mark.is_there)
+        copymark_refuse(stack->backend, &stack->layout, why);
+    return rc;
+}
+
 static int
 find_out(struct info *info, const char *location, bool is_all, struct error *why)
 {
@@ -353,7 +403,7 @@ find_out(struct info *info, const char *location, bool is_all, struct error *why
     if (rc == 0)
         rc = stack_names(stack, &info->identity, &info->volume, why);
     if (rc == 0)
-        rc = stack_look(stack, why);
+        rc = look_at_volume(info, why);
     if (rc == 0)
         rc = holder_look(stack->backend, &stack->layout, &info->holder, why);
     cmd_clean(info->holder.owner);
@@ -378,6 +428,7 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
     if (rc == 0)
         rc = cmd_flush(why);
     walk_clear(&info.walk);
+    copymark_clear(&info.mark);
     free(info.identity);
     free(info.volume);
     return rc;

@@ -2,10 +2,14 @@
 /* bucketdisk takeover LOCATION: free a volume whose writer is dead, or cut off, without trusting anybody's word for it.
  *
  * The lock is taken in the place of the dead one's, which is then told apart from being given back by nobody, and
- * removed.  Whoever mounts next has the volume. */
+ * removed.  Whoever mounts next has the volume.
+ *
+ * But s3backer knows nothing of the marks that tell half a volume from a whole one: in format 1 the lock is all that keeps it off
+ * such a one.  So there it stays, as that of a dead daemon of this machine, where whoever goes on takes it over. */
 #include "cmd.h"
 
 #include "base/log.h"
+#include "holder.h"
 #include "locallock.h"
 #include "stack.h"
 #include "takeover.h"
@@ -26,16 +30,19 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
     struct token_wish wish = { .settle_ms = stack->settings.settle_time_ms };
     struct token token;
     struct lock lock;
-    const char *host;
+    const char *host, *unfinished;
     char lock_id[64];
     int rc;
 
     locallock_id(local, lock_id, sizeof lock_id);
     config.lock_id = wish.lock_id = lock_id;
     rc = volume_lock_format(stack->backend, &layout, &stack->description, why);
-    if (rc != 0)
-        return rc;
-    rc = takeover_watch(&config, &lock, why);
+    if (rc == 0)
+        rc = holder_find(stack->backend, stack->description.is_there, &layout, &lock, why);
+    if (rc == 0)
+        rc = cmd_unfinished(stack, &unfinished, why);
+    if (rc == 0)
+        rc = takeover_watch(&config, &lock, why);
     if (rc != 0)
         return rc;
     if (!lock.is_there) {
@@ -45,12 +52,19 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
     rc = token_take_from(stack->backend, &layout, &wish, &lock, &token, why);
     if (rc != 0)
         return rc;
-    rc = token_drop(stack->backend, &layout, &token, why);
+    if (unfinished == NULL || layout.is_format_2)
+        rc = token_drop(stack->backend, &layout, &token, why);
+    if (rc != 0)
+        return rc;
     host = lock_host(&lock);
-    if (rc == 0)
-        printf("The volume has been taken from %s and can be mounted.\n",
-               host != NULL ? host : "its owner");
-    return rc;
+    host = host != NULL ? host : "its owner";
+    if (unfinished == NULL)
+        printf("The volume has been taken from %s and can be mounted.\n", host);
+    else
+        printf("What is here has been taken from %s.  It is no whole volume: \"bucketdisk %s\" on "
+               "this machine goes on with it.\n",
+               host, unfinished);
+    return cmd_flush(why);
 }
 
 static int

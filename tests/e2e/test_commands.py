@@ -21,7 +21,7 @@ import disk
 BLOCK = 64 * disk.KIB
 PASSWORD = "drei Wörter nur"
 QUICK_KEY = ["--argon2id-memory=1M", "--argon2id-passes=1"]
-DESCRIPTION, LOCK, TOKEN = "bucketdisk-volume", "bucketdisk-lock", "s3backer-mounted"
+DESCRIPTION, LOCK, TOKEN, MARK = "bucketdisk-volume", "bucketdisk-lock", "s3backer-mounted", "bucketdisk-copy"
 CONTROL = (DESCRIPTION, LOCK, TOKEN)
 ALWAYS = 1000000
 COLUMNS = 80
@@ -375,6 +375,37 @@ class Commands(disk.Story):
                 shutil.copytree(saved, volume.store.path)
             self.assertEqual(seen, {"whole", "useless", "gone"})
             self.assertEqual(volume.store.objects(), [])
+
+    def owner(self, volume):
+        return os.getxattr(volume.store.path / TOKEN, "user.bucketdisk.a.bucketdisk-owner").decode()
+
+    def test_half_a_volume_is_never_left_to_s3backer(self):
+        """Of the marks that say so s3backer knows nothing, so whoever clears or takes the token leaves one."""
+        if disk.IS_REMOTE:
+            self.skipTest("its objects' attributes are read here as files have them")
+        for verb, left, goes_on in (("takeover", "erase", "erase"), ("reset", "erase", "erase"),
+                                    ("takeover", "copy", "copy"), ("reset", "copy", "copy")):
+            volume = self.volume(5)
+            if left == "erase":
+                self.refused("in part", "erase", volume, "--force", "--settle-time=1s",
+                             chaos=["only=delete,delete-many", f"denied={ALWAYS}", "match=0000000"])
+            else:
+                put(volume.store, MARK, json.dumps({"copy": 1, "source": "s", "called": "/elsewhere", "volume": "", "encryption": "",
+                                                    "disk_bytes": 64 * disk.MIB, "block_bytes": BLOCK}).encode())
+                self.assertEqual(self.info(volume)["half_copy_of"], "/elsewhere")
+                self.assertRegex(self.answer("info", volume), "(?s)not complete, and cannot be mounted.*of /elsewhere")
+            put(volume.store, TOKEN, b"there\n", None, {
+                "s3backer-mount-token": "12345678", "bucketdisk-owner": "machine boot 1:2 there",
+                "bucketdisk-lease": "beat=7 epoch=1 lease=1000 settle=0 at=1700000000"})
+            status, out, err = self.ask(verb, volume, "--settle-time=0s")
+            self.assertEqual(status, 0, err)
+            self.assertIn(f'"bucketdisk {goes_on}"', " ".join((out + err).split()))
+            self.assertNotEqual(self.owner(volume), "machine boot 1:2 there")
+            self.refused("being erased" if left == "erase" else "not complete", "check", volume)
+            # The token is of a dead daemon of this machine, and nothing has to be forced.
+            if left == "erase":
+                status, shown, out = self.on_terminal(*self.words("erase", volume), typed=b"y\n")
+                self.assertEqual((status, volume.store.objects()), (0, []), shown + out)
 
     def test_what_cannot_be_deleted_is_told_and_the_status_says_so(self):
         volume = self.volume(5)

@@ -608,8 +608,8 @@ TEST(copy, many_are_on_their_way_and_no_more_than_was_said)
 
 TEST(copymark, says_what_is_copied_until_it_is_removed)
 {
-    const struct copymark wish = { .source = (char[]){ "where \"it\" is" },
-                                   .called = (char[]){ "it" },
+    const struct copymark wish = { .source = (char[]){ "where \"it\" is, 100%\xff" },
+                                   .called = (char[]){ "\xc3\xa4%41" },
                                    .volume = (char[]){ "0123" },
                                    .encryption = (char[]){ "aes" },
                                    .disk_bytes = 1ull << 40,
@@ -629,13 +629,13 @@ TEST(copymark, says_what_is_copied_until_it_is_removed)
     assert_int_equal(copymark_read(side.objects_store.backend, &side.layout, &mark, &why), 0);
     assert_true(mark.is_there);
     assert_string_equal(mark.source, wish.source);
-    assert_string_equal(mark.called, "it");
+    assert_string_equal(mark.called, wish.called);
     assert_string_equal(mark.volume, "0123");
     assert_string_equal(mark.encryption, "aes");
     assert_int_equal(mark.disk_bytes, wish.disk_bytes);
     assert_int_equal(mark.block_bytes, 65536);
     assert_int_equal(copymark_refuse(side.objects_store.backend, &side.layout, &why), -EINVAL);
-    assert_non_null(strstr(why.text, "a copy of it that is not complete"));
+    assert_non_null(strstr(why.text, "a copy of \xc3\xa4%41 that is not complete"));
     assert_int_equal(
         copymark_remove(side.objects_store.backend, &side.layout, UINT64_MAX, &was_unknown, &why),
         0);
