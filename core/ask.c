@@ -87,6 +87,50 @@ ask_until(struct backend_io *io, uint64_t until_ns)
     return ask_as(io, &asking);
 }
 
+struct listing {
+    bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag);
+    void *arg;
+    bool is_enough;
+    char last[BD_NAME_BYTES_MAX + 1];
+};
+
+static bool
+list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
+{
+    struct listing *listing = arg;
+
+    snprintf(listing->last, sizeof listing->last, "%s", name);
+    listing->is_enough = !listing->entry(listing->arg, name, object_bytes, tag);
+    return !listing->is_enough;
+}
+
+int
+ask_list(struct backend *backend, const char *prefix,
+         bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag),
+         void *arg, const char *what, struct error *why)
+{
+    struct listing listing = { .entry = entry, .arg = arg };
+    struct backend_io *io = backend_io_new(backend);
+    char after[sizeof listing.last];
+    int rc = 0;
+
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    io->io.op = BD_LIST;
+    io->io.name = prefix;
+    io->io.limit = backend_info(backend)->list_max;
+    io->entry = list_entry;
+    io->entry_arg = &listing;
+    do {
+        memcpy(after, listing.last, sizeof after);
+        io->io.start_after = after[0] != '\0' ? after : NULL;
+        if (ask(io, NULL) != BD_OK)
+            rc = ask_failed(io, what, why);
+    } while (rc == 0 && io->io.more != 0 && !listing.is_enough && strcmp(after, listing.last) != 0);
+    backend_io_free(io);
+    return rc;
+}
+
 void
 ask_sleep(uint64_t ns)
 {

@@ -23,6 +23,11 @@ enum bd_status ask_until(struct backend_io *io, uint64_t until_ns);
 /* As ask(), but nothing is sent after until_ns: what may be repeated, as long as the volume is ours. */
 enum bd_status ask_before(struct backend_io *io, uint64_t until_ns, bool *was_unknown);
 
+/* List all objects whose names begin so, page by page; `entry` as that of a backend_io: false ends it. */
+int ask_list(struct backend *backend, const char *prefix,
+             bool (*entry)(void *arg, const char *name, uint64_t object_bytes, const char *tag),
+             void *arg, const char *what, struct error *why);
+
 /* Sleep so long, whatever signal comes. */
 void ask_sleep(uint64_t ns);
 

@@ -28,6 +28,8 @@ struct found {
     uint64_t says_disk_bytes, says_block_bytes; /* in block 0's metadata */
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
+    bool
+        has_other_names; /* no block was listed, but one whose name is hashed and should not be, or the other way round */
     bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
     const char *read_default;
     bool is_first_enough;         /* of a listing */
@@ -87,8 +89,8 @@ look_at_block_0(struct backend *backend, const struct layout *layout, struct fou
 
 struct listing {
     const struct layout *layout;
+    struct layout other; /* the same blocks by their other names */
     struct found *found;
-    object_name last;
 };
 
 static bool
@@ -99,7 +101,6 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
 
     (void)object_bytes;
     (void)tag;
-    snprintf(listing->last, sizeof listing->last, "%s", name);
     if (layout_parse(listing->layout, name, &block)) {
         if (listing->found->block_count_min == 0) {
             snprintf(listing->found->any_block, sizeof listing->found->any_block, "%s", name);
@@ -107,6 +108,8 @@ list_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
         }
         if (block + 1 > listing->found->block_count_min)
             listing->found->block_count_min = block + 1;
+    } else if (layout_parse(&listing->other, name, &block)) {
+        listing->found->has_other_names = true;
     }
     return listing->found->block_count_min == 0 || !listing->found->is_first_enough;
 }
@@ -116,26 +119,18 @@ static int
 list_blocks(struct backend *backend, const struct layout *layout, struct found *found,
             struct error *why)
 {
-    struct listing listing = { .layout = layout, .found = found };
-    struct backend_io *io = backend_io_new(backend);
-    object_name after = "";
-    int rc = 0;
+    struct listing listing = { .layout = layout, .other = *layout, .found = found };
+    int rc;
 
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    do {
-        memcpy(after, listing.last, sizeof after);
-        io->io.op = BD_LIST;
-        io->io.name = layout->prefix;
-        io->io.start_after = after[0] != '\0' ? after : NULL;
-        io->io.limit = backend_info(backend)->list_max;
-        io->entry = list_entry;
-        io->entry_arg = &listing;
-        if (ask(io, NULL) != BD_OK)
-            rc = ask_failed(io, "list the volume's objects", why);
-    } while (rc == 0 && io->io.more != 0 && strcmp(after, listing.last) != 0
-             && (found->block_count_min == 0 || !found->is_first_enough));
-    backend_io_free(io);
+    listing.other.is_hashed = !layout->is_hashed;
+    rc = ask_list(backend, layout->prefix, list_entry, &listing, "list the volume's objects", why);
+    /* A new volume beside that one would be of use to nobody. */
+    if (rc == 0 && found->block_count_min == 0 && found->has_other_names)
+        rc = error_set(why, -EINVAL,
+                       "there is a volume here, and the names of its blocks %s with a hash; %s "
+                       "--blockHashPrefix",
+                       layout->is_hashed ? "do not begin" : "begin",
+                       layout->is_hashed ? "leave out" : "give");
     return rc;
 }
 

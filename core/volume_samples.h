@@ -28,7 +28,7 @@ int volume_look(struct backend *backend, const struct layout *layout, uint64_t b
 int volume_look_any(struct backend *backend, const struct layout *layout, struct volume_look *out,
                     struct error *why);
 
-/* At most VOLUME_SAMPLES_MAX blocks of one short listing, block 0 not among them. */
+/* At most VOLUME_SAMPLES_MAX blocks that are listed first, block 0 not among them. */
 int volume_samples(struct backend *backend, const struct layout *layout,
                    uint64_t blocks[VOLUME_SAMPLES_MAX], unsigned *count, struct error *why);
 

@@ -364,67 +364,33 @@ let_go(struct erase *erase, struct error *why)
     return rc;
 }
 
-struct foreign {
-    const struct layout *layout;
-    uint64_t count;
-    object_name last;
-};
-
 static bool
 foreign_entry(void *arg, const char *name, uint64_t object_bytes, const char *tag)
 {
-    struct foreign *foreign = arg;
+    uint64_t *count = arg;
 
-    (void)object_bytes;
-    (void)tag;
-    snprintf(foreign->last, sizeof foreign->last, "%s", name);
-    foreign->count++;
-    return foreign->count < FOREIGN_MAX;
-}
-
-/* What is none of the volume's is left, and told of. */
-static int
-count_foreign(const struct erase *erase, struct foreign *foreign, struct error *why)
-{
-    struct backend *backend = erase->stack->backend;
-    struct backend_io *io = backend_io_new(backend);
-    object_name after;
-    int rc = 0;
-
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    do {
-        memcpy(after, foreign->last, sizeof after);
-        io->io.op = BD_LIST;
-        io->io.name = erase->stack->layout.prefix;
-        io->io.start_after = after[0] != '\0' ? after : NULL;
-        io->io.limit = backend_info(backend)->list_max;
-        io->entry = foreign_entry;
-        io->entry_arg = foreign;
-        if (ask(io, NULL) != BD_OK)
-            rc = ask_failed(io, "list what is left", why);
-    } while (rc == 0 && io->io.more != 0 && strcmp(after, foreign->last) != 0
-             && foreign->count < FOREIGN_MAX);
-    backend_io_free(io);
-    return rc;
+    (void)name, (void)object_bytes, (void)tag;
+    return ++*count < FOREIGN_MAX;
 }
 
 static int
 tell_erased(const struct erase *erase, struct error *why)
 {
-    struct foreign foreign = { .count = 0 };
+    const struct stack *stack = erase->stack;
+    uint64_t foreign = 0;
     char bytes[HUMAN_BYTES];
-    int rc = count_foreign(erase, &foreign, why);
+    /* What is none of the volume's is left, and told of. */
+    int rc = ask_list(stack->backend, stack->layout.prefix, foreign_entry, &foreign,
+                      "list what is left", why);
 
     human_bytes(erase->deleted_bytes, bytes);
     if (!erase->stack->settings.quiet)
         printf("%s is erased: %" PRIu64 " blocks, %s.\n", erase->volume, erase->deleted_count,
                bytes);
-    if (rc == 0 && foreign.count > 0 && !erase->stack->settings.quiet)
+    if (rc == 0 && foreign > 0 && !erase->stack->settings.quiet)
         printf("%s%" PRIu64 " object%s there %s none of the volume's, and %s left.\n",
-               foreign.count == FOREIGN_MAX ? "At least " : "", foreign.count,
-               foreign.count == 1 ? "" : "s", foreign.count == 1 ? "is" : "are",
-               foreign.count == 1 ? "is" : "are");
+               foreign == FOREIGN_MAX ? "At least " : "", foreign, foreign == 1 ? "" : "s",
+               foreign == 1 ? "is" : "are", foreign == 1 ? "is" : "are");
     if (rc != 0)
         log_line(BD_WARNING, "what else there is was not counted: %s", why->text);
     return cmd_flush(why);

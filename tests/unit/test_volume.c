@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "volume.h"
+#include "volume_samples.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -82,6 +83,15 @@ static const struct detection {
       { .auto_detect = true }, -EINVAL, 0, 0, "no volume here" },
     { "nothing, and no size", NULL, 0, NULL, { NULL },
       { .auto_detect = true }, -EINVAL, 0, 0, "no volume here" },
+    { "names with a hash, and the option is left out", "v/93021f19-00000009", 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 65536 }, -EINVAL, 0, 0, "give --blockHashPrefix" },
+    { "and without detection", "v/93021f19-00000009", 4096, NULL, { NULL },
+      { .disk_bytes = 65536 }, -EINVAL, 0, 0, "give --blockHashPrefix" },
+    { "names without a hash, and the option is given", BLOCK_5, 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 65536, .is_hashed = true }, -EINVAL, 0, 0,
+      "leave out --blockHashPrefix" },
+    { "a name that only looks as if it had a hash", "v/00000000-00000009", 4096, NULL, { NULL },
+      { .auto_detect = true, .disk_bytes = 65536, .block_bytes = 4096 }, 0, 4096, 16, NULL },
     { "a new volume", NULL, 0, NULL, { NULL },
       { .auto_detect = true, .disk_bytes = 10 * VOLUME_BLOCK_BYTES_DEFAULT }, 0,
       VOLUME_BLOCK_BYTES_DEFAULT, 10, NULL },
@@ -162,12 +172,41 @@ TEST(volume, a_store_that_refuses_to_be_looked_at_is_an_error)
     store_close(&store);
 }
 
+TEST(volume, is_seen_behind_a_page_of_objects_of_others)
+{
+    const struct layout layout = { .prefix = "v/", .block_count = LAYOUT_BLOCKS_MAX };
+    uint64_t blocks[VOLUME_SAMPLES_MAX];
+    struct volume_look look;
+    struct error why = { "" };
+    struct test_store store;
+    unsigned count;
+
+    memory_open(&store, NULL);
+    for (unsigned i = 0; i < backend_info(store.backend)->list_max + 5; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "v/!%05u", i);
+        assert_int_equal(put_text(&store, name, "x"), BD_OK);
+    }
+    assert_int_equal(volume_look_any(store.backend, &layout, &look, &why), 0);
+    assert_false(look.is_there);
+    assert_int_equal(put_text(&store, "v/93021f19-00000009", "x"), BD_OK);
+    assert_int_equal(volume_look_any(store.backend, &layout, &look, &why), 0);
+    assert_true(look.is_there);
+    assert_int_equal(put_text(&store, BLOCK_5, "x"), BD_OK);
+    assert_int_equal(volume_samples(store.backend, &layout, blocks, &count, &why), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(blocks[0], 5);
+    store_close(&store);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(volume, sizes_come_from_the_store_or_the_user_and_never_from_a_guess),
         RUN(volume, a_store_that_refuses_to_be_looked_at_is_an_error),
+        RUN(volume, is_seen_behind_a_page_of_objects_of_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
