@@ -2,7 +2,10 @@
 /* bucketdisk check LOCATION: can every block that exists be read?
  *
  * Each is fetched, authenticated and decoded, as a reader beside the writer does it: what is written meanwhile is found as it was or as
- * it is. */
+ * it is.
+ *
+ * A block that was listed and then is not there may have been zeroed in between.  So at the end the volume is listed again: what is
+ * listed still, and still not there, the store has lost. */
 #include "cmd.h"
 
 #include "base/clock.h"
@@ -34,7 +37,11 @@ struct bad_block {
 struct check {
     struct stack *stack;
     struct walk walk;
-    pthread_mutex_t lock; /* guards the next five */
+    size_t listed_count;  /* at first */
+    bool is_second;       /* those that were not there are asked for again */
+    pthread_mutex_t lock; /* guards the next six */
+    uint32_t *absent;     /* room for all that are listed */
+    size_t absent_count;
     struct bad_block *bad;
     size_t bad_count, bad_room;
     size_t damaged_count;
@@ -89,10 +96,14 @@ fetch_end(struct visit *visit)
         return req->rc;
     pthread_mutex_lock(&check->lock);
     check->bytes += req->object_bytes;
-    if (req->rc != 0)
+    if (req->rc == 0 && req->is_absent && check->is_second) {
+        visit->req.is_damaged = true;
+        error_set(&visit->why, 0, "the store lists it, and says that it is not there");
+    }
+    if (req->rc != 0 || req->is_damaged)
         rc = bad_add_locked(check, visit);
     else if (req->is_absent)
-        check->gone_count++; /* zeroed meanwhile */
+        check->absent[check->absent_count++] = visit->blocks->number;
     else
         check->good_count++;
     if (rc == 0 && check->bad_count - check->damaged_count >= UNREAD_MAX)
@@ -101,7 +112,7 @@ fetch_end(struct visit *visit)
                        strdupa(visit->why.text));
     pthread_mutex_unlock(&check->lock);
     progress_add(&check->walk.progress, 1, req->object_bytes);
-    if (req->rc != 0)
+    if (req->rc != 0 || req->is_damaged)
         progress_bad(&check->walk.progress, 1);
     return rc;
 }
@@ -127,7 +138,7 @@ static void
 print_text(const struct check *check)
 {
     const struct chain *chain = check->stack->chain;
-    uint64_t left = check->walk.count - checked_count(check);
+    uint64_t left = check->listed_count - checked_count(check);
     char stored[HUMAN_BYTES], rate[HUMAN_BYTES], took[HUMAN_BYTES];
     object_name name;
 
@@ -149,7 +160,7 @@ print_text(const struct check *check)
     printf(".\n%s fetched in %s, %s/s.\n", stored, took, rate);
     if (left > 0)
         printf("Not complete: %" PRIu64 " of %zu blocks were not checked.\n", left,
-               check->walk.count);
+               check->listed_count);
     if (!chain_authenticates(chain))
         printf("Nothing authenticates these blocks: only that they can be decoded was checked.\n");
 }
@@ -171,7 +182,7 @@ print_json(const struct check *check, const char *volume)
     all = json_pack(
         "{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "volume", cmd_json_text(volume),
         "complete", check->is_complete, "authenticated", chain_authenticates(check->stack->chain),
-        "blocks", (json_int_t)check->walk.count, "checked", (json_int_t)checked_count(check),
+        "blocks", (json_int_t)check->listed_count, "checked", (json_int_t)checked_count(check),
         "good", (json_int_t)check->good_count, "zeroed_meanwhile", (json_int_t)check->gone_count,
         "bytes", (json_int_t)check->bytes, "seconds", check->seconds, "bad", bad);
     rc = all == NULL ? -1
@@ -205,7 +216,7 @@ report(struct check *check, bool is_json, struct error *why)
 /* ---- the command */
 
 static int
-check_all(struct check *check, bool is_json, struct error *why)
+fetch_listed(struct check *check, struct error *why)
 {
     struct walk *walk = &check->walk;
     const struct visitor visitor = { .blocks_max = 1,
@@ -213,18 +224,64 @@ check_all(struct check *check, bool is_json, struct error *why)
                                      .begin = fetch_begin,
                                      .end = fetch_end,
                                      .arg = check };
+    int rc;
+
+    progress_begin(&walk->progress, "checking blocks", walk->count, walk->is_quiet);
+    rc = walk_visit(walk, &visitor, 0, walk->count, why);
+    progress_end(&walk->progress);
+    return rc;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+    uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
+
+    return (first > second) - (first < second);
+}
+
+static int
+fetch_again(struct check *check, struct error *why)
+{
+    struct walk *walk = &check->walk;
+    size_t absent_count = check->absent_count, kept = 0, i = 0;
+    int rc = absent_count > 0 ? walk_list(walk, why) : 0;
+
+    if (rc != 0 || absent_count == 0)
+        return rc;
+    qsort(check->absent, absent_count, sizeof *check->absent, compare_numbers);
+    for (size_t j = 0; j < walk->count; j++) {
+        while (i < absent_count && check->absent[i] < walk->blocks[j].number)
+            i++;
+        if (i < absent_count && check->absent[i] == walk->blocks[j].number)
+            walk->blocks[kept++] = walk->blocks[j];
+    }
+    walk->count = kept;
+    check->gone_count = absent_count - kept;
+    check->is_second = true;
+    return kept > 0 ? fetch_listed(check, why) : 0;
+}
+
+static int
+check_all(struct check *check, bool is_json, struct error *why)
+{
+    struct walk *walk = &check->walk;
     struct error unprinted = { "" };
     uint64_t began_ns;
     int rc = walk_list(walk, why);
 
     if (rc != 0)
         return rc;
+    check->listed_count = walk->count;
+    check->absent = malloc((walk->count + 1) * sizeof *check->absent);
+    if (check->absent == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
     began_ns = clock_now_ns();
-    progress_begin(&walk->progress, "checking blocks", walk->count, walk->is_quiet);
-    rc = walk_visit(walk, &visitor, 0, walk->count, why);
-    progress_end(&walk->progress);
+    rc = fetch_listed(check, why);
+    if (rc == 0)
+        rc = fetch_again(check, why);
     check->seconds = (double)(clock_now_ns() - began_ns) / NS_PER_S;
-    check->is_complete = checked_count(check) == walk->count;
+    check->is_complete = checked_count(check) == check->listed_count;
     if (report(check, is_json, &unprinted) != 0 && rc == 0)
         return error_set(why, -EIO, "%s", unprinted.text);
     if (rc == 0 && check->damaged_count > 0)
@@ -254,6 +311,7 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
     for (size_t i = 0; i < check.bad_count; i++)
         free(check.bad[i].reason);
     free(check.bad);
+    free(check.absent);
     return rc;
 }
 
@@ -265,7 +323,7 @@ help(const struct stack *stack)
            "\n"
            "Fetches every block of a volume that exists, authenticates and decodes it, and\n"
            "says which cannot be read, and why.  Changes nothing, and may run beside a\n"
-           "mount.\n"
+           "mount.  A block that the store lists and says is not there is damaged.\n"
            "\n"
            "--json: print one JSON object.\n"
            "\n"

@@ -17,6 +17,7 @@ import termios
 import time
 
 import disk
+import faulty
 
 BLOCK = 64 * disk.KIB
 PASSWORD = "drei Wörter nur"
@@ -201,6 +202,21 @@ class Commands(disk.Story):
         volume = self.volume(10)
         out = self.refused("10 blocks cannot be read", "check", volume, chaos=["only=get", f"denied={ALWAYS}", "match=000000"])
         self.assertRegex(out, "0 blocks are good, 0 damaged, 10 cannot be read")
+
+    def test_what_is_listed_and_not_there_is_damaged(self):
+        if disk.STORE != "dir":
+            self.skipTest("its own server errs here")
+        server = faulty.FaultyServer(self)
+        volume = disk.Disk(self, "64M", "64K", store=faulty.FaultyStore(server)).mount()
+        disk.write_at(volume.file, 0, self.random.randbytes(6 * BLOCK))
+        volume.umount()
+        gone = {"status": 404, "code": "NoSuchKey", "op": "get", "key": "0000000[24]$"}
+        server.fault("error", **gone)
+        out = self.refused("2 blocks are damaged", "check", volume, status=3)
+        self.assertRegex(out, "(?s)^block 2 is damaged.*lists it.*not there.*block 4.*4 blocks are good, 2 damaged")
+        server.clear()
+        server.fault("error", **gone, count=2)       # deleted, listed, and written again
+        self.assertRegex(self.answer("check", volume), "^6 blocks are good, 0 damaged, 0 cannot be read\\.")
 
     # ---- on a terminal
 
