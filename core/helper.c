@@ -2,43 +2,54 @@
 /* What mount(8) hands to its helpers, in our own words. */
 #include "helper.h"
 
+#include "base/options.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* mount(8) keeps commas together that stand in quotes; here a backslash does. */
-static char *
-unquoted(const char *list)
+static int
+add_unquoted(char **list, const char *given)
 {
-    char *out = malloc(2 * strlen(list) + 1), *to = out;
+    size_t used = *list != NULL ? strlen(*list) : 0;
+    char *longer = malloc(used + 2 * strlen(given) + 2), *to;
     bool is_quoted = false;
 
-    for (; out != NULL && *list != '\0'; list++) {
-        if (*list == '"') {
+    if (longer == NULL)
+        return -ENOMEM;
+    to = stpcpy(longer, *list != NULL ? *list : "");
+    if (used > 0)
+        *to++ = ',';
+    for (; *given != '\0'; given++) {
+        if (*given == '"') {
             is_quoted = !is_quoted;
             continue;
         }
-        if (*list == ',' && is_quoted)
+        if (*given == ',' && is_quoted)
             *to++ = '\\';
-        *to++ = *list;
+        *to++ = *given;
     }
-    if (out != NULL)
-        *to = '\0';
-    return out;
+    *to = '\0';
+    if (used > 0)
+        explicit_bzero(*list, used);
+    free(*list);
+    *list = longer;
+    return 0;
 }
 
-/* Is an option that begins so in the list? */
 static bool
-has_option(const char *list, const char *begin)
+has_option(const char *list, const char *name)
 {
-    bool is_first = true;
+    const char *begin = list;
 
     for (; *list != '\0'; list++) {
-        if (is_first && strncmp(list, begin, strlen(begin)) == 0)
-            return true;
-        is_first = *list == ',';
         if (*list == '\\' && list[1] != '\0')
             list++;
+        else if (*list == ',')
+            begin = list + 1;
+        else if (*list == '=' && options_name_is(begin, (size_t)(list - begin), name))
+            return true;
     }
     return false;
 }
@@ -89,19 +100,24 @@ helper_parse(int argc, const char *const *argv, struct helper_call *out, struct 
         rc = take_letters(argv[i], out, &value, why);
         if (rc == 0 && value != '\0' && ++i == argc)
             rc = error_set(why, -EINVAL, "mount: -%c needs a word behind it", value);
-        if (rc == 0 && value == 'o')
-            out->given = argv[i];
+        if (rc == 0 && value == 'o' && add_unquoted(&out->list, argv[i]) != 0)
+            rc = error_set(why, -ENOMEM, "out of memory");
     }
     if (rc == 0 && out->directory == NULL)
         rc = error_set(why, -EINVAL, "mount: what to mount, and where?");
     if (rc != 0)
         return rc;
     out->source = without_program(out->source);
-    if (out->given == NULL)
-        return 0;
-    out->list = unquoted(out->given);
-    if (out->list == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    out->wants_up = has_option(out->list, "fs=") || has_option(out->list, "fs-options=");
+    out->wants_up =
+        out->list != NULL && (has_option(out->list, "fs") || has_option(out->list, "fs-options"));
     return 0;
+}
+
+void
+helper_clear(struct helper_call *call)
+{
+    if (call->list != NULL)
+        explicit_bzero(call->list, strlen(call->list));
+    free(call->list);
+    call->list = NULL;
 }

@@ -9,13 +9,15 @@
 
 struct helper_call {
     const char *source, *directory;
-    const char *given; /* the list behind -o, as it stands in the words; NULL: none */
-    char *list;        /* the same for us; freed by the caller */
-    bool is_fake;      /* only look whether it could be done */
-    bool wants_up;     /* a filesystem on the directory, not the disk */
+    char *
+        list; /* all that is behind -o, as our options; NULL: nothing.  Wiped and freed by helper_clear */
+    bool is_fake;  /* only look whether it could be done */
+    bool wants_up; /* a filesystem on the directory, not the disk */
 };
 
-/* SOURCE DIRECTORY [-sfnv] [-N NAMESPACE] [-o LIST] [-t TYPE].  Borrows the words. */
+/* SOURCE DIRECTORY [-sfnv] [-o LIST] [-t TYPE], -o more than once, too.  Borrows the words.  End it with helper_clear, also when it
+ * fails. */
 int helper_parse(int argc, const char *const *argv, struct helper_call *out, struct error *why);
+void helper_clear(struct helper_call *call);
 
 #endif

@@ -9,6 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* There may be secrets in them, and what is read is a copy. */
+static void
+hide_lists(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++) {
+        const char *before = argv[i - 1];
+
+        if (before[0] == '-' && before[strlen(before) - 1] == 'o')
+            memset(argv[i], 'x', strlen(argv[i]));
+    }
+}
+
 int
 cmd_helper(int argc, char **argv)
 {
@@ -19,23 +31,21 @@ cmd_helper(int argc, char **argv)
 
     if (helper_parse(argc, (const char *const *)argv, &call, &why) != 0) {
         log_line(BD_ERROR, "%s", why.text);
+        helper_clear(&call);
         return EXIT_FAILED;
     }
     words[count++] = argv[0];
     if (call.list != NULL) {
-        /* There may be a secret in it, and what is read is the other one. */
-        memset((char *)(uintptr_t)call.given, 'x', strlen(call.given));
         words[count++] = strdupa("-o");
         words[count++] = call.list;
     }
     words[count++] = (char *)(uintptr_t)call.source;
     words[count++] = (char *)(uintptr_t)call.directory;
+    hide_lists(argc, argv);
     if (call.is_fake)
         status = EXIT_DONE;
     else
         status = call.wants_up ? cmd_up(count, words) : cmd_mount(count, words);
-    if (call.list != NULL)
-        explicit_bzero(call.list, strlen(call.list));
-    free(call.list);
+    helper_clear(&call);
     return status;
 }

@@ -53,7 +53,11 @@ unmount_filesystem(const char *word, const char *path, bool is_lazy)
     if (rc == 0)
         updown_find(path, &updown);
     if (rc == 0 && !updown_is_anything(&updown))
-        rc = error_set(&why, -EINVAL, "%s is not a mount of bucketdisk", word);
+        rc = error_set(
+            &why, -EINVAL,
+            "%s is not a mount of bucketdisk; one that only reads, and has a --subtype of its "
+            "own, is left to umount(8)",
+            word);
     else if (rc == 0)
         rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
     if (rc != 0)

@@ -171,20 +171,25 @@ ask_to_make(const struct up_command *command, struct error *why)
 
 /* ---- what is there already */
 
-/* Is the disk there the one that is asked for, and mounted so?  Who only reads has no lock. */
+/* Is the disk there the one that is asked for, and mounted so?  Who only reads has no lock, and is known by its source alone. */
 static bool
 is_same_volume(struct up_command *command)
 {
     const struct mountinfo *disk = &command->updown.disk;
+    const struct settings *settings = &command->stack.settings;
     char *identity = NULL, *volume = NULL;
     struct error ignored;
-    bool is_same;
+    bool is_same = false;
 
-    is_same = stack_open(&command->stack, command->location, &ignored) == 0
-              && stack_names(&command->stack, &identity, &volume, &ignored) == 0
-              && strncmp(volume, disk->source, sizeof disk->source - 1) == 0
-              && locallock_serves(identity, disk->device, disk->mountpoint)
-                     == !command->stack.settings.read_only;
+    if (stack_open(&command->stack, command->location, &ignored) == 0
+        && stack_names(&command->stack, &identity, &volume, &ignored) == 0) {
+        const char *source = settings->fsname != NULL ? settings->fsname : volume;
+        bool is_writer = locallock_serves(identity, disk->device, disk->mountpoint);
+
+        is_same = settings->read_only
+                      ? !is_writer && strncmp(source, disk->source, sizeof disk->source - 1) == 0
+                      : is_writer;
+    }
     free(identity);
     free(volume);
     return is_same;

@@ -273,7 +273,8 @@ class Refused(Up):
             self.assert_nothing_left()
 
     def test_another_volume_is_there(self):
-        self.up("--yes", f"--size={SIZE}", "--fs=ext4")
+        self.up("--yes", f"--size={SIZE}", "--fs=ext4", "--fsname=mine")
+        self.up("--fs=ext4")                    # whatever it is called, it is up already
         mine, self.store = self.store, disk.DirStore(self)
         self.assertIn("already, as another volume", self.up("--yes", f"--size={SIZE}", "--fs=ext4", status=1))
         self.assertEqual(self.store.objects(), [])

@@ -40,7 +40,7 @@ TEST(helper, takes_the_words_of_mount_in_any_order)
     assert_string_equal(call.list, "rw,ro");
     assert_false(call.is_fake);
     assert_false(call.wants_up);
-    free(call.list);
+    helper_clear(&call);
     call = parsed(WORDS("-f", "bucket", "/mnt"));
     assert_true(call.is_fake);
     assert_null(call.list);
@@ -59,7 +59,17 @@ TEST(helper, keeps_commas_together_that_stand_in_quotes)
         parsed(WORDS("b", "/mnt", "-o", "ro,fs-options=\"commit=30,noatime\",prefix=a\\,b"));
 
     assert_string_equal(call.list, "ro,fs-options=commit=30\\,noatime,prefix=a\\,b");
-    free(call.list);
+    helper_clear(&call);
+}
+
+TEST(helper, takes_all_lists_however_many_they_are)
+{
+    struct helper_call call =
+        parsed(WORDS("-o", "ro", "b", "-no", "fs=ext4", "/mnt", "-o", "prefix=\"a,b\""));
+
+    assert_string_equal(call.list, "ro,fs=ext4,prefix=a\\,b");
+    assert_true(call.wants_up);
+    helper_clear(&call);
 }
 
 static void
@@ -68,7 +78,7 @@ expect_up(const char *list, bool expected)
     struct helper_call call = parsed(WORDS("b", "/mnt", "-o", list));
 
     assert_int_equal(call.wants_up, expected);
-    free(call.list);
+    helper_clear(&call);
 }
 
 TEST(helper, wants_a_filesystem_if_an_option_says_which)
@@ -77,7 +87,11 @@ TEST(helper, wants_a_filesystem_if_an_option_says_which)
     expect_up("fs=ext4", true);
     expect_up("fs-options=noatime", true);
     expect_up("prefix=a\\,fs=ext4", false);
+    expect_up("fsOptions=noatime", true);
+    expect_up("ro,FS=xfs", true);
     expect_up("offs=ext4,ro", false);
+    expect_up("prefix=fs=ext4", false);
+    expect_up("noatime,fsname=x", false);
 }
 
 TEST(helper, refuses_what_it_does_not_know)
@@ -97,6 +111,7 @@ main(void)
         RUN(helper, takes_the_words_of_mount_in_any_order),
         RUN(helper, drops_the_program_that_a_line_names),
         RUN(helper, keeps_commas_together_that_stand_in_quotes),
+        RUN(helper, takes_all_lists_however_many_they_are),
         RUN(helper, wants_a_filesystem_if_an_option_says_which),
         RUN(helper, refuses_what_it_does_not_know),
     };
