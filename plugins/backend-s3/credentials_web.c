@@ -3,6 +3,8 @@
  *
  * With libcurl's multi interface, since that also watches the descriptor that ends a look. */
 #include "credentials_parts.h"
+#include "mask.h"
+#include "proxy.h"
 
 #include <curl/curl.h>
 #include <openssl/crypto.h>
@@ -143,9 +145,12 @@ web_exchange(struct lookup *lookup, const struct web_request *request, struct we
         status = BD_OK;
     else if (rc == CURLE_WRITE_ERROR)
         status = lookup_failed(lookup, BD_INVALID, "the answer is too long");
-    else
+    else {
+        mask_urls(error);
+        proxy_mask(error);
         status = lookup_failed(lookup, BD_RETRY, "%s",
                                error[0] != '\0' ? error : curl_easy_strerror(rc));
+    }
     curl_multi_remove_handle(multi, easy);
 free_multi:
     curl_multi_cleanup(multi);

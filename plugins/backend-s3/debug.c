@@ -3,6 +3,7 @@
 #include "debug.h"
 
 #include "mask.h"
+#include "proxy.h"
 #include "transfer.h"
 
 #include <string.h>
@@ -27,6 +28,7 @@ log_lines(const struct bd_host *host, const struct headers *sent, const char *ma
             if ((unsigned char)line[i] < ' ')
                 line[i] = ' ';
         }
+        proxy_mask(line);
         mask_line(line);
         mask_urls(line);
         if (sent != NULL)

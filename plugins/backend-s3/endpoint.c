@@ -42,7 +42,8 @@ parse_url(const struct endpoint_config *config, struct endpoint *endpoint, char 
         strcpy(endpoint->scheme, "https");
         rest += 8;
     } else if (strstr(rest, "://") != NULL) {
-        snprintf(why, why_bytes, "--baseURL=%s: only http:// and https:// are possible", rest);
+        /* Without the URL: it may name a user. */
+        snprintf(why, why_bytes, "--baseURL: only http:// and https:// are possible");
         return false;
     } else {
         strcpy(endpoint->scheme, config->is_tls ? "https" : "http");
@@ -50,8 +51,7 @@ parse_url(const struct endpoint_config *config, struct endpoint *endpoint, char 
     server_bytes = strcspn(rest, "/?#");
     path_bytes = strlen(rest + server_bytes);
     if (server_bytes == 0 || server_bytes >= sizeof endpoint->server
-        || memchr(rest, '@', server_bytes) != NULL || strcspn(rest, "?# \t\"<>\\") != strlen(rest)
-        || path_bytes > 250) {
+        || strcspn(rest, "?#@ \t\"<>\\") != strlen(rest) || path_bytes > 250) {
         snprintf(why, why_bytes,
                  "--baseURL must look like https://HOST[:PORT]/, without a user, blanks, '?' or "
                  "'#'");

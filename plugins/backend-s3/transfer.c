@@ -22,6 +22,8 @@
 
 #include "debug.h"
 #include "guard.h"
+#include "mask.h"
+#include "proxy.h"
 #include "tally.h"
 #include "text.h"
 
@@ -159,6 +161,8 @@ finish(struct exchange *exchange, const char *why)
         exchange->has_failed = true;
         if (exchange->why[0] == '\0')
             snprintf(exchange->why, sizeof exchange->why, "%s", why);
+        mask_urls(exchange->why);
+        proxy_mask(exchange->why);
     }
     exchange->done(exchange);
 }
@@ -788,20 +792,6 @@ loop(void *arg)
 
 /* ---- life */
 
-/* May libcurl find a proxy in the environment? */
-static bool
-has_proxy(void)
-{
-    static const char *const names[] = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
-                                         "ALL_PROXY" };
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (getenv(names[i]) != NULL)
-            return true;
-    }
-    return false;
-}
-
 static bool
 multi_init(struct transfers *transfers)
 {
@@ -833,7 +823,7 @@ transfers_new(const struct bd_host *host, const struct transfers_config *config)
     transfers->guard =
         (struct guard){ .host = host, .active = &transfers->active, .sockets = transfers->sockets };
     transfers->idle_s = config->idle_s;
-    transfers->has_proxy = has_proxy();
+    transfers->has_proxy = proxy_is_set();
     transfers->inbox_last = &transfers->inbox;
     pthread_mutex_init(&transfers->lock, NULL);
     transfers->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

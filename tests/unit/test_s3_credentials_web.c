@@ -242,6 +242,21 @@ TEST(credentials, the_token_service_is_asked_through_a_proxy)
     expect_keys("AKSTS", "MARKER-8", "MARKER-9");
 }
 
+TEST(credentials, of_a_proxy_that_cannot_be_used_nobody_learns_the_password)
+{
+    static const char *const proxies[] = { "user:MARKER/pass@proxy", "http://user:MARKER/@proxy",
+                                           "http://user:MARKER pass@proxy", "nosuch://u:MARKER@h" };
+
+    sts_home("");
+    setenv("AWS_ROLE_ARN", "arn:irsa", 1);
+    setenv("AWS_WEB_IDENTITY_TOKEN_FILE", home_file("token", "MARKER"), 1);
+    setenv("AWS_ENDPOINT_URL_STS", "http://sts.example.invalid", 1);
+    for (size_t i = 0; i < sizeof proxies / sizeof proxies[0]; i++) {
+        setenv("http_proxy", proxies[i], 1);
+        expect_failure(BD_RETRY, "proxy", .region = NULL);
+    }
+}
+
 /* ------------------------------------------------------------------ containers */
 
 #define METADATA_UNTIL(id, date)                                                                   \
@@ -490,6 +505,7 @@ main(void)
         FRESH(credentials, what_is_wrong_with_a_web_identity_is_said),
         FRESH(credentials, a_token_service_that_fails_once_is_asked_again),
         FRESH(credentials, the_token_service_is_asked_through_a_proxy),
+        FRESH(credentials, of_a_proxy_that_cannot_be_used_nobody_learns_the_password),
         FRESH(credentials, a_container_gives_keys),
         FRESH(credentials, a_container_authorizes),
         FRESH(credentials, what_is_wrong_with_a_container_is_said),

@@ -44,6 +44,9 @@ static const struct {
     { "s3.example.com", "r", "disk", true, PATH, "http", "s3.example.com", "/disk/" },
     { "ftp://s3.example.com/", "r", "disk", false, PATH, NULL, NULL, NULL },
     { "https://user:pw@s3.example.com/", "r", "disk", false, PATH, NULL, NULL, NULL },
+    { "ftp://user:pw@s3.example.com/", "r", "disk", false, PATH, NULL, NULL, NULL },
+    { "user:pw@s3.example.com", "r", "disk", false, PATH, NULL, NULL, NULL },
+    { "https://user:p/pw@s3.example.com/", "r", "disk", false, PATH, NULL, NULL, NULL },
     { "https://s3.example.com/?a=b", "r", "disk", false, PATH, NULL, NULL, NULL },
     { "https://", "r", "disk", false, PATH, NULL, NULL, NULL },
     { "https://a b/", "r", "disk", false, PATH, NULL, NULL, NULL },
@@ -68,6 +71,7 @@ TEST(endpoint, urls_buckets_and_regions_give_hosts_and_paths)
             fail_msg("case %zu: %s", i, why);
         if (!is_made) {
             assert_string_not_equal(why, "");
+            assert_null(strstr(why, "pw"));
             continue;
         }
         assert_string_equal(endpoint.scheme, cases[i].scheme);

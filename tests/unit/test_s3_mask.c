@@ -3,7 +3,9 @@
 #include "test.h"
 
 #include "mask.h"
+#include "proxy.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SECRET "TheSessionTokenThatNobodyIsToSee+/=="
@@ -80,6 +82,42 @@ TEST(mask, who_is_named_in_a_url_is_masked)
     }
 }
 
+TEST(proxy, who_is_named_in_a_proxy_of_the_environment_is_masked_however_it_is_written)
+{
+    static const char *const cases[][3] = {
+        { "user:pass@proxy:3128", "http_proxy == 'user:pass@proxy:3128', user",
+          "http_proxy == '*********@proxy:3128', user" },
+        { "http://user:pa/ss@proxy", "in 'http://user:pa/ss@proxy': Port number",
+          "in 'http://**********@proxy': Port number" },
+        { "a:b@c d@proxy", "'a:b@c d@proxy'a:b@c d@proxy", "'*******@proxy'*******@proxy" },
+        { "u'://ser:pass@proxy", "'u'://ser:pass@proxy'", "'u'://********@proxy'" },
+        { "gopher://us@proxy", "for 'gopher://us@proxy'", "for 'gopher://**@proxy'" },
+        /* Cut off. */
+        { "http://user:pass@proxy", "in 'http://user:pa", "in 'http://*******" },
+        { "user:pass@proxy", "in 'user:pa", "in '*******" },
+        { "user:pass@proxy", "the end of a menu", "the end of a menu" },
+        /* Nobody is named. */
+        { "http://proxy:3128", "'http://proxy:3128'", "'http://proxy:3128'" },
+        { "", "nothing", "nothing" },
+    };
+    static const char *const variables[] = { "http_proxy", "https_proxy", "HTTPS_PROXY",
+                                             "all_proxy", "ALL_PROXY" };
+    char text[100];
+
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        clearenv();
+        assert_false(proxy_is_set());
+        for (size_t at = 0; at < sizeof cases / sizeof cases[0]; at++) {
+            setenv(variables[i], cases[at][0], 1);
+            assert_true(proxy_is_set());
+            strcpy(text, cases[at][1]);
+            proxy_mask(text);
+            assert_string_equal(text, cases[at][2]);
+        }
+    }
+    clearenv();
+}
+
 TEST(mask, of_headers_with_secrets_the_names_are_left)
 {
     static const char *const cases[][2] = {
@@ -104,6 +142,7 @@ main(void)
         RUN(mask, what_is_in_a_text_of_a_secret_is_masked_also_in_part),
         RUN(mask, of_what_was_sent_the_token_and_the_signature_are_secrets),
         RUN(mask, who_is_named_in_a_url_is_masked),
+        RUN(proxy, who_is_named_in_a_proxy_of_the_environment_is_masked_however_it_is_written),
         RUN(mask, of_headers_with_secrets_the_names_are_left),
     };
 
