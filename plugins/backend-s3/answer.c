@@ -156,6 +156,9 @@ take_range(struct answer *answer, struct text value)
     struct text range, first;
     const char *dash;
 
+    /* Of a whole object it would say where that begins. */
+    if (answer->http_status != 206 && answer->http_status != 416)
+        return;
     if (slash == NULL || value.bytes < 6 || strncasecmp(value.data, "bytes ", 6) != 0)
         return;
     answer->has_total_bytes =

@@ -30,6 +30,17 @@ give_properties(struct operation *operation, const struct answer *answer)
     return BD_OK;
 }
 
+/* Does the answer hold all that was asked for, as far as the object goes, and tell how far that is? */
+static bool
+is_what_was_asked(const struct bd_io *io, const struct answer *answer)
+{
+    uint64_t rest = io->object_bytes > io->offset ? io->object_bytes - io->offset : 0;
+
+    if (answer->http_status == 206 && !(answer->has_range && answer->has_total_bytes))
+        return false;
+    return io->len == (rest < io->cap ? rest : io->cap);
+}
+
 static void
 on_get(struct exchange *exchange)
 {
@@ -56,9 +67,15 @@ on_get(struct exchange *exchange)
                            : answer->has_content_bytes ? answer->content_bytes
                                                        : exchange->stream_bytes;
     }
-    /* Some servers do not look at conditions of GET. */
-    status =
-        bd_conditions_hold(io, answer->etag) ? give_properties(operation, answer) : BD_CONDITION;
+    if (!is_what_was_asked(io, answer)) {
+        operation_explain(operation, "GET %s: the answer is another part than was asked for",
+                          exchange->request.path);
+        status = BD_RETRY;
+    } else {
+        /* Some servers do not look at conditions of GET. */
+        status = bd_conditions_hold(io, answer->etag) ? give_properties(operation, answer)
+                                                      : BD_CONDITION;
+    }
     call_end(exchange);
     operation_complete(operation, status);
 }

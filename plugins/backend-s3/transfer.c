@@ -68,6 +68,7 @@ struct transfers {
     struct transfer_job *inbox, **inbox_last;
 
     /* The loop's thread only. */
+    bool is_tos_told;  /* that it cannot be set */
     uint64_t timer_ns; /* when libcurl wants to be called; 0: never */
     unsigned idle_s;
     struct guard guard;
@@ -262,6 +263,25 @@ remaining_ms(const struct exchange *exchange)
                : 1;
 }
 
+/* A network that does not learn what this is carries it all the same. */
+static void
+set_tos(struct transfers *transfers, curl_socket_t fd)
+{
+    int tos = transfers->config.tos, family = AF_INET;
+    socklen_t bytes = sizeof family;
+
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &bytes);
+    if ((family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos)
+                            : setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos))
+            == 0
+        || transfers->is_tos_told)
+        return;
+    transfers->is_tos_told = true;
+    transfers->host->log(transfers->host, BD_WARNING,
+                         "--ipTOS=%d cannot be set, requests go without it: %s", tos,
+                         strerror(errno));
+}
+
 /* What was sent and is not acknowledged for as long as one attempt may take will not be.  Later attempts use
  * this connection, too, so one that is late itself does not set the time. */
 static int
@@ -270,7 +290,6 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     const struct exchange *exchange = arg;
     uint64_t progress_ms = exchange->transfers->config.progress_ms;
     unsigned timeout_ms = remaining_ms(exchange);
-    int tos = exchange->transfers->config.tos;
 
     if (timeout_ms < progress_ms)
         timeout_ms = (unsigned)progress_ms;
@@ -279,11 +298,8 @@ on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
     exchange->transfers->sockets[fd] = SOCKET_OURS;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
-    if (tos != -1 && setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos) != 0)
-        return CURL_SOCKOPT_ERROR;
-    /* A socket of IPv4 has none of these. */
-    if (tos != -1)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
+    if (exchange->transfers->config.tos != -1)
+        set_tos(exchange->transfers, fd);
     return CURL_SOCKOPT_OK;
 }
 
@@ -740,15 +756,25 @@ socket_event(struct transfers *transfers, const struct epoll_event *event)
         setsockopt(event->data.fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-/* Nothing ends in here: reap does that. */
+/* What on_data refuses here libcurl forgets: it would wait for more. */
 static void
 resume(struct transfers *transfers, uint64_t now)
 {
-    for (struct exchange *it = transfers->active; it != NULL; it = it->next) {
-        if (it->resume_ns == 0 || it->resume_ns > now)
+    struct exchange *exchange = transfers->active;
+
+    while (exchange != NULL) {
+        CURLcode code = CURLE_OK;
+
+        if (exchange->resume_ns != 0 && exchange->resume_ns <= now) {
+            exchange->resume_ns = 0;
+            code = curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
+        }
+        if (code == CURLE_OK) {
+            exchange = exchange->next;
             continue;
-        it->resume_ns = 0;
-        curl_easy_pause(it->easy, CURLPAUSE_CONT);
+        }
+        ended(exchange, code);
+        exchange = transfers->active; /* done may have changed the list */
     }
 }
 

@@ -123,21 +123,21 @@ TEST(answer, any_number_of_attributes_stays_in_bounds)
 
 TEST(answer, ranges_name_the_whole_and_the_start)
 {
-    read_headers("Content-Range: bytes 100-199/1000\r\n");
+    read_headers("HTTP/1.1 206 X\r\nContent-Range: bytes 100-199/1000\r\n");
     assert_true(answer.has_total_bytes);
     assert_int_equal(answer.total_bytes, 1000);
     assert_int_equal(answer.range_start, 100);
     assert_true(answer.has_range);
-    read_headers("Content-Range: bytes */77\r\n");
+    read_headers("HTTP/1.1 416 X\r\nContent-Range: bytes */77\r\n");
     assert_true(answer.has_total_bytes);
     assert_int_equal(answer.total_bytes, 77);
     assert_false(answer.has_range);
-    read_headers("Content-Range: bytes 0-5/*\r\n");
+    read_headers("HTTP/1.1 206 X\r\nContent-Range: bytes 0-5/*\r\n");
     assert_false(answer.has_total_bytes);
     assert_true(answer.has_range);
-    read_headers("Content-Range: bytes x-5/10\r\n");
+    read_headers("HTTP/1.1 206 X\r\nContent-Range: bytes x-5/10\r\n");
     assert_false(answer.has_total_bytes);
-    read_headers("Content-Range: lines 1-5/10\r\n");
+    read_headers("HTTP/1.1 206 X\r\nContent-Range: lines 1-5/10\r\n");
     assert_false(answer.has_total_bytes);
 }
 
