@@ -677,18 +677,13 @@ static void
 encode_and_go(struct task *task)
 {
     struct attempt *attempt = container_of(task, struct attempt, run.task);
-    struct object_req *req = attempt->req;
     struct error why = { "out of memory" };
     int rc = prepare_put(attempt, &why);
 
-    if (rc == 0) {
+    if (rc == 0)
         places_get(attempt->objects->places, &attempt->place);
-        return;
-    }
-    log_line(BD_ERROR, "cannot encode block %08" PRIx64 ": %s", req->block, why.text);
-    attempt_free(attempt);
-    req->rc = rc;
-    req->done(req);
+    else
+        fail(attempt, rc, why.text);
 }
 
 void
@@ -735,9 +730,7 @@ objects_submit(struct objects *objects, struct object_req *req)
     if (rc == 0 && req->op == OBJECT_DELETE && req->count > 1)
         rc = prepare_delete_many(attempt);
     if (rc != 0) {
-        attempt_free(attempt);
-        req->rc = rc;
-        req->done(req);
+        fail(attempt, rc, "out of memory");
     } else if (req->op == OBJECT_PUT) {
         attempt->run.task.run = encode_and_go;
         if (chain_is_plain(objects->chain))

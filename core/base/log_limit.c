@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define KINDS_COUNT (sizeof((struct log_limit *)NULL)->kinds / sizeof(struct log_kind))
 #define LAST_BYTES 1100 /* of the last one, in the line that tells of the others */
 
 /* FNV-1a. */
@@ -58,9 +59,10 @@ is_unused(const struct log_kind *kind, uint64_t now_ns)
     return kind->shown == 0 || (kind->left_out == 0 && is_over(kind, now_ns));
 }
 
-/* The last one is for what there is no room for. */
+/* The last two are for what there is no room for: a store that says something new each time, mostly of what passes, does
+ * not hide what ends all. */
 static struct log_kind *
-find(struct log_limit *limit, uint64_t hash, uint64_t now_ns)
+find(struct log_limit *limit, enum bd_log_level level, uint64_t hash, uint64_t now_ns)
 {
     struct log_kind *kind = NULL;
 
@@ -73,7 +75,7 @@ find(struct log_limit *limit, uint64_t hash, uint64_t now_ns)
             kind = &limit->kinds[i];
     }
     if (kind == NULL)
-        kind = &limit->kinds[LOG_KINDS_MAX];
+        kind = &limit->kinds[LOG_KINDS_MAX + (level != BD_ERROR)];
     if (is_unused(kind, now_ns)) {
         kind->shown = 0;
         kind->since_ns = now_ns;
@@ -85,7 +87,7 @@ find(struct log_limit *limit, uint64_t hash, uint64_t now_ns)
 bool
 log_limit_shows(struct log_limit *limit, enum bd_log_level level, const char *line, uint64_t now_ns)
 {
-    struct log_kind *kind = find(limit, hash_of(level, line), now_ns);
+    struct log_kind *kind = find(limit, level, hash_of(level, line), now_ns);
 
     if (kind->shown < LOG_SHOWN_MAX) {
         kind->shown++;
@@ -101,7 +103,7 @@ bool
 log_limit_take(struct log_limit *limit, uint64_t now_ns, bool is_end, enum bd_log_level *level,
                char line[LOG_LINE_BYTES])
 {
-    for (size_t i = 0; i <= LOG_KINDS_MAX; i++) {
+    for (size_t i = 0; i < KINDS_COUNT; i++) {
         struct log_kind *kind = &limit->kinds[i];
         uint64_t seconds = (now_ns - kind->since_ns + NS_PER_S - 1) / NS_PER_S;
 
@@ -123,7 +125,7 @@ log_limit_due_ns(const struct log_limit *limit)
 {
     uint64_t due_ns = UINT64_MAX;
 
-    for (size_t i = 0; i <= LOG_KINDS_MAX; i++) {
+    for (size_t i = 0; i < KINDS_COUNT; i++) {
         const struct log_kind *kind = &limit->kinds[i];
 
         if (kind->left_out > 0 && kind->since_ns + LOG_TIME_NS < due_ns)

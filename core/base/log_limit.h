@@ -18,7 +18,7 @@
 #define LOG_LINE_BYTES 1200u
 #define LOG_SHOWN_MAX 5u /* of a kind, in its time */
 #define LOG_TIME_NS (30 * NS_PER_S)
-#define LOG_KINDS_MAX 64u /* told apart at once; what comes beyond that is of one kind, too */
+#define LOG_KINDS_MAX 64u /* told apart at once; beyond that are two kinds: errors, and the rest */
 
 struct log_kind {
     uint64_t hash;
@@ -31,7 +31,7 @@ struct log_kind {
 
 /* Zeroed at first. */
 struct log_limit {
-    struct log_kind kinds[LOG_KINDS_MAX + 1];
+    struct log_kind kinds[LOG_KINDS_MAX + 2];
 };
 
 /* Is this line to be shown?  Else it is counted. */

@@ -203,6 +203,21 @@ TEST(log, kinds_without_number_are_limited_too)
     assert_true(shows(&limit, "something new", 61));
 }
 
+TEST(log, kinds_of_warnings_without_number_hide_no_error)
+{
+    static struct log_limit limit;
+    unsigned shown = 0;
+
+    memset(&limit, 0, sizeof limit);
+    for (unsigned i = 0; i < 10000; i++) {
+        char text[20] = { (char)('a' + i % 26), (char)('a' + i / 26 % 26), (char)('a' + i / 676) };
+
+        shown += log_limit_shows(&limit, BD_WARNING, text, NS_PER_S);
+    }
+    assert_int_equal(shown, LOG_KINDS_MAX + LOG_SHOWN_MAX);
+    assert_true(shows(&limit, "the volume is lost", 1));
+}
+
 TEST(log, it_is_known_when_something_is_to_be_told)
 {
     static struct log_limit limit;
@@ -394,6 +409,7 @@ main(void)
         RUN(log, what_is_told_late_is_told_of_all_and_hides_nothing_else),
         RUN(log, at_the_end_all_is_told),
         RUN(log, kinds_without_number_are_limited_too),
+        RUN(log, kinds_of_warnings_without_number_hide_no_error),
         RUN(log, it_is_known_when_something_is_to_be_told),
         RUN(log, what_was_left_out_is_told_in_time_though_nothing_else_is_said),
         RUN(log, without_a_pool_it_is_told_with_the_next_line),

@@ -249,6 +249,30 @@ TEST(objects, who_wants_the_reason_gets_it_and_learns_whether_it_is_damage)
     rig_close(&rig);
 }
 
+TEST(objects, what_cannot_be_encoded_fails_with_its_reason)
+{
+    static char origin[BD_ATTR_VALUE_BYTES_MAX + 2];
+    struct error why = { "" };
+    struct rig rig;
+    struct ask ask;
+
+    rig_open(&rig, &plain);
+    memset(origin, 'x', sizeof origin - 1);
+    memset(&ask, 0, sizeof ask);
+    sem_init(&ask.done, 0, 0);
+    ask.req = (struct object_req){ .op = OBJECT_PUT,
+                                   .block = 5,
+                                   .data = ask.data,
+                                   .origin = origin,
+                                   .why = &why,
+                                   .done = ask_done };
+    objects_submit(rig.objects, &ask.req);
+    assert_int_not_equal(ask_end(&ask), 0);
+    assert_string_not_equal(why.text, "");
+    assert_int_equal(rig_counter(&rig, "object_failures"), 1);
+    rig_close(&rig);
+}
+
 /* ---- what is tried again, and what is not */
 
 TEST(objects, each_status_has_its_own_end)
@@ -830,6 +854,7 @@ main(void)
         RUN(objects, only_block_0_carries_the_sizes),
         RUN(objects, block_0_repeats_its_sizes_in_every_attempt),
         RUN(objects, names_are_hashed_when_the_volume_is),
+        RUN(objects, what_cannot_be_encoded_fails_with_its_reason),
         RUN(objects, each_status_has_its_own_end),
         RUN(objects, every_attempt_sends_the_same_bytes),
         RUN(objects, an_unknown_outcome_is_told_also_when_the_request_fails),
