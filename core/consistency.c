@@ -282,14 +282,6 @@ write_done(struct object_req *object)
     consistency_end_write(job, object->rc);
 }
 
-static bool
-is_all_zero(const void *data, size_t bytes)
-{
-    const char *text = data;
-
-    return text[0] == 0 && memcmp(text, text + 1, bytes - 1) == 0;
-}
-
 static void
 write_ordered(struct range *range)
 {

@@ -9,6 +9,7 @@
  *   else:                                         read the source -> write the copy
  *   verified:                                     read the source -> read the copy, and compare; differs, or not there:
  *                                                 write -> read it again, and compare
+ *   a look:                                       the same up to the first write
  *
  * What a failed or killed copy left is a subset of blocks, each whole: there is nothing to be undone. */
 #include "copy.h"
@@ -178,9 +179,24 @@ copy_is_written(struct store_req *req)
         slot_end(slot, &slot->copy->counts.copied);
 }
 
+/* Zeros have no object. */
+static void
+look_is_over(struct slot *slot)
+{
+    struct copy *copy = slot->copy;
+    bool is_same =
+        !slot->is_there && is_all_zero(slot->data, copy->config.from.layout->block_bytes);
+
+    slot_end(slot, is_same ? &copy->counts.present : &copy->counts.differing);
+}
+
 static void
 write_copy(struct slot *slot)
 {
+    if (slot->copy->config.is_look) {
+        look_is_over(slot);
+        return;
+    }
     slot->origin[0] = '\0';
     if (slot->version.is == VERSION_TAG)
         strcpy(slot->origin, slot->version.tag);

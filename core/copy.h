@@ -34,6 +34,7 @@ struct copy_config {
     bool
         verifies; /* reads each block of the copy, what was there before too, and compares it with the source's */
     bool zeros_damaged;  /* a damaged block of the source becomes zeros */
+    bool is_look;        /* nothing is written: what would be counts as differing */
     unsigned blocks_max; /* on their way at once; at least 1 */
 };
 
@@ -43,7 +44,7 @@ struct copy_counts {
     bool is_listed;
     uint64_t total; /* of blocks that exist on either side; the next four count of these */
     uint64_t copied, present, damaged,
-        differing; /* differing: read back, and not what was written */
+        differing; /* read back, and not what was written; of a look: not what the source has */
 };
 
 int copy_new(const struct copy_config *config, struct copy **out);

@@ -84,10 +84,11 @@ build(struct copying *copying, struct error *why)
             .from = side_of(from),
             .to = side_of(to),
             .pool = to->pool,
-            .is_begun = copying->mark.is_there,
+            .is_begun = copying->mark.is_there || copying->is_repeated,
             .is_changing = copying->settings.while_mounted,
             .verifies = copying->settings.verify,
             .zeros_damaged = copying->settings.zero_damaged,
+            .is_look = copying->is_repeated,
             .blocks_max = blocks_max(copying),
         };
 
@@ -136,15 +137,22 @@ stop(struct copying *copying)
     objects_pause(copying->to.objects, true);
 }
 
-/* The next signal ends the command at once. */
+/* Signals may come again, but those that were held do no more. */
 static void
-interrupt(struct copying *copying)
+drop_held(const struct copying *copying)
 {
     const struct timespec now = { 0, 0 };
 
     while (sigtimedwait(&copying->held, NULL, &now) > 0)
         ;
     pthread_sigmask(SIG_SETMASK, &copying->before, NULL);
+}
+
+/* The next signal ends the command at once. */
+static void
+interrupt(struct copying *copying)
+{
+    drop_held(copying);
     copying->is_interrupted = true;
     stop(copying);
 }
@@ -156,7 +164,8 @@ copy_blocks(struct copying *copying, struct error *why)
     struct error reason = { "" };
     int rc, look_rc = 0;
 
-    progress_begin(&copying->progress, "copying", 0, copying->to.settings.quiet);
+    progress_begin(&copying->progress, copying->is_repeated ? "looking at" : "copying", 0,
+                   copying->to.settings.quiet);
     copy_start(copying->copy);
     while (!copy_wait(copying->copy, DRAW_MS, &rc)) {
         show(copying);
@@ -182,6 +191,27 @@ copy_blocks(struct copying *copying, struct error *why)
     return copy_refuse_changed(copying, why);
 }
 
+/* It was complete before.  Blocks that are different are nobody's fault. */
+static int
+judge(struct copying *copying, struct error *why)
+{
+    const struct copy_counts *counts = &copying->counts;
+
+    if (counts->differing > 0)
+        return error_set(why, -EEXIST,
+                         "there is a complete copy of the source here, of which %" PRIu64
+                         " blocks are not what the source has now: one of both was written to "
+                         "since. Nothing was changed; erase the copy first, or give another "
+                         "--to-prefix",
+                         counts->differing);
+    if (counts->damaged > 0)
+        return error_set(why, -EUCLEAN,
+                         "%" PRIu64 " blocks of the source cannot be read, and the log names them",
+                         counts->damaged);
+    copying->is_complete = true;
+    return 0;
+}
+
 /* The mark goes last: then the copy is a volume. */
 static int
 complete(struct copying *copying, struct error *why)
@@ -191,6 +221,8 @@ complete(struct copying *copying, struct error *why)
     uint64_t until_ns;
     int rc;
 
+    if (copying->is_repeated)
+        return judge(copying, why);
     if (counts->differing > 0)
         return error_set(why, -EUCLEAN,
                          "%" PRIu64 " blocks of the copy are not what was written, and the log "
@@ -220,6 +252,7 @@ outcome(const struct copying *copying, int rc)
 {
     return copying->is_complete    ? "complete"
            : rc == -EINTR          ? "interrupted"
+           : copying->is_repeated  ? "refused"
            : copying->copy != NULL ? "incomplete"
                                    : "refused";
 }
@@ -273,10 +306,14 @@ print_words(const struct copying *copying)
     if (copying->settings.verify)
         printf(", %" PRIu64 " differ", counts->differing);
     printf(".\n");
-    if (copying->is_complete)
+    if (copying->is_complete && copying->is_repeated)
+        printf("%s was a complete copy of %s before, and still is%s; nothing was written.\n",
+               copying->to_volume, copying->from_volume,
+               copying->settings.verify ? ": each block was read and compared" : "");
+    else if (copying->is_complete)
         printf("%s is a copy of %s%s.\n", copying->to_volume, copying->from_volume,
                copying->settings.verify ? ", and each block was read back and compared" : "");
-    else
+    else if (!copying->is_repeated)
         printf("The copy is not complete, and cannot be mounted; say the same again and it goes "
                "on.\n");
 }
@@ -365,7 +402,8 @@ help(void)
            "Interrupted, killed or failed, the same command goes on: what is there, and\n"
            "still is what the source has, is not copied again.  Until it is complete the\n"
            "destination cannot be mounted.  Of a source that somebody has mounted no copy\n"
-           "is made.\n"
+           "is made.  Once complete, the same command looks whether the copy still is what\n"
+           "the source has, and writes nothing.\n"
            "\n"
            "--verify: read each block of the copy, what was there before too, and compare\n"
            "it with the source's.\n"
@@ -460,6 +498,7 @@ cmd_copy(int argc, char **argv)
     free(copying.to_identity);
     free(copying.to_volume);
     free(words);
-    pthread_sigmask(SIG_SETMASK, &copying.before, NULL);
+    /* A signal that came when all was done ends nothing: what is complete is said to be. */
+    drop_held(&copying);
     return status;
 }

@@ -193,6 +193,58 @@ check_encryption(const struct copying *copying, struct error *why)
     return strcmp(before, now) == 0 ? 0 : refuse_encryption(before, now, why);
 }
 
+/* What the store says of block 0: its tag, and of what object it was made; "": nothing. */
+static int
+look_at_block_0(const struct stack *stack, char tag[BD_TAG_BYTES_MAX + 1],
+                char origin[BD_ATTR_VALUE_BYTES_MAX + 1], struct error *why)
+{
+    struct backend_io *io = backend_io_new(stack->backend);
+    object_name name;
+    const char *found = NULL;
+    enum bd_status status;
+    size_t bytes;
+    int rc = 0;
+
+    tag[0] = origin[0] = '\0';
+    if (io == NULL)
+        return error_set(why, -ENOMEM, "out of memory");
+    layout_block_name(&stack->layout, 0, name);
+    io->io.op = BD_HEAD_OBJECT;
+    io->io.name = name;
+    status = ask(io, NULL);
+    if (status == BD_OK) {
+        found = backend_io_attr(io, ATTR_ORIGIN, &bytes);
+        snprintf(tag, BD_TAG_BYTES_MAX + 1, "%s", io->tag != NULL ? io->tag : "");
+        snprintf(origin, BD_ATTR_VALUE_BYTES_MAX + 1, "%s", found != NULL ? found : "");
+    } else if (status != BD_ABSENT) {
+        rc = ask_failed(io, "look at block 0", why);
+    }
+    backend_io_free(io);
+    return rc;
+}
+
+/* There is a volume, and no mark.  It may be this very copy, complete: then its block 0 was made of the source's, which each
+ * volume has. */
+static int
+check_complete(struct copying *copying, struct error *why)
+{
+    char tag[BD_TAG_BYTES_MAX + 1], other_tag[BD_TAG_BYTES_MAX + 1];
+    char origin[BD_ATTR_VALUE_BYTES_MAX + 1], other_origin[BD_ATTR_VALUE_BYTES_MAX + 1];
+    int rc = look_at_block_0(&copying->from, tag, other_origin, why);
+
+    if (rc == 0)
+        rc = look_at_block_0(&copying->to, other_tag, origin, why);
+    if (rc != 0)
+        return rc;
+    copying->is_repeated = tag[0] != '\0' && strcmp(tag, origin) == 0;
+    if (!copying->is_repeated)
+        return error_set(why, -EEXIST,
+                         "there is a volume here already, and no copy that could go on; erase it "
+                         "first, or give another --to-prefix");
+    copying->to.settings.read_only = 1;
+    return 0;
+}
+
 /* After stack_detect, with the mark read. */
 static int
 check_destination(struct copying *copying, struct error *why)
@@ -205,9 +257,7 @@ check_destination(struct copying *copying, struct error *why)
     if (!copying->mark.is_there) {
         rc = volume_look_any(to->backend, &to->layout, &look, why);
         if (rc == 0 && (look.is_there || to->description.is_there))
-            rc = error_set(why, -EEXIST,
-                           "there is a volume here already, and no copy that could go on; erase it "
-                           "first, or give another --to-prefix");
+            rc = check_complete(copying, why);
     }
     if (rc != 0)
         return rc;
@@ -317,6 +367,8 @@ copy_take_destination(struct copying *copying, struct error *why)
                                      .settle_ms = to->settings.settle_time_ms };
     int rc;
 
+    if (copying->is_repeated)
+        return 0;
     locallock_id(copying->lock, lock_id, sizeof lock_id);
     rc = token_take(to->backend, &to->layout, &wish, &copying->token, why);
     if (rc != 0)

@@ -25,6 +25,8 @@ struct copying {
     struct copymark mark; /* of the destination */
     struct locallock *lock;
     struct token token;
+    bool
+        is_repeated; /* the destination was complete before: it is looked at, and nothing is written */
     bool has_token;
     bool is_marked;       /* or may be */
     bool is_mark_unknown; /* a put or removal of the mark may still be carried out */
@@ -43,9 +45,9 @@ int copy_open_source(struct copying *copying, const char *location, struct error
 int copy_refuse_mounted(const struct copying *copying, struct error *why);
 /* The same, and nobody has had it mounted since it was opened, as far as it tells. */
 int copy_refuse_changed(const struct copying *copying, struct error *why);
-/* After the source: it is empty, or begun as a copy of that, and fits.  Nothing is stored. */
+/* After the source: it is empty, or a copy of that, begun or complete, and fits.  Nothing is stored. */
 int copy_open_destination(struct copying *copying, const char *location, struct error *why);
-/* From here on nobody else writes to the destination, and it is marked.  With signals held; -EINTR: one came. */
+/* From here on nobody else writes to the destination, and it is marked; if it is not complete.  With signals held; -EINTR: one came. */
 int copy_take_destination(struct copying *copying, struct error *why);
 /* The volume goes back, the mark stays unless the copy is complete.  Also after failures of all of these. */
 int copy_give_back(struct copying *copying, struct error *why);

@@ -157,7 +157,6 @@ class Copy(disk.Story):
         self.assertGreater(told["present"], 350 - 16)
         self.assertEqual(told["copied"] + told["present"], told["blocks"])
         self.is_the_same()
-        self.refused("there is a volume here already")
 
     def copy_of_something_else_is_refused(self):
         other = disk.Disk(self, str(BLOCK), str(BLOCK), f"--password={OLD}", store=disk.DirStore(self))
@@ -166,6 +165,58 @@ class Copy(disk.Story):
         mine, self.source = self.source, other
         self.refused("a copy of another volume, .*, that is not complete")
         self.source = mine
+
+    def test_signal_at_the_very_end(self):
+        """With all blocks there it is too late for it: the volume is finished, and so it is said."""
+        self.make(40)
+        process, log = self.begin(35, "--to-chaos-latency=100ms")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.reap(process), DONE, log.read_text())
+        self.assertRegex(log.read_text(), "35 of 35 blocks: 35 copied .*\n.* is a copy of ")
+        self.assertNotIn("bucketdisk-lock", self.target.store.objects())
+        self.is_the_same()
+
+    def test_killed_before_the_mark_went(self):
+        """All that is left to do is done, and nothing is copied again."""
+        self.make(40)
+        process, _ = self.begin(10)
+        process.kill()
+        self.reap(process)
+        mark = self.target.store.path / MARK
+        text = mark.read_bytes()
+        self.assertEqual(self.copy_told()["copy"], "complete")
+        mark.write_bytes(text)
+        self.refuses_to_mount()
+        told = self.copy_told()
+        self.assertEqual((told["copy"], told["copied"], told["present"]), ("complete", 0, 35))
+        self.is_the_same()
+
+    def test_repeated(self):
+        """A copy that is complete is looked at, and left alone."""
+        self.make(40)
+        self.copy()
+        before = self.target.store.snapshot()
+        done = self.copy()
+        self.assertRegex(done.stdout, "35 of 35 blocks: 0 copied .*, 35 were there already, .*\n"
+                         ".* was a complete copy of .* before, and still is; nothing was written")
+        told = self.copy_told("--verify")
+        self.assertEqual((told["copy"], told["copied"], told["present"], told["verified"]), ("complete", 0, 35, True))
+        self.assertEqual(self.target.store.snapshot(), before)
+        # Not what the source has any more; but block 0 is.
+        self.data[9 * BLOCK:10 * BLOCK] = bytes(BLOCK)
+        self.data[10 * BLOCK:11 * BLOCK] = self.random.randbytes(BLOCK)
+        self.source.mount()
+        disk.write_at(self.source.file, 9 * BLOCK, self.data[9 * BLOCK:11 * BLOCK])
+        self.source.umount()
+        done = self.copy("--json", status=FAILED)
+        told = json.loads(done.stdout)
+        self.assertEqual((told["copy"], told["present"], told["differing"], sorted(told["bad_blocks"])), ("refused", 33, 2, [9, 10]))
+        self.assertIn("a complete copy of the source here, of which 2 blocks are not what the source has now", done.stderr)
+        self.assertEqual(self.target.store.snapshot(), before)
+        self.source.mount()
+        disk.write_at(self.source.file, 0, b"other")
+        self.source.umount()
+        self.refused("there is a volume here already")
 
     def test_source_under_another_identity(self):
         """A path is another directory to the kernel after a reboot: its name counts, too; and of format 2 the volume's id."""

@@ -438,6 +438,27 @@ TEST(copy, a_damaged_block_becomes_zeros_if_that_is_asked_for)
     pair_close(&pair);
 }
 
+TEST(copy, a_look_writes_nothing_and_counts_what_is_different)
+{
+    struct pair pair;
+
+    pair_open_with_some(&pair);
+    object_put(&pair.from, 9, 0, BYTES);
+    assert_int_equal(pair_copy(&pair), 0);
+    pair.config.is_look = true;
+    assert_int_equal(pair_again(&pair), 0);
+    expect_counts(&pair, 0, SOME + 1, 0, 0); /* zeros that are an object have none in the copy */
+    object_put(&pair.from, 7, 99, BYTES);
+    object_delete(&pair.to, 40);
+    assert_int_equal(pair_again(&pair), 0);
+    expect_counts(&pair, 0, SOME - 1, 0, 2);
+    assert_int_equal(pair.named_count, 2);
+    assert_int_equal(pair.to.writes, 0);
+    expect_object(&pair.to, 7, 8);
+    expect_object(&pair.to, 40, -1);
+    pair_close(&pair);
+}
+
 /* Of a good store only somebody else can take it away. */
 TEST(copy, a_block_that_is_listed_and_then_not_given_is_damaged)
 {
@@ -683,6 +704,7 @@ main(void)
         RUN(copy, a_damaged_block_is_named_and_left_out),
         RUN(copy, a_block_that_was_copied_stays_when_the_source_is_damaged_since),
         RUN(copy, a_damaged_block_becomes_zeros_if_that_is_asked_for),
+        RUN(copy, a_look_writes_nothing_and_counts_what_is_different),
         RUN(copy, a_block_that_is_listed_and_then_not_given_is_damaged),
         RUN(copy, block_0_that_is_listed_and_then_not_given_is_damaged),
         RUN(copy, no_zeros_go_over_a_good_block_that_the_source_does_not_give_any_more),
