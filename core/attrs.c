@@ -23,6 +23,20 @@ attr_free(const struct bd_attr *attr)
     free((void *)(uintptr_t)attr->name);
 }
 
+bool
+attr_value_is_storable(const void *value, size_t value_bytes)
+{
+    const unsigned char *text = value;
+
+    if (value == NULL || value_bytes == 0)
+        return false;
+    for (size_t i = 0; i < value_bytes; i++) {
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    }
+    return text[0] != ' ' && text[value_bytes - 1] != ' ';
+}
+
 int
 attrs_add(struct attrs *attrs, const char *name, const void *value, size_t value_bytes)
 {

@@ -173,7 +173,8 @@ request_new(struct layer *layer)
     request->layer = layer;
     request->pub.backend = layer->backend;
     request->pub.io.size = sizeof request->pub.io;
-    request->pub.io.scratch = request->scratch;
+    /* Where none was asked for, a plugin that uses it all the same must fall over at once. */
+    request->pub.io.scratch = layer->table->scratch_bytes > 0 ? request->scratch : NULL;
     atomic_init(&request->state, IDLE);
     return request;
 }
@@ -615,12 +616,50 @@ open_errno(enum bd_status status)
     }
 }
 
+/* What is wrong with what a plugin says of its instance; NULL: nothing. */
+static const char *
+info_problem(const struct bd_backend_info *info)
+{
+    if (info->size != sizeof *info)
+        return "changes the size of bd_backend_info, which is the host's";
+    if (info->reserved != 0 || info->reserved2 != 0)
+        return "sets a reserved member of bd_backend_info, which must stay 0";
+    if (info->identity == NULL || info->identity[0] == '\0')
+        return "sets no identity in bd_backend_info: nobody could tell that two mounts are of one "
+               "store";
+    if (info->display == NULL || info->display[0] == '\0')
+        return "sets no display in bd_backend_info: the store has no name to show";
+    return NULL;
+}
+
+static int
+layer_ask_info(struct layer *layer, struct error *why)
+{
+    struct bd_backend_info *info = &layer->info;
+    const char *problem;
+
+    info->size = sizeof *info;
+    layer->table->info(layer->handle, info);
+    problem = info_problem(info);
+    if (problem != NULL)
+        return error_set(why, -EINVAL, "backend %s cannot be used, a bug of its plugin: it %s",
+                         layer->name, problem);
+    if (info->object_bytes_max == 0)
+        info->object_bytes_max = UINT64_MAX;
+    if (info->delete_many_max == 0)
+        info->delete_many_max = 1000;
+    if (info->list_max == 0)
+        info->list_max = 1000;
+    return 0;
+}
+
 static int
 layer_open(struct layer *layer, const struct bd_lower *lower, const void *options,
            struct error *why)
 {
     enum bd_status status;
     struct error said;
+    int rc;
 
     if (lower == NULL && (layer->table->traits & BD_BACKEND_STACKS) != 0)
         return error_set(why, -EINVAL, "backend %s needs another one below it: %s,OTHER",
@@ -636,18 +675,11 @@ layer_open(struct layer *layer, const struct bd_lower *lower, const void *option
     if (status != BD_OK)
         return error_set(why, open_errno(status), "backend %s cannot be opened: %s", layer->name,
                          status_name(status));
-    layer->info.size = sizeof layer->info;
-    layer->table->info(layer->handle, &layer->info);
-    if (layer->info.identity == NULL)
-        layer->info.identity = layer->name;
-    if (layer->info.display == NULL)
-        layer->info.display = layer->name;
-    if (layer->info.object_bytes_max == 0)
-        layer->info.object_bytes_max = UINT64_MAX;
-    if (layer->info.delete_many_max == 0)
-        layer->info.delete_many_max = 1000;
-    if (layer->info.list_max == 0)
-        layer->info.list_max = 1000;
+    rc = layer_ask_info(layer, why);
+    if (rc != 0) {
+        layer->table->close(layer->handle);
+        return rc;
+    }
     layer->lower = (struct bd_lower){ sizeof layer->lower, 0, &layer->info, layer };
     return 0;
 }

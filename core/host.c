@@ -19,12 +19,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum { KEY_BYTES_MIN = 16, KEY_BYTES_MAX = 64, COUNTER_NAME_BYTES_MAX = 80 };
+
 struct host {
     struct bd_host table; /* first: a plugin's pointer to it is a pointer to us */
     const char *name;
     struct pool *pool;
     struct stats *stats;
     const struct keyring *keyring; /* NULL: no keys */
+    const char *token;             /* of the codec that gets them */
 };
 
 static const struct host *
@@ -173,12 +176,20 @@ host_counter(const struct bd_host *table, const char *name, const char *help)
             break;
         }
     }
-    snprintf(full, sizeof full, "%s_%s", owner, name);
+    if (name[0] == '\0' || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] != '\0'
+        || strlen(name) > COUNTER_NAME_BYTES_MAX) {
+        table->log(table, BD_WARNING,
+                   "a bug of the plugin: its counter \"%.60s\" is left out; names are short words "
+                   "of [a-z0-9_-]",
+                   name);
+        return NULL;
+    }
+    snprintf(full, sizeof full, "%.70s_%.*s", owner, COUNTER_NAME_BYTES_MAX, name);
     for (char *c = full; *c != '\0'; c++) {
         if (*c == '-')
             *c = '_';
     }
-    return (struct bd_counter *)stats_counter(host->stats, full, help);
+    return (struct bd_counter *)stats_plugin_counter(host->stats, full, help);
 }
 
 static void
@@ -189,10 +200,39 @@ host_counter_add(struct bd_counter *counter, int64_t delta)
 
 /* ---- keys */
 
+/* "codec TOKEN", or that and more behind a blank: so no codec gets the keys of another one, nor those that the
+ * core derives for itself. */
+static bool
+purpose_is_of(const char *token, const char *purpose)
+{
+    const char *rest = purpose + strlen("codec ");
+    size_t len = strlen(token);
+
+    return strncmp(purpose, "codec ", strlen("codec ")) == 0 && strncmp(rest, token, len) == 0
+           && (rest[len] == '\0' || rest[len] == ' ');
+}
+
 static enum bd_status
 host_key(const struct bd_host *table, const char *purpose, void *out, size_t bytes)
 {
-    return keyring_subkey(host_of(table)->keyring, purpose, out, bytes);
+    const struct host *host = host_of(table);
+
+    if (host->keyring == NULL)
+        return BD_UNSUPPORTED;
+    if (bytes < KEY_BYTES_MIN || bytes > KEY_BYTES_MAX) {
+        table->log(table, BD_ERROR, "a bug of the plugin: it asks for a key of %zu bytes; %d to %d",
+                   bytes, KEY_BYTES_MIN, KEY_BYTES_MAX);
+        return BD_INVALID;
+    }
+    if (!purpose_is_of(host->token, purpose)) {
+        table->log(
+            table, BD_ERROR,
+            "a bug of the plugin: it asks for a key for \"%.80s\"; that of this codec is for "
+            "\"codec %s\", with more behind a blank if it needs several",
+            purpose, host->token);
+        return BD_INVALID;
+    }
+    return keyring_subkey(host->keyring, purpose, out, bytes);
 }
 
 static enum bd_status
@@ -216,23 +256,44 @@ coding_error(struct bd_coding *coding, const char *format, ...)
     va_end(args);
 }
 
+static int
+added_attr_take(struct attrs *added, const char *name, const void *value, size_t value_bytes,
+                const char **problem)
+{
+    int rc;
+
+    *problem = "is added by decode, which can only look attributes up";
+    if (added == NULL)
+        return -EINVAL;
+    *problem = "was added before: by another codec of the chain, or twice";
+    if (name != NULL && attrs_find(added, name) != NULL) /* another layer's could not be undone */
+        return -EEXIST;
+    *problem =
+        "has a value that is not 1 byte or more of printable ASCII without blanks at its ends";
+    if (!attr_value_is_storable(value, value_bytes))
+        return -EINVAL;
+    rc = attrs_add(added, name, value, value_bytes);
+    *problem = rc == -E2BIG    ? "is too long, or there are too many"
+               : rc == -ENOMEM ? "finds no memory"
+                               : "has a name that is not of [a-z0-9-]";
+    return rc;
+}
+
 void
 coding_attr_add(struct bd_coding *coding, const char *name, const void *value, size_t value_bytes)
 {
     struct coding *state = coding->host_private;
+    const char *problem;
     int rc;
 
     if (state == NULL)
         return;
-    if (state->added == NULL)
-        rc = -EINVAL;
-    else if (attrs_find(state->added, name)
-             != NULL) /* another layer's, which could not be undone */
-        rc = -EEXIST;
-    else
-        rc = attrs_add(state->added, name, value, value_bytes);
-    if (rc != 0 && state->rc == 0)
-        state->rc = rc;
+    rc = added_attr_take(state->added, name, value, value_bytes, &problem);
+    if (rc == 0 || state->rc != 0)
+        return;
+    state->rc = rc;
+    error_set(&state->why, 0, "a bug of its plugin: the attribute \"%.60s\" %s",
+              name != NULL ? name : "", problem);
 }
 
 const void *
@@ -296,9 +357,10 @@ host_new(const char *name, struct pool *pool, struct stats *stats, struct host *
 }
 
 void
-host_give_keys(struct host *host, const struct keyring *keyring)
+host_give_keys(struct host *host, const struct keyring *keyring, const char *token)
 {
     host->keyring = keyring;
+    host->token = token;
 }
 
 void

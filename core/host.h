@@ -16,8 +16,8 @@ struct keyring;
  * that is only shown to bd_plugin_query. Borrows all until host_free. */
 int host_new(const char *name, struct pool *pool, struct stats *stats, struct host **out);
 void host_free(struct host *host);
-/* What its key() and passphrase() use.  Before the plugin's open. */
-void host_give_keys(struct host *host, const struct keyring *keyring);
+/* What its key() and passphrase() use, and the token of the codec: it gets the keys of that alone.  Before its open. */
+void host_give_keys(struct host *host, const struct keyring *keyring, const char *token);
 const struct bd_host *host_table(const struct host *host);
 
 /* From now on the first error that a plugin logs on this thread becomes `why` and none is logged; NULL ends it.

@@ -64,7 +64,7 @@ layer_open(const struct plugins *plugins, const char *token, const struct keyrin
         free(layer);
         return error_set(why, -ENOMEM, "out of memory");
     }
-    host_give_keys(layer->host, keyring);
+    host_give_keys(layer->host, keyring, codec->token);
     host_capture_error(&said);
     status = codec->open(host_table(layer->host), owner->option_fields, token, &layer->handle);
     host_capture_error(NULL);

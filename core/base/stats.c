@@ -38,7 +38,7 @@ static void
 statistic_free(struct statistic *statistic)
 {
     histogram_free(statistic->histogram);
-    free(statistic->name);
+    free(statistic->full_name);
     free(statistic->help);
     free(statistic);
 }
@@ -69,37 +69,65 @@ stats_find_locked(const struct stats *stats, const char *name)
     return NULL;
 }
 
-/* Gives -EEXIST and the old one in `out` when the name is taken, -ENOMEM and NULL. */
-static int
-stats_add(struct stats *stats, enum statistic_kind kind, const char *name, const char *help,
-          uint64_t (*value)(void *arg), void *arg, struct statistic **out)
+static const char plugin_prefix[] = "plugin_";
+
+static struct statistic *
+statistic_new(enum statistic_kind kind, bool is_plugins, const char *name, const char *help)
 {
+    const size_t skip = is_plugins ? strlen(plugin_prefix) : 0;
     struct statistic *statistic = calloc(1, sizeof *statistic);
+
+    if (statistic == NULL)
+        return NULL;
+    statistic->kind = kind;
+    statistic->is_plugins = is_plugins;
+    statistic->full_name = malloc(skip + strlen(name) + 1);
+    statistic->help = strdup(help != NULL ? help : "");
+    if (kind == STATISTIC_HISTOGRAM)
+        statistic->histogram = histogram_new();
+    if (statistic->full_name == NULL || statistic->help == NULL
+        || (kind == STATISTIC_HISTOGRAM && statistic->histogram == NULL)) {
+        statistic_free(statistic);
+        return NULL;
+    }
+    memcpy(statistic->full_name, plugin_prefix, skip);
+    strcpy(statistic->full_name + skip, name);
+    statistic->name = statistic->full_name + skip;
+    return statistic;
+}
+
+/* The one that has this name already; NULL: none.  A name that the core and a plugin have is the core's, whoever
+ * came first: a plugin is called what its author likes. */
+static struct statistic *
+stats_enter_locked(struct stats *stats, struct statistic *statistic)
+{
+    struct statistic *old = stats_find_locked(stats, statistic->name);
+
+    if (old != NULL && old->is_plugins != statistic->is_plugins) {
+        struct statistic *plugins = old->is_plugins ? old : statistic;
+
+        plugins->name = plugins->full_name;
+        old = statistic->is_plugins ? stats_find_locked(stats, statistic->full_name) : NULL;
+    }
+    if (old != NULL)
+        return old;
+    *stats->last = statistic;
+    stats->last = &statistic->next;
+    stats->count++;
+    return NULL;
+}
+
+/* Takes the new one, NULL too.  Gives -EEXIST and the old one in `out` when the name is taken, -ENOMEM and NULL. */
+static int
+stats_add(struct stats *stats, struct statistic *statistic, struct statistic **out)
+{
     struct statistic *old;
 
     *out = NULL;
     if (statistic == NULL)
         return -ENOMEM;
-    statistic->kind = kind;
-    statistic->name = strdup(name);
-    statistic->help = strdup(help != NULL ? help : "");
-    statistic->value = value;
-    statistic->arg = arg;
-    if (kind == STATISTIC_HISTOGRAM)
-        statistic->histogram = histogram_new();
-    if (statistic->name == NULL || statistic->help == NULL
-        || (kind == STATISTIC_HISTOGRAM && statistic->histogram == NULL)) {
-        statistic_free(statistic);
-        return -ENOMEM;
-    }
-
     pthread_mutex_lock(&stats->lock);
-    old = stats_find_locked(stats, name);
-    if (old == NULL) {
-        *stats->last = statistic;
-        stats->last = &statistic->next;
-        stats->count++;
-    }
+    old = stats_enter_locked(stats, statistic);
     pthread_mutex_unlock(&stats->lock);
     *out = old == NULL ? statistic : old;
     if (old == NULL)
@@ -108,13 +136,25 @@ stats_add(struct stats *stats, enum statistic_kind kind, const char *name, const
     return -EEXIST;
 }
 
-struct counter *
-stats_counter(struct stats *stats, const char *name, const char *help)
+static struct counter *
+counter_new(struct stats *stats, bool is_plugins, const char *name, const char *help)
 {
     struct statistic *statistic;
 
-    stats_add(stats, STATISTIC_COUNTER, name, help, NULL, NULL, &statistic);
+    stats_add(stats, statistic_new(STATISTIC_COUNTER, is_plugins, name, help), &statistic);
     return statistic != NULL && statistic->kind == STATISTIC_COUNTER ? &statistic->counter : NULL;
+}
+
+struct counter *
+stats_counter(struct stats *stats, const char *name, const char *help)
+{
+    return counter_new(stats, false, name, help);
+}
+
+struct counter *
+stats_plugin_counter(struct stats *stats, const char *name, const char *help)
+{
+    return counter_new(stats, true, name, help);
 }
 
 struct histogram *
@@ -122,26 +162,35 @@ stats_histogram(struct stats *stats, const char *name, const char *help)
 {
     struct statistic *statistic;
 
-    stats_add(stats, STATISTIC_HISTOGRAM, name, help, NULL, NULL, &statistic);
+    stats_add(stats, statistic_new(STATISTIC_HISTOGRAM, false, name, help), &statistic);
     return statistic != NULL ? statistic->histogram : NULL;
+}
+
+static int
+gauge_new(struct stats *stats, enum statistic_kind kind, const char *name, const char *help,
+          uint64_t (*value)(void *arg), void *arg)
+{
+    struct statistic *statistic = statistic_new(kind, false, name, help);
+
+    if (statistic != NULL) {
+        statistic->value = value;
+        statistic->arg = arg;
+    }
+    return stats_add(stats, statistic, &statistic);
 }
 
 int
 stats_gauge(struct stats *stats, const char *name, const char *help, uint64_t (*value)(void *arg),
             void *arg)
 {
-    struct statistic *statistic;
-
-    return stats_add(stats, STATISTIC_GAUGE, name, help, value, arg, &statistic);
+    return gauge_new(stats, STATISTIC_GAUGE, name, help, value, arg);
 }
 
 int
 stats_gauge_time(struct stats *stats, const char *name, const char *help,
                  uint64_t (*value_ns)(void *arg), void *arg)
 {
-    struct statistic *statistic;
-
-    return stats_add(stats, STATISTIC_GAUGE_TIME, name, help, value_ns, arg, &statistic);
+    return gauge_new(stats, STATISTIC_GAUGE_TIME, name, help, value_ns, arg);
 }
 
 void
@@ -226,10 +275,11 @@ stats_sum_behind(struct stats *stats, const char *name)
 
     pthread_mutex_lock(&stats->lock);
     for (const struct statistic *it = stats->first; it != NULL; it = it->next) {
-        size_t all = strlen(it->name);
+        const char *its = it->name;
+        size_t all = strlen(its);
 
-        if (it->kind == STATISTIC_COUNTER && all > len + 1 && it->name[all - len - 1] == '_'
-            && strcmp(it->name + all - len, name) == 0)
+        if (it->kind == STATISTIC_COUNTER && all > len + 1 && its[all - len - 1] == '_'
+            && strcmp(its + all - len, name) == 0)
             sum += counter_value(&it->counter);
     }
     pthread_mutex_unlock(&stats->lock);

@@ -22,6 +22,8 @@ void stats_free(struct stats *stats);
 
 /* A counter only grows. */
 struct counter *stats_counter(struct stats *stats, const char *name, const char *help);
+/* The same, of a plugin: OWNER_name.  Where the core has something of that name, now or later, it is plugin_OWNER_name. */
+struct counter *stats_plugin_counter(struct stats *stats, const char *name, const char *help);
 /* A gauge is read by calling `value` whenever the stats are printed. */
 int stats_gauge(struct stats *stats, const char *name, const char *help,
                 uint64_t (*value)(void *arg), void *arg);

@@ -6,6 +6,7 @@
 #include "stats.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum statistic_kind {
@@ -22,7 +23,10 @@ struct counter {
 /* One of them; fixed when it is linked in, but for what it counts. */
 struct statistic {
     enum statistic_kind kind;
-    char *name;
+    bool is_plugins;
+    char *full_name; /* of a plugin's: "plugin_" and what it is called */
+    const char
+        *_Atomic name; /* in full_name; of a plugin's all of it where the core has that name, too */
     char *help;
     struct counter counter;
     uint64_t (*value)(void *arg); /* of a gauge */

@@ -191,9 +191,9 @@ expect_encoding(struct check *check, const struct asked *asked, const char *enco
 static void
 labels_come_back(struct check *check)
 {
-    enum { COUNT = 8 };
-    static const char *const names[COUNT] = { "mac", "all-of-ascii", "empty", "a1",
-                                              "a2",  "a3",           "a4",    "a-5" };
+    enum { COUNT = 10 };
+    static const char *const names[COUNT] = { "mac", "all-of-ascii", "shortest", "a1", "a2",
+                                              "a3",  "a4",           "a-5",      "a6", "a7" };
     static const char encoding[] = "deflate,aes";
     struct wide {
         struct bd_attr attr;
@@ -212,7 +212,7 @@ labels_come_back(struct check *check)
     }
     for (unsigned i = 0; i < COUNT; i++) {
         unsigned char *value = values + (size_t)i * BD_ATTR_VALUE_BYTES_MAX;
-        size_t bytes = i == 2 ? 0 : i == 0 ? 32 : BD_ATTR_VALUE_BYTES_MAX;
+        size_t bytes = i == 2 ? 1 : i == 0 ? 32 : BD_ATTR_VALUE_BYTES_MAX;
 
         if (total + strlen(names[i]) + bytes > BD_ATTRS_BYTES_MAX)
             bytes = BD_ATTRS_BYTES_MAX - total - strlen(names[i]);

@@ -119,7 +119,7 @@ void
 case_backend_info(void *handle, struct bd_backend_info *out)
 {
     (void)handle;
-    out->capabilities = 0;
+    out->identity = out->display = "case";
 }
 
 void

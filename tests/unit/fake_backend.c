@@ -138,6 +138,7 @@ fake_info(void *handle, struct bd_backend_info *out)
         out->capabilities |= BD_CAP_DELETE_MANY;
     out->delete_many_max = config->delete_many_max;
     out->list_max = config->list_max;
+    out->identity = out->display = "fake";
 }
 
 static void

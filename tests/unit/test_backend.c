@@ -4,6 +4,7 @@
 
 #include "coding.h"
 #include "host.h"
+#include "keyring.h"
 
 #include <bucketdisk/sdk.h>
 
@@ -14,6 +15,9 @@
 /* What the backend does with each request. */
 static void (*behave)(const struct bd_host *host, struct bd_io *io);
 static const struct bd_host *the_host;
+/* What it says wrong of itself; NULL: nothing. */
+static void (*misstate)(struct bd_backend_info *out);
+static unsigned closed;
 
 static enum bd_status
 odd_open(const struct bd_host *host, const void *options, const struct bd_lower *lower,
@@ -28,7 +32,9 @@ static void
 odd_info(void *handle, struct bd_backend_info *out)
 {
     (void)handle;
-    out->identity = "odd";
+    out->identity = out->display = "odd";
+    if (misstate != NULL)
+        misstate(out);
 }
 
 static void
@@ -42,6 +48,7 @@ static void
 odd_close(void *handle)
 {
     (void)handle;
+    closed++;
 }
 
 static const struct bd_backend odd = {
@@ -346,8 +353,58 @@ TEST(backend, missing_limits_are_filled_in)
     fresh(&store, twice);
     assert_int_equal(backend_info(store.backend)->delete_many_max, 1000);
     assert_int_equal(backend_info(store.backend)->list_max, 1000);
-    assert_string_equal(backend_info(store.backend)->display, "backend-odd");
+    assert_true(backend_info(store.backend)->object_bytes_max == UINT64_MAX);
     store_close(&store);
+}
+
+static void
+has_no_identity(struct bd_backend_info *out)
+{
+    out->identity = NULL;
+}
+
+static void
+has_no_display(struct bd_backend_info *out)
+{
+    out->display = "";
+}
+
+static void
+is_longer(struct bd_backend_info *out)
+{
+    out->size += 8;
+}
+
+static void
+uses_reserved(struct bd_backend_info *out)
+{
+    out->reserved2 = 1;
+}
+
+TEST(backend, what_it_says_wrong_of_itself_is_refused_and_it_is_closed)
+{
+    static const struct {
+        void (*misstate)(struct bd_backend_info *out);
+        const char *word;
+    } cases[] = { { has_no_identity, "no identity" },
+                  { has_no_display, "no display" },
+                  { is_longer, "the size of bd_backend_info" },
+                  { uses_reserved, "reserved" } };
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct test_store store;
+
+        misstate = cases[i].misstate;
+        closed = 0;
+        store_init(&store);
+        store.layers[0] = (struct backend_layer){ "backend-odd", &odd, NULL };
+        assert_int_equal(store_open(&store, 1), -EINVAL);
+        assert_non_null(strstr(store.why.text, "backend-odd"));
+        assert_non_null(strstr(store.why.text, cases[i].word));
+        assert_int_equal(closed, 1);
+        store_close(&store);
+    }
+    misstate = NULL;
 }
 
 /* ---- the host's other services */
@@ -377,6 +434,15 @@ TEST(host, timers_run_once_at_their_time_and_threads_are_joined)
     store_close(&store);
 }
 
+static enum bd_status
+subkey_of_ones(struct bd_bytes key, const char *purpose, struct bd_buf *out)
+{
+    (void)key, (void)purpose;
+    memset(out->data, 1, out->cap);
+    out->len = out->cap;
+    return BD_OK;
+}
+
 TEST(host, counters_carry_the_plugins_name)
 {
     struct test_store store;
@@ -386,8 +452,37 @@ TEST(host, counters_carry_the_plugins_name)
     counter = the_host->counter(the_host, "late-ones", "help");
     the_host->counter_add(counter, 3);
     the_host->counter_add(NULL, 3);
-    assert_int_equal(counter_value(stats_counter(store.stats, "odd_late_ones", "")), 3);
+    assert_int_equal(stats_number(store.stats, "odd_late_ones"), 3);
+    assert_null(the_host->counter(the_host, "Not fit", "help"));
+    assert_null(the_host->counter(the_host, "", "help"));
     store_close(&store);
+}
+
+TEST(host, a_codec_gets_keys_of_its_own_purpose_and_of_a_good_length_only)
+{
+    static const struct bd_keywrap keywrap = { .subkey = subkey_of_ones };
+    struct keyring keyring = { .keywrap = &keywrap };
+    unsigned char key[65] = { 0 };
+    const struct bd_host *table;
+    struct error why;
+    struct host *host;
+
+    keyring.volume_key = key;
+    assert_int_equal(host_new("codec-x", NULL, NULL, &host), 0);
+    host_give_keys(host, &keyring, "x-1");
+    table = host_table(host);
+    assert_int_equal(table->key(table, "codec x-1", key, 32), BD_OK);
+    assert_int_equal(table->key(table, "codec x-1 mac", key, 64), BD_OK);
+    host_capture_error(&why);
+    assert_int_equal(table->key(table, "codec x-12", key, 32), BD_INVALID);
+    host_capture_error(NULL);
+    assert_non_null(strstr(why.text, "\"codec x-1\""));
+    host_capture_error(&why);
+    assert_int_equal(table->key(table, "manifest", key, 32), BD_INVALID);
+    assert_int_equal(table->key(table, "codec x-1", key, 15), BD_INVALID);
+    assert_int_equal(table->key(table, "codec x-1", key, 65), BD_INVALID);
+    host_capture_error(NULL);
+    host_free(host);
 }
 
 TEST(host, secrets_and_random_bytes)
@@ -464,6 +559,31 @@ TEST(codec, reverse_goes_there_and_back_and_declines_palindromes)
     assert_int_equal(attrs.count, 0);
 }
 
+TEST(codec, an_attribute_that_no_header_can_hold_is_refused)
+{
+    static const struct {
+        const char *value;
+        size_t bytes;
+    } bad[] = { { "", 0 }, { " a", 2 }, { "a ", 2 }, { "a\nb", 3 }, { "\x80", 1 }, { NULL, 1 } };
+    struct attrs attrs = { 0 };
+    struct coding work = { .added = &attrs };
+    struct bd_coding coding = { .size = sizeof coding, .inner = "", .host_private = &work };
+
+    coding_attr_add(&coding, "good", "a b~!", 5);
+    assert_int_equal(work.rc, 0);
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        work = (struct coding){ .added = &attrs };
+        coding_attr_add(&coding, "bad", bad[i].value, bad[i].bytes);
+        assert_int_equal(work.rc, -EINVAL);
+        assert_non_null(strstr(work.why.text, "\"bad\" has a value"));
+    }
+    work = (struct coding){ .added = &attrs };
+    coding_attr_add(&coding, "good", "b", 1);
+    assert_int_equal(work.rc, -EEXIST);
+    assert_int_equal(attrs.count, 1);
+    attrs_clear(&attrs);
+}
+
 TEST(attrs, limits_hold_and_a_second_value_replaces_the_first)
 {
     struct attrs attrs = { 0 };
@@ -502,10 +622,13 @@ main(void)
         RUN(backend, done_runs_once_and_never_inside_submit),
         RUN(backend, every_submit_finds_zeroed_scratch_and_a_deadline),
         RUN(backend, missing_limits_are_filled_in),
+        RUN(backend, what_it_says_wrong_of_itself_is_refused_and_it_is_closed),
         RUN(host, timers_run_once_at_their_time_and_threads_are_joined),
         RUN(host, counters_carry_the_plugins_name),
+        RUN(host, a_codec_gets_keys_of_its_own_purpose_and_of_a_good_length_only),
         RUN(host, secrets_and_random_bytes),
         RUN(codec, reverse_goes_there_and_back_and_declines_palindromes),
+        RUN(codec, an_attribute_that_no_header_can_hold_is_refused),
         RUN(attrs, limits_hold_and_a_second_value_replaces_the_first),
     };
 

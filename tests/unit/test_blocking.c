@@ -59,7 +59,8 @@ slow_open(const struct bd_host *host, const void *options, const struct bd_lower
 static void
 slow_info(void *handle, struct bd_backend_info *out)
 {
-    (void)handle, (void)out;
+    (void)handle;
+    out->identity = out->display = "slow";
 }
 
 static void

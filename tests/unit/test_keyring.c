@@ -101,10 +101,11 @@ TEST(keyring, codecs_reach_it_through_their_host)
 
     fake_keyring(&keyring, 1);
     assert_int_equal(host_new("codec-test", NULL, NULL, &host), 0);
-    assert_int_equal(host_table(host)->key(host_table(host), "p", hosted, 32), BD_UNSUPPORTED);
-    host_give_keys(host, &keyring);
-    assert_int_equal(host_table(host)->key(host_table(host), "p", hosted, 32), BD_OK);
-    assert_int_equal(keyring_subkey(&keyring, "p", direct, 32), BD_OK);
+    assert_int_equal(host_table(host)->key(host_table(host), "codec test", hosted, 32),
+                     BD_UNSUPPORTED);
+    host_give_keys(host, &keyring, "test");
+    assert_int_equal(host_table(host)->key(host_table(host), "codec test", hosted, 32), BD_OK);
+    assert_int_equal(keyring_subkey(&keyring, "codec test", direct, 32), BD_OK);
     assert_memory_equal(direct, hosted, 32);
     host_free(host);
     keyring_clear(&keyring);

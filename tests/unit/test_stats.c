@@ -80,6 +80,28 @@ TEST(stats, same_name_is_the_same_counter)
     stats_free(stats);
 }
 
+TEST(stats, a_plugin_counter_never_is_one_of_the_core)
+{
+    struct stats *stats;
+    struct counter *first, *second;
+
+    assert_int_equal(stats_new(&stats), 0);
+    first = stats_plugin_counter(stats, "object_gets", "");
+    counter_add(first, 1);
+    assert_int_equal(stats_number(stats, "object_gets"), 1);
+    counter_add(stats_counter(stats, "object_gets", ""), 20);
+    counter_add(stats_counter(stats, "object_puts", ""), 300);
+    second = stats_plugin_counter(stats, "object_puts", "");
+    counter_add(second, 4000);
+    assert_ptr_equal(stats_plugin_counter(stats, "object_gets", ""), first);
+    assert_ptr_equal(stats_plugin_counter(stats, "object_puts", ""), second);
+    assert_int_equal(stats_number(stats, "object_gets"), 20);
+    assert_int_equal(stats_number(stats, "plugin_object_gets"), 1);
+    assert_int_equal(stats_number(stats, "object_puts"), 300);
+    assert_int_equal(stats_number(stats, "plugin_object_puts"), 4000);
+    stats_free(stats);
+}
+
 TEST(stats, reset_clears_counters_and_leaves_gauges)
 {
     struct stats *stats;
@@ -467,6 +489,7 @@ main(void)
         RUN(stats, text_has_one_line_each_in_the_order_of_making),
         RUN(stats, json_is_one_object),
         RUN(stats, same_name_is_the_same_counter),
+        RUN(stats, a_plugin_counter_never_is_one_of_the_core),
         RUN(stats, reset_clears_counters_and_leaves_gauges),
         RUN(stats, what_is_missing_is_ignored),
         RUN(histogram, each_duration_is_in_the_first_bucket_whose_bound_it_does_not_exceed),

@@ -238,6 +238,7 @@ variant_info(void *handle, struct bd_backend_info *out)
 {
     (void)handle;
     out->capabilities = variant.lower->info->capabilities;
+    out->identity = out->display = "variant";
 }
 
 static void
