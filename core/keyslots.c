@@ -19,13 +19,27 @@ struct wrapper {
     struct host *host;
 };
 
+/* NULL, and why: there is none, or more than one. */
+static const struct bd_keywrap *
+keywrap_of(const struct manifest *manifest, const struct plugins *plugins,
+           const struct plugin **owner, struct error *why)
+{
+    const struct bd_keywrap *keywrap = plugins_keywrap(plugins, manifest->wrap, owner);
+
+    if (keywrap == NULL)
+        error_set(why, 0, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+    else if (plugins_check_keywrap(plugins, manifest->wrap, why) != 0)
+        keywrap = NULL;
+    return keywrap;
+}
+
 static int
 wrapper_open(struct wrapper *wrapper, const struct manifest *manifest,
              const struct plugins *plugins, struct error *why)
 {
-    wrapper->keywrap = plugins_keywrap(plugins, manifest->wrap, &wrapper->owner);
+    wrapper->keywrap = keywrap_of(manifest, plugins, &wrapper->owner, why);
     if (wrapper->keywrap == NULL)
-        return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+        return -ENOTSUP;
     if (plugin_check(wrapper->owner, why) != 0)
         return -EINVAL;
     if (host_new(wrapper->owner->name, NULL, NULL, &wrapper->host) != 0)
@@ -145,12 +159,12 @@ keyslots_new_key(const struct manifest *manifest, const struct plugins *plugins,
                  struct keyring *keyring, struct error *why)
 {
     const struct plugin *owner;
-    const struct bd_keywrap *keywrap = plugins_keywrap(plugins, manifest->wrap, &owner);
+    const struct bd_keywrap *keywrap = keywrap_of(manifest, plugins, &owner, why);
     uint8_t *key;
     int rc;
 
     if (keywrap == NULL)
-        return error_set(why, -ENOTSUP, "no plugin provides the key wrap \"%s\"", manifest->wrap);
+        return -ENOTSUP;
     key = secret_alloc(VOLUME_KEY_BYTES);
     if (key == NULL)
         return error_set(why, -ENOMEM, "out of memory");

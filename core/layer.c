@@ -53,7 +53,7 @@ layer_open(const struct plugins *plugins, const char *token, const struct keyrin
 
     if (codec == NULL)
         return layer_unknown(token, why);
-    if (plugin_check(owner, why) != 0)
+    if (plugins_check_token(plugins, token, why) != 0 || plugin_check(owner, why) != 0)
         return -EINVAL;
     layer = calloc(1, sizeof *layer);
     if (layer == NULL)

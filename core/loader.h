@@ -15,8 +15,7 @@ struct plugin_search {
 };
 
 /* Search, load, check.  Fails only when nothing can be searched at all (out of memory, --plugin-path
- * not absolute).  Two plugins that claim the same exact token, or key wrap: -EEXIST naming both; `plugins`
- * is filled then, too.  After any other failure it is empty. */
+ * not absolute); then `plugins` is empty. */
 int plugins_load(struct plugins *plugins, const struct plugin_search *search, struct error *why);
 
 #endif

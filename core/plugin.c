@@ -91,6 +91,14 @@ codecs_common_token(const struct bd_codec *a, const struct bd_codec *b)
 }
 
 static int
+claimed_twice(const char *what, const char *name, const struct plugin *a, const struct plugin *b,
+              struct error *why)
+{
+    return error_set(why, -EEXIST, "two plugins claim the %s \"%s\": %s and %s; remove one of them",
+                     what, name, a->path, b->path);
+}
+
+static int
 plugins_check_pair(const struct plugin *a, const struct plugin *b, struct error *why)
 {
     for (uint32_t i = 0; i < a->desc.codec_count; i++) {
@@ -98,20 +106,52 @@ plugins_check_pair(const struct plugin *a, const struct plugin *b, struct error 
             const char *token = codecs_common_token(&a->codecs[i], &b->codecs[j]);
 
             if (token != NULL)
-                return error_set(
-                    why, -EEXIST,
-                    "two plugins claim the token \"%s\": %s and %s; remove one of them", token,
-                    a->path, b->path);
+                return claimed_twice("token", token, a, b, why);
         }
     }
     for (uint32_t i = 0; i < a->desc.keywrap_count; i++) {
         for (uint32_t j = 0; j < b->desc.keywrap_count; j++) {
             if (strcmp(a->keywraps[i].name, b->keywraps[j].name) == 0)
-                return error_set(
-                    why, -EEXIST,
-                    "two plugins claim the key wrap \"%s\": %s and %s; remove one of them",
-                    a->keywraps[i].name, a->path, b->path);
+                return claimed_twice("key wrap", a->keywraps[i].name, a, b, why);
         }
+    }
+    return 0;
+}
+
+int
+plugins_check_token(const struct plugins *plugins, const char *token, struct error *why)
+{
+    const struct plugin *first = NULL;
+
+    for (unsigned i = 0; i < plugins->count; i++) {
+        const struct plugin *plugin = &plugins->all[i];
+        bool has_it = false;
+
+        for (uint32_t j = 0; j < plugin->desc.codec_count; j++)
+            has_it = has_it || codec_has_token(&plugin->codecs[j], token);
+        if (has_it && first != NULL)
+            return claimed_twice("token", token, first, plugin, why);
+        if (has_it)
+            first = plugin;
+    }
+    return 0;
+}
+
+int
+plugins_check_keywrap(const struct plugins *plugins, const char *name, struct error *why)
+{
+    const struct plugin *first = NULL;
+
+    for (unsigned i = 0; i < plugins->count; i++) {
+        const struct plugin *plugin = &plugins->all[i];
+        bool has_it = false;
+
+        for (uint32_t j = 0; j < plugin->desc.keywrap_count; j++)
+            has_it = has_it || strcmp(plugin->keywraps[j].name, name) == 0;
+        if (has_it && first != NULL)
+            return claimed_twice("key wrap", name, first, plugin, why);
+        if (has_it)
+            first = plugin;
     }
     return 0;
 }

@@ -38,8 +38,11 @@ int plugin_check(const struct plugin *plugin, struct error *why);
 /* Free our copies of its tables, so that it provides nothing. */
 void plugin_clear(struct plugin *plugin);
 
-/* Do no two plugins claim the same token or key wrap?  0, or -EEXIST naming both. */
+/* Do no two plugins claim the same token or key wrap, or this one?  0, or -EEXIST naming both.  Asked where one is used:
+ * a plugin that nobody uses is in nobody's way. */
 int plugins_check(const struct plugins *plugins, struct error *why);
+int plugins_check_token(const struct plugins *plugins, const char *token, struct error *why);
+int plugins_check_keywrap(const struct plugins *plugins, const char *name, struct error *why);
 /* Frees our copies; the modules stay. */
 void plugins_free(struct plugins *plugins);
 

@@ -105,9 +105,9 @@ stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char *
         struct plugin *plugin = &stack->plugins.all[i];
 
         if (plugin->why.text[0] == '\0')
-            rc = options_add(stack->options, plugin_owner(plugin), plugin->options,
-                             plugin->desc.option_count, sizeof *plugin->options,
-                             plugin->option_fields, why);
+            rc = options_add_plugin(stack->options, plugin->name, plugin_owner(plugin),
+                                    plugin->options, plugin->desc.option_count,
+                                    sizeof *plugin->options, plugin->option_fields, why);
     }
     if (rc == 0)
         rc = options_parse(stack->options, argc, argv, SETTINGS_SHORTS, words, word_count, why);
@@ -154,12 +154,13 @@ refuse_unused(struct stack *stack, const struct layer_list *list, struct error *
         for (uint32_t j = 0; j < plugin->desc.option_count && !is_used; j++) {
             char name[128];
 
-            snprintf(name, sizeof name, "%s-%s", plugin_owner(plugin), plugin->options[j].name);
+            snprintf(name, sizeof name, "%s:%s", plugin->name, plugin->options[j].name);
             if (options_given(stack->options, name))
                 return error_set(why, -EINVAL,
-                                 "--%s is an option of the backend \"%s\", which is not "
+                                 "--%s-%s is an option of the backend \"%s\", which is not "
                                  "used; say --backend=...,%s,... or leave it out",
-                                 name, plugin_owner(plugin), plugin_owner(plugin));
+                                 plugin_owner(plugin), plugin->options[j].name,
+                                 plugin_owner(plugin), plugin_owner(plugin));
         }
     }
     return 0;

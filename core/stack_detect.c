@@ -106,7 +106,7 @@ set_level(struct stack *stack, const char *list, const char *option, const char 
 
         if (codec == NULL || !(codec->traits & BD_CODEC_COMPRESSES))
             continue;
-        snprintf(name, sizeof name, "%s-level", plugin_owner(owner));
+        snprintf(name, sizeof name, "%s:level", owner->name);
         if (options_set(stack->options, name, level, &reason) == 0)
             return 0;
         return error_set(why, -EINVAL, "%s=%s: %s", option, level, reason.text);

@@ -83,14 +83,66 @@ entry_has_name(const struct entry *entry, const char *name, size_t len)
     return false;
 }
 
+/* "OWNER:NAME" or "PLUGIN:NAME", `colon` where that stands. */
+static bool
+entry_has_long_name(const struct entry *entry, const char *name, const char *colon, size_t len)
+{
+    const size_t owner_len = (size_t)(colon - name), rest_len = len - owner_len - 1;
+    const char *at = entry->row.alias, *word = entry->row.name;
+    size_t word_len = strlen(word);
+
+    if (entry->owner[0] == '\0'
+        || (!name_equal(name, owner_len, entry->owner, strlen(entry->owner))
+            && !name_equal(name, owner_len, entry->plugin, strlen(entry->plugin))))
+        return false;
+    do {
+        if (name_equal(colon + 1, rest_len, word, word_len))
+            return true;
+    } while (alias_next(&at, &word, &word_len));
+    return false;
+}
+
+/* The first from `from` on. */
+static struct entry *
+entry_find_from(const struct options *options, size_t from, const char *name, size_t len)
+{
+    const char *colon = memchr(name, ':', len);
+
+    for (size_t i = from; i < options->count; i++) {
+        struct entry *entry = &options->entries[i];
+
+        if (colon != NULL ? entry_has_long_name(entry, name, colon, len)
+                          : entry_has_name(entry, name, len))
+            return entry;
+    }
+    return NULL;
+}
+
 struct entry *
 entry_find(const struct options *options, const char *name, size_t len)
 {
-    for (size_t i = 0; i < options->count; i++) {
-        if (entry_has_name(&options->entries[i], name, len))
-            return &options->entries[i];
-    }
-    return NULL;
+    return entry_find_from(options, 0, name, len);
+}
+
+static struct entry *
+entry_rival(const struct options *options, const struct entry *entry, const char *name, size_t len)
+{
+    if (entry->owner[0] == '\0')
+        return NULL;
+    return entry_find_from(options, (size_t)(entry - options->entries) + 1, name, len);
+}
+
+const char *
+entry_shown(const struct options *options, const struct entry *entry, char out[SHOWN_BYTES])
+{
+    const size_t len = strlen(entry->name);
+
+    if (entry->owner[0] == '\0'
+        || (entry_find(options, entry->name, len) == entry
+            && entry_rival(options, entry, entry->name, len) == NULL))
+        return entry->name;
+    snprintf(out, SHOWN_BYTES, "%s:%s", entry->plugin, entry->row.name);
+    return out;
 }
 
 /* How much of `name` is that word, with the joints behind it; 0: it does not begin with it, or nothing follows. */
@@ -114,21 +166,22 @@ word_len(const char *name, size_t len, const char *word)
     return at < len ? at : 0;
 }
 
-struct entry *
-entry_find_sided(const struct options *options, const char *name, size_t len, bool *is_others)
+struct found
+entry_find_sided(const struct options *options, const char *name, size_t len)
 {
     const char *const sides[] = { options->mine, options->others };
-    struct entry *entry = entry_find(options, name, len);
+    struct found found = { .entry = entry_find(options, name, len) };
+    size_t skip = 0;
 
-    *is_others = false;
-    for (unsigned i = 0; i < ARRAY_LEN(sides) && entry == NULL; i++) {
-        size_t skip = word_len(name, len, sides[i]);
-
+    for (unsigned i = 0; i < ARRAY_LEN(sides) && found.entry == NULL; i++) {
+        skip = word_len(name, len, sides[i]);
         if (skip > 0)
-            entry = entry_find(options, name + skip, len - skip);
-        *is_others = entry != NULL && sides[i] == options->others;
+            found.entry = entry_find(options, name + skip, len - skip);
+        found.is_others = found.entry != NULL && sides[i] == options->others;
     }
-    return entry;
+    if (found.entry != NULL)
+        found.rival = entry_rival(options, found.entry, name + skip, len - skip);
+    return found;
 }
 
 void
@@ -327,46 +380,61 @@ entry_clear(struct entry *entry)
     entry_forget(entry);
     free(entry->name);
     free(entry->owner);
+    free(entry->plugin);
     memset(entry, 0, sizeof *entry);
 }
 
-/* -EEXIST when one of the entry's names is another's. */
+/* -EEXIST when one of the entry's names is another's from `from` on, and before the entry. */
 static int
-entry_check_names(const struct options *options, const struct entry *entry, struct error *why)
+entry_check_names(const struct options *options, size_t from, const struct entry *entry,
+                  struct error *why)
 {
     const char *at = entry->row.alias, *word = entry->name;
     size_t len = strlen(word);
 
     do {
-        const struct entry *other = entry_find(options, word, len);
+        const struct entry *other = entry_find_from(options, from, word, len);
 
-        if (other != NULL)
+        if (other != NULL && other < entry)
             return error_set(why, -EEXIST,
                              "two options are called --%.*s: \"%s\" of %s and \"%s\" of %s",
                              (int)len, word, other->row.name, owner_name(other->owner),
                              entry->row.name, owner_name(entry->owner));
     } while (alias_next(&at, &word, &len));
-    for (size_t i = 0; i < options->count; i++) {
+    return 0;
+}
+
+static int
+entry_check_location(const struct options *options, size_t from, const struct entry *entry,
+                     struct error *why)
+{
+    for (size_t i = from; i < options->count; i++) {
         const struct entry *other = &options->entries[i];
 
-        if ((entry->row.flags & other->row.flags & BD_OPTF_LOCATION)
-            && strcmp(other->owner, entry->owner) == 0)
+        if (entry->row.flags & other->row.flags & BD_OPTF_LOCATION)
             return error_set(why, -EINVAL, "two options of %s are its location: \"%s\" and \"%s\"",
                              owner_name(entry->owner), other->row.name, entry->row.name);
     }
     return 0;
 }
 
+struct owner {
+    const char *plugin, *name;
+};
+
 /* Fill one entry.  `field` NULL: only check. */
 static int
-entry_init(struct entry *entry, const char *owner, const struct bd_option *row, void *field,
-           struct error *why)
+entry_init(struct entry *entry, const struct owner *owner_of, const struct bd_option *row,
+           void *field, struct error *why)
 {
+    const char *owner = owner_of->name;
+
     entry->row = *row;
     entry->owner = strdup(owner);
+    entry->plugin = strdup(owner_of->plugin);
     if (asprintf(&entry->name, "%s%s%s", owner, owner[0] != '\0' ? "-" : "", row->name) < 0)
         entry->name = NULL;
-    if (entry->owner == NULL || entry->name == NULL)
+    if (entry->owner == NULL || entry->plugin == NULL || entry->name == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     entry->field = field;
     entry->is_config_file =
@@ -385,15 +453,18 @@ entry_set_default(const struct options *options, struct entry *entry, struct err
 
 /* All of the rows or none.  `fields` NULL: only check. */
 static int
-rows_add(struct options *options, const char *owner, const struct bd_option *rows, uint32_t count,
-         uint32_t stride, uint32_t fields_bytes, void *fields, struct error *why)
+rows_add(struct options *options, const struct owner *owner_of, const struct bd_option *rows,
+         uint32_t count, uint32_t stride, uint32_t fields_bytes, void *fields, struct error *why)
 {
+    const char *owner = owner_of->name;
     const size_t before = options->count;
+    const size_t own = owner[0] == '\0' ? 0 : before; /* the core's tables are one */
     struct entry *grown;
     int rc = 0;
 
     if (count == 0)
         return 0;
+    assert(before == 0 || owner[0] != '\0' || options->entries[before - 1].owner[0] == '\0');
     if (!BD_REACHES(struct bd_option, stride, help))
         return error_set(why, -EINVAL,
                          "the options of %s are %" PRIu32 " bytes apart, at least %zu are "
@@ -413,10 +484,12 @@ rows_add(struct options *options, const char *owner, const struct bd_option *row
         rc = row_check(owner, &row, i, fields_bytes, why);
         if (rc != 0)
             break;
-        rc = entry_init(entry, owner, &row, fields != NULL ? (char *)fields + row.offset : NULL,
+        rc = entry_init(entry, owner_of, &row, fields != NULL ? (char *)fields + row.offset : NULL,
                         why);
         if (rc == 0)
-            rc = entry_check_names(options, entry, why);
+            rc = entry_check_names(options, own, entry, why);
+        if (rc == 0)
+            rc = entry_check_location(options, own, entry, why);
         if (rc == 0 && fields != NULL)
             rc = entry_set_default(options, entry, why);
         if (rc == 0)
@@ -454,7 +527,30 @@ int
 options_add(struct options *options, const char *owner, const struct bd_option *rows,
             uint32_t count, uint32_t stride, void *fields, struct error *why)
 {
-    return rows_add(options, owner, rows, count, stride, UINT32_MAX, fields, why);
+    return options_add_plugin(options, owner, owner, rows, count, stride, fields, why);
+}
+
+int
+options_add_plugin(struct options *options, const char *plugin, const char *owner,
+                   const struct bd_option *rows, uint32_t count, uint32_t stride, void *fields,
+                   struct error *why)
+{
+    return rows_add(options, &(struct owner){ plugin, owner }, rows, count, stride, UINT32_MAX,
+                    fields, why);
+}
+
+int
+options_check_names(const struct options *options, const char *owner, struct error *why)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < options->count && rc == 0; i++) {
+        const struct entry *entry = &options->entries[i];
+
+        if (strcmp(entry->owner, owner) == 0)
+            rc = entry_check_names(options, 0, entry, why);
+    }
+    return rc;
 }
 
 int
@@ -462,7 +558,8 @@ options_check(const char *owner, const struct bd_option *rows, uint32_t count, u
               uint32_t fields_bytes, struct error *why)
 {
     struct options scratch = { 0 };
-    int rc = rows_add(&scratch, owner, rows, count, stride, fields_bytes, NULL, why);
+    int rc = rows_add(&scratch, &(struct owner){ owner, owner }, rows, count, stride, fields_bytes,
+                      NULL, why);
 
     for (size_t i = 0; i < scratch.count; i++)
         entry_clear(&scratch.entries[i]);
@@ -502,8 +599,12 @@ options_require(const struct options *options, const char *owner, struct error *
     for (size_t i = 0; i < options->count; i++) {
         const struct entry *entry = &options->entries[i];
 
-        if (strcmp(entry->owner, owner) != 0 || !(entry->row.flags & BD_OPTF_REQUIRED)
-            || entry->is_given)
+        if (strcmp(entry->owner, owner) != 0 || !(entry->row.flags & BD_OPTF_REQUIRED))
+            continue;
+        if (entry->is_given && row_is_string(&entry->row) && entry->owned[0] == '\0')
+            return error_set(why, -EINVAL, "--%s is empty, and it is required (%s)", entry->name,
+                             entry->row.help);
+        if (entry->is_given)
             continue;
         if (entry->row.flags & BD_OPTF_LOCATION)
             return error_set(why, -EINVAL,

@@ -2,7 +2,10 @@
 /* Options as data: from rows (struct bd_option of plugin.h) come parsing, help and all checks.
  *
  * Names compare without dashes, underscores and case, so --blockSize and --block-size are one option.
- * There are no abbreviations.  Two rows whose names compare equal are an error when added. */
+ * There are no abbreviations.
+ *
+ * Plugins come from anywhere: where a name of one is also the core's, it is the core's; where it is also another plugin's,
+ * whoever gives it is told of both.  --OWNER:NAME and --PLUGIN:NAME always mean that plugin's. */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 
@@ -19,11 +22,17 @@ int options_new(struct options **out);
 /* Frees every string that parsing put into the fields (secrets are wiped), not the fields' structs. */
 void options_free(struct options *options);
 
-/* Add the rows of one owner, "" for the core's or "dir", whose names are then written --dir-NAME.  Writes
- * the defaults into `fields`.  Borrows rows and fields until options_free.
- * Fails with -EEXIST (a name is taken; both owners are named), -EINVAL (a row is wrong). */
+/* Add the rows of one owner, "" for the core's, which come first, or "dir", whose names are then written --dir-NAME.
+ * Writes the defaults into `fields`.  Borrows rows and fields until options_free.
+ * Fails with -EEXIST (two of these rows, or of the core's, have one name), -EINVAL (a row is wrong). */
 int options_add(struct options *options, const char *owner, const struct bd_option *rows,
                 uint32_t count, uint32_t stride, void *fields, struct error *why);
+/* The same for one plugin, "backend-dir", whose owner's name may be another one's, too. */
+int options_add_plugin(struct options *options, const char *plugin, const char *owner,
+                       const struct bd_option *rows, uint32_t count, uint32_t stride, void *fields,
+                       struct error *why);
+/* Is each row of this owner reached by all of its names?  -EEXIST: one is the core's. */
+int options_check_names(const struct options *options, const char *owner, struct error *why);
 
 /* Are these rows of `owner` right in themselves?  -EINVAL with the row and what is wrong with it: names,
  * types, fields within fields_bytes, defaults that do not parse, two rows of one name. */

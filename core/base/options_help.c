@@ -28,15 +28,17 @@ row_metavar(const struct bd_option *row)
 }
 
 static void
-help_left(const struct entry *entry, char *out, size_t out_bytes)
+help_left(const struct options *options, const struct entry *entry, char *out, size_t out_bytes)
 {
     const struct bd_option *row = &entry->row;
+    char shown[SHOWN_BYTES];
+    const char *name = entry_shown(options, entry, shown);
 
     if (row->type == BD_OPT_BOOL)
-        snprintf(out, out_bytes, "  --%s", entry->name);
+        snprintf(out, out_bytes, "  --%s", name);
     else
-        snprintf(out, out_bytes, row->flags & BD_OPTF_BARE ? "  --%s[=%s]" : "  --%s=%s",
-                 entry->name, row_metavar(row));
+        snprintf(out, out_bytes, row->flags & BD_OPTF_BARE ? "  --%s[=%s]" : "  --%s=%s", name,
+                 row_metavar(row));
 }
 
 /* The help line with what the row knows: "compression level (default 3; 1 to 19)". */
@@ -126,13 +128,13 @@ options_wrap(const char *text, size_t column, FILE *out)
 void
 options_help(const struct options *options, const char *owner, FILE *out)
 {
-    char left[2 * NAME_BYTES_MAX + 80];
+    char left[SHOWN_BYTES + NAME_BYTES_MAX + 80];
     size_t column = 0;
 
     for (size_t i = 0; i < options->count; i++) {
         const struct entry *entry = &options->entries[i];
 
-        help_left(entry, left, sizeof left);
+        help_left(options, entry, left, sizeof left);
         if (strcmp(entry->owner, owner) == 0 && !(entry->row.flags & BD_OPTF_HIDDEN)
             && strlen(left) <= HELP_LEFT_MAX && strlen(left) + 2 > column)
             column = strlen(left) + 2;
@@ -145,7 +147,7 @@ options_help(const struct options *options, const char *owner, FILE *out)
 
         if (strcmp(entry->owner, owner) != 0 || (entry->row.flags & BD_OPTF_HIDDEN))
             continue;
-        help_left(entry, left, sizeof left);
+        help_left(options, entry, left, sizeof left);
         right = help_right(&entry->row);
         if (strlen(left) + 2 > column)
             fprintf(out, "%s\n%*s", left, (int)column, "");
@@ -171,8 +173,9 @@ words_json(const char *words)
 }
 
 static json_t *
-entry_json(const struct entry *entry)
+entry_json(const struct options *options, const struct entry *entry)
 {
+    char shown[SHOWN_BYTES];
     static const char *const types[] = {
         [BD_OPT_STRING] = "string",     [BD_OPT_PATH] = "path", [BD_OPT_SECRET] = "secret",
         [BD_OPT_BOOL] = "bool",         [BD_OPT_UINT] = "uint", [BD_OPT_SIZE] = "size",
@@ -180,11 +183,11 @@ entry_json(const struct entry *entry)
     };
     const struct bd_option *row = &entry->row;
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:o, s:s?, s:s, s:s, s:b, s:b, s:b, s:b}", "name", entry->name, "owner",
-        entry->owner, "type", types[row->type], "aliases", words_json(row->alias), "default",
-        row->def, "metavar", row_metavar(row), "help", row->help, "required",
-        (row->flags & BD_OPTF_REQUIRED) != 0, "location", (row->flags & BD_OPTF_LOCATION) != 0,
-        "hidden", (row->flags & BD_OPTF_HIDDEN) != 0, "bare",
+        "{s:s, s:s, s:s, s:o, s:s?, s:s, s:s, s:b, s:b, s:b, s:b}", "name",
+        entry_shown(options, entry, shown), "owner", entry->owner, "type", types[row->type],
+        "aliases", words_json(row->alias), "default", row->def, "metavar", row_metavar(row), "help",
+        row->help, "required", (row->flags & BD_OPTF_REQUIRED) != 0, "location",
+        (row->flags & BD_OPTF_LOCATION) != 0, "hidden", (row->flags & BD_OPTF_HIDDEN) != 0, "bare",
         row->type == BD_OPT_BOOL || (row->flags & BD_OPTF_BARE) != 0);
 
     if (row_has_range(row)) {
@@ -211,7 +214,7 @@ options_dump(const struct options *options, FILE *out)
     json_t *array = json_array();
 
     for (size_t i = 0; i < options->count; i++)
-        json_array_append_new(array, entry_json(&options->entries[i]));
+        json_array_append_new(array, entry_json(options, &options->entries[i]));
     json_dumpf(array, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     fputc('\n', out);
     json_decref(array);

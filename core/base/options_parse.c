@@ -47,6 +47,18 @@ unknown_option(const struct options *options, const char *dashes, const char *na
                        as.text);
 }
 
+/* Two plugins have what was given. */
+static int
+ambiguous_option(const struct options *options, const struct spelling *as,
+                 const struct found *found, struct error *why)
+{
+    const struct entry *one = found->entry, *other = found->rival;
+
+    return options_say(options, why, -ENOENT, "%s is an option of %s and of %s: say %s:%s or %s:%s",
+                       as->text, one->plugin, other->plugin, one->plugin, one->row.name,
+                       other->plugin, other->row.name);
+}
+
 /* Set the field; if it names a config file, read that now. */
 static int
 entry_apply(struct options *options, struct entry *entry, const char *as, const char *value,
@@ -73,12 +85,17 @@ int
 options_set(struct options *options, const char *name, const char *value, struct error *why)
 {
     size_t len = strlen(name);
-    struct entry *entry = entry_find(options, name, len);
+    const struct found found = entry_find_sided(options, name, len);
+    char shown[SHOWN_BYTES];
     struct spelling as = spelling_of("--", name, len);
 
-    if (entry == NULL)
+    if (found.entry == NULL)
         return unknown_option(options, "--", name, len, why);
-    return entry_apply(options, entry, as.text, value, why);
+    if (found.rival != NULL)
+        return ambiguous_option(options, &as, &found, why);
+    name = entry_shown(options, found.entry, shown);
+    as = spelling_of("--", name, strlen(name));
+    return entry_apply(options, found.entry, as.text, value, why);
 }
 
 int
@@ -131,18 +148,20 @@ piece_take(struct options *options, const char *piece, char *raw_value, char *ra
 {
     size_t len = strcspn(piece, "=");
     const char *value = piece[len] == '=' ? piece + len + 1 : NULL;
-    bool is_others;
-    struct entry *entry = entry_find_sided(options, piece, len, &is_others);
+    const struct found found = entry_find_sided(options, piece, len);
+    struct entry *entry = found.entry;
     struct spelling as = spelling_of("-o ", piece, len);
     int rc;
 
+    if (found.rival != NULL)
+        return ambiguous_option(options, &as, &found, why);
     if (entry == NULL) {
         rc = mount_word_take(options, piece);
         if (rc == -ENOENT)
             return unknown_option(options, "-o ", piece, len, why);
         return rc == 0 ? 0 : options_say(options, why, rc, "%s: out of memory", as.text);
     }
-    rc = is_others ? 0 : entry_apply(options, entry, as.text, value, why);
+    rc = found.is_others ? 0 : entry_apply(options, entry, as.text, value, why);
     if (value != NULL && entry->row.type == BD_OPT_SECRET)
         memset(raw_value, 'x', (size_t)(raw_end - raw_value));
     return rc;
@@ -198,13 +217,15 @@ letter_find(const struct options *options, char letter)
 int
 setting_take(struct options *options, const char *name, size_t len, char *value, struct error *why)
 {
-    bool is_others;
-    struct entry *entry = entry_find_sided(options, name, len, &is_others);
+    const struct found found = entry_find_sided(options, name, len);
+    struct entry *entry = found.entry;
     struct spelling as = spelling_of("--", name, len);
 
     if (entry == NULL && len == 1)
         entry = letter_find(options, name[0]);
-    if (is_others)
+    if (found.rival != NULL)
+        return ambiguous_option(options, &as, &found, why);
+    if (found.is_others)
         return 0;
     if (entry != NULL)
         return entry_apply(options, entry, as.text, value, why);
@@ -266,19 +287,21 @@ long_take(struct options *options, struct command *command, struct error *why)
     char *name = command->argv[command->at] + 2;
     size_t len = strcspn(name, "=");
     char *value = name[len] == '=' ? name + len + 1 : NULL;
-    bool is_others;
-    struct entry *entry = entry_find_sided(options, name, len, &is_others);
+    const struct found found = entry_find_sided(options, name, len);
+    struct entry *entry = found.entry;
     struct spelling as = spelling_of("--", name, len);
     int rc;
 
     if (entry == NULL)
         return unknown_option(options, "--", name, len, why);
+    if (found.rival != NULL)
+        return ambiguous_option(options, &as, &found, why);
     if (value == NULL && row_takes_next_word(&entry->row)) {
         rc = command_value(options, command, as.text, &value, why);
         if (rc != 0)
             return rc;
     }
-    return entry_take(options, entry, is_others, as.text, value, why);
+    return entry_take(options, entry, found.is_others, as.text, value, why);
 }
 
 /* -f, -fd, -F FILE, -FFILE, -o LIST. */

@@ -11,8 +11,9 @@ enum { NAME_BYTES_MAX = 63 };
 
 struct entry {
     struct bd_option row; /* copied by stride: zeros where theirs is shorter */
-    char *owner;
-    char *name; /* full */
+    char *owner;          /* "" of the core's */
+    char *plugin;         /* the owner's full name: "backend-s3" of "s3" */
+    char *name;           /* full */
     void *field;
     char *owned; /* the string in the field, when it is ours */
     bool is_given;
@@ -37,11 +38,19 @@ struct options {
 
 /* ---- options.c: the table */
 
-/* The entry that has this name, in any spelling; NULL: none. */
+/* The entry that has this name, in any spelling; NULL: none.  The core's comes before those of plugins. */
 struct entry *entry_find(const struct options *options, const char *name, size_t len);
-/* The same for a name as somebody writes it, who may say which side he means.  *is_others: not this one. */
-struct entry *entry_find_sided(const struct options *options, const char *name, size_t len,
-                               bool *is_others);
+/* The same for a name as somebody writes it, who may say which side he means. */
+struct found {
+    struct entry *entry;       /* NULL: none */
+    const struct entry *rival; /* of another plugin, with that name, too */
+    bool is_others;            /* of the other side */
+};
+struct found entry_find_sided(const struct options *options, const char *name, size_t len);
+/* What to write to mean this one: its name, or "PLUGIN:NAME" where that is somebody else's, too. */
+enum { SHOWN_BYTES = 2 * NAME_BYTES_MAX };
+const char *entry_shown(const struct options *options, const struct entry *entry,
+                        char out[SHOWN_BYTES]);
 /* What to do instead of using an option that is refused; NULL: it is not one of those. */
 const char *refusal_find(const struct options *options, const char *name, size_t len);
 /* The name that somebody who wrote `name` may have meant; "" when none is near. */

@@ -203,7 +203,7 @@ check_load(struct check *check)
     struct error why = { "" };
     int rc = check_search(check, &check->plugins, &why);
 
-    if (rc != 0 && rc != -EEXIST)
+    if (rc != 0)
         check_refuse(check, "%s", why.text);
     check->plugin = check_found(check, &check->plugins);
     if (check->plugin == NULL || check->plugin->why.text[0] != '\0')

@@ -119,7 +119,7 @@ daemon_takes_it(struct check *check)
     struct error why = { "" };
     const struct plugin *found;
 
-    if (check_search(check, &plugins, &why) != 0)
+    if (check_search(check, &plugins, &why) != 0 || plugins_check(&plugins, &why) != 0)
         check_fail(check, "%s", why.text);
     found = check_found(check, &plugins);
     if (found == NULL)

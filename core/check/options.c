@@ -72,7 +72,8 @@ options_live_beside_a_mounts(struct check *check)
             != 0
         || options_add(options, plugin_owner(plugin), plugin->options, plugin->desc.option_count,
                        sizeof *plugin->options, fields, &why)
-               != 0)
+               != 0
+        || options_check_names(options, plugin_owner(plugin), &why) != 0)
         check_fail(check, "%s", why.text);
     options_free(options);
 }

@@ -275,11 +275,13 @@ cmd_plugins(int argc, char **argv)
     search =
         (struct plugin_search){ .extra = fields.plugin_path, .builtin_only = fields.builtin_only };
     rc = plugins_load(&plugins, &search, &why);
-    if (rc != 0)
+    status = rc == 0 ? plugins_show(&plugins, &fields, names, name_count) : 1;
+    if (rc == 0)
+        rc = plugins_check(&plugins, &why);
+    if (rc != 0) {
         fprintf(stderr, "bucketdisk: error: %s\n", why.text);
-    status = rc == 0 ? 0 : 1;
-    if ((rc == 0 || rc == -EEXIST) && plugins_show(&plugins, &fields, names, name_count) != 0)
         status = 1;
+    }
     plugins_free(&plugins);
 free_options:
     options_free(options);

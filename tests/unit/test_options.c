@@ -803,6 +803,10 @@ TEST(options, plugin_options_carry_their_owner)
     assert_string_equal(why.text,
                         "--zstd-where is required (the place); it may also be the first word "
                         "of the command line");
+    expect_ok("--zstd-where=");
+    assert_int_equal(options_require(options, "zstd", &why), -EINVAL);
+    assert_string_equal(why.text, "--zstd-where is empty, and it is required (the place)");
+    expect_ok("--zstd-where=here");
     assert_int_equal(options_set_location(options, "zstd", "here", &why), 0);
     assert_int_equal(options_require(options, "zstd", &why), 0);
     assert_string_equal(one.text, "here");
@@ -828,15 +832,82 @@ expect_row(int rc, const char *sentence, struct bd_option row)
     assert_string_equal(why.text, sentence);
 }
 
-TEST(options, collisions_name_both_owners)
+TEST(options, a_name_of_the_core_stays_the_cores_whatever_plugins_call_theirs)
 {
-    expect_row(-EEXIST, "two options are called --small: \"small\" of the core and \"new\" of own",
-               (struct bd_option){ .name = "new", .alias = "other2 small", .type = BD_OPT_UINT });
-    expect_row(-EEXIST, "two options are called --SMA-LL: \"small\" of the core and \"new\" of own",
-               (struct bd_option){ .name = "new", .alias = "SMA-LL", .type = BD_OPT_UINT });
+    static const struct bd_option row = { .name = "size",
+                                          .alias = "other2 SMA-LL",
+                                          .type = BD_OPT_UINT,
+                                          BD_FIELD(struct one, number),
+                                          .help = "help" };
+    struct one one;
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+
+    expect_rc(
+        options_add_plugin(options, "backend-block", "block", &row, 1, sizeof row, &one, &why));
+    expect_ok("--block-size=2M");
+    expect_ok("--small=7");
+    assert_int_equal(fields.size_bytes, 2 << 20);
+    assert_int_equal(fields.small, 7);
+    assert_int_equal(one.number, 0);
+    assert_false(options_given(options, "block:size"));
+    expect_ok("--block:size=5");
+    assert_int_equal(one.number, 5);
+    expect_ok("--backend-block:small=6");
+    assert_int_equal(one.number, 6);
+    expect_ok("--other2=8");
+    assert_int_equal(one.number, 8);
+    assert_int_equal(options_check_names(options, "block", &why), -EEXIST);
+    assert_string_equal(why.text, "two options are called --block-size: \"blockSize\" of the core "
+                                  "and \"size\" of block");
+    options_help(options, "block", out);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(strstr(text, "--backend-block:size=N"));
+    free(text);
+}
+
+TEST(options, what_two_plugins_have_is_asked_for_by_the_plugins_name)
+{
+    static const struct bd_option row = { .name = "level",
+                                          .alias = "speed",
+                                          .type = BD_OPT_UINT,
+                                          BD_FIELD(struct one, number),
+                                          .help = "help" };
+    struct one one, two;
+
+    expect_rc(options_add_plugin(options, "backend-x", "x", &row, 1, sizeof row, &one, &why));
+    expect_rc(options_add_plugin(options, "codec-x", "x", &row, 1, sizeof row, &two, &why));
+    expect_error("--x-level is an option of backend-x and of codec-x: say backend-x:level or "
+                 "codec-x:level",
+                 "--x-level=1");
+    expect_error("-o speed is an option of backend-x and of codec-x: say backend-x:level or "
+                 "codec-x:level",
+                 "-ospeed=1");
+    expect_ok("--codec-x:level=4");
+    expect_ok("-obackend-x:speed=3");
+    assert_int_equal(one.number, 3);
+    assert_int_equal(two.number, 4);
+    expect_error("there is no option --y:level; did you mean --x-level?", "--y:level=1");
+}
+
+TEST(options, two_rows_of_one_name_are_an_error_of_their_owner)
+{
+    static const struct bd_option twice[] = {
+        { .name = "a", .type = BD_OPT_UINT, BD_FIELD(struct one, number), .help = "help" },
+        { .name = "b",
+          .alias = "own-A",
+          .type = BD_OPT_UINT,
+          BD_FIELD(struct one, number),
+          .help = "help" },
+    };
+    struct one one;
+
+    assert_int_equal(options_add(options, "own", twice, 2, sizeof twice[0], &one, &why), -EEXIST);
+    assert_string_equal(why.text, "two options are called --own-A: \"a\" of own and \"b\" of own");
     /* A failed add leaves nothing behind. */
-    assert_int_equal(parse("--other2=1", NULL), -ENOENT);
-    assert_int_equal(parse("--own-new=1", NULL), -ENOENT);
+    assert_int_equal(parse("--own-a=1", NULL), -ENOENT);
+    assert_int_equal(parse("--own-b=1", NULL), -ENOENT);
 }
 
 TEST(options, rows_are_added_all_or_none)
@@ -1046,7 +1117,9 @@ main(void)
         RUN_FRESH(bad_line_of_a_config_file_is_named_with_file_and_line),
         RUN_FRESH(config_files_nest_to_depth_eight),
         RUN_FRESH(plugin_options_carry_their_owner),
-        RUN_FRESH(collisions_name_both_owners),
+        RUN_FRESH(a_name_of_the_core_stays_the_cores_whatever_plugins_call_theirs),
+        RUN_FRESH(what_two_plugins_have_is_asked_for_by_the_plugins_name),
+        RUN_FRESH(two_rows_of_one_name_are_an_error_of_their_owner),
         RUN_FRESH(rows_are_added_all_or_none),
         RUN_FRESH(wrong_rows_are_refused),
         RUN_FRESH(longer_rows_are_read_at_their_stride),
