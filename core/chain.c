@@ -525,6 +525,21 @@ chain_body_bytes_max(const struct chain *chain)
     return chain->body_bytes_max;
 }
 
+size_t
+chain_written_bytes_max(const struct chain *chain)
+{
+    size_t bytes = chain->config.block_bytes;
+
+    for (unsigned i = 0; i < chain->write.count; i++) {
+        const struct layer *layer = chain->write_layers[i];
+        bool may_decline = layer->codec->traits & BD_CODEC_MAY_DECLINE && !has_read_default(chain);
+
+        if (!may_decline)
+            bytes = layer->codec->bound(layer->handle, bytes);
+    }
+    return bytes + (chain->config.is_format_2 ? ENVELOPE_BYTES_MAX : 0);
+}
+
 bool
 chain_authenticates(const struct chain *chain)
 {

@@ -57,6 +57,8 @@ void chain_set_epoch(struct chain *chain, uint32_t epoch);
 bool chain_is_plain(const struct chain *chain);
 /* No object that this chain writes is larger; a reader allows for this much. */
 size_t chain_body_bytes_max(const struct chain *chain);
+/* No object that this chain writes is larger, unless a codec that might have declined makes a block larger. */
+size_t chain_written_bytes_max(const struct chain *chain);
 /* Must what is read be authenticated?  So it is where the volume demands it, and where what is written is. */
 bool chain_authenticates(const struct chain *chain);
 /* Is what is written encrypted, and authenticated? */

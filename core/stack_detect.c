@@ -587,6 +587,23 @@ stack_look(struct stack *stack, struct error *why)
     return volume_detect(stack->backend, &wish, &stack->layout, &stack->block_0, &sample, why);
 }
 
+/* What the store cannot hold would fail at each write, long after the first ones were said to be done. */
+static int
+check_objects_fit(const struct stack *stack, struct error *why)
+{
+    const struct bd_backend_info *info = backend_info(stack->backend);
+    const uint64_t largest = chain_written_bytes_max(stack->chain);
+
+    if (largest <= info->object_bytes_max)
+        return 0;
+    return error_set(why, -EFBIG,
+                     "blocks of %" PRIu32 " bytes become objects of up to %" PRIu64
+                     " bytes, and %s holds at most %" PRIu64
+                     " in one: a new volume needs a smaller --block-size; one that is there can be "
+                     "mounted with --read-only, and copied",
+                     stack->layout.block_bytes, largest, info->display, info->object_bytes_max);
+}
+
 int
 stack_detect(struct stack *stack, struct error *why)
 {
@@ -615,7 +632,11 @@ stack_detect(struct stack *stack, struct error *why)
     rc = stack->description.is_there ? detect_format_2(stack, &wish, why)
                                      : detect_format_1(stack, &wish, why);
     /* After a stored block has been tried: what it is read with is what is written with. */
-    return rc != 0 || settings->read_only ? rc : chain_prove(stack->chain, why);
+    if (rc == 0 && !settings->read_only)
+        rc = chain_prove(stack->chain, why);
+    if (rc == 0 && !settings->read_only)
+        rc = check_objects_fit(stack, why);
+    return rc;
 }
 
 int

@@ -688,6 +688,37 @@ TEST(stack, a_block_that_does_not_decode_tells_no_block_size)
     }
 }
 
+static void (*memory_info)(void *handle, struct bd_backend_info *out);
+
+static void
+small_info(void *handle, struct bd_backend_info *out)
+{
+    memory_info(handle, out);
+    out->object_bytes_max = BLOCK;
+}
+
+TEST(stack, blocks_that_may_not_fit_into_an_object_are_refused_before_anything_is_stored)
+{
+    struct bd_backend small = *plugin_of("backend-memory")->backend;
+    struct test_store store;
+    struct stack stack;
+
+    memory_info = small.info;
+    small.info = small_info;
+    store_init(&store);
+    store_layer(&store, 0, "backend-memory", NULL);
+    store.layers[0].table = &small;
+    assert_int_equal(store_open(&store, 1), 0);
+
+    HOST(&stack, &store, SECRET);
+    expect_refused(&stack, -EFBIG, "needs a smaller --block-size");
+    host_close(&stack);
+    HOST(&stack, &store, SIZES);
+    detect(&stack);
+    host_close(&stack);
+    store_close(&store);
+}
+
 int
 main(void)
 {
@@ -708,6 +739,7 @@ main(void)
         RUN(stack, a_codec_whose_plugin_refuses_its_options_is_refused),
         RUN(stack, the_block_size_of_encoded_blocks_is_found_by_decoding_one),
         RUN(stack, a_block_that_does_not_decode_tells_no_block_size),
+        RUN(stack, blocks_that_may_not_fit_into_an_object_are_refused_before_anything_is_stored),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
