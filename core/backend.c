@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define REQUEST_MAGIC 0x71657242u
 #define REQUEST_DEAD 0xdeadbdbdu
@@ -80,6 +81,7 @@ struct request {
     bool deadline_is_ours;
     bool is_child;
 
+    struct waiter waiter; /* of backend_submit_begin */
     bd_io_done *child_done;
     void *child_arg;
     struct entry **entries;
@@ -288,17 +290,52 @@ backend_submit(struct backend_io *io, void (*done)(struct backend_io *io, void *
 static void
 waited(struct backend_io *io, void *arg)
 {
-    (void)io;
-    waiter_wake(arg);
+    (void)arg;
+    waiter_wake(&request_of(&io->io)->waiter);
+}
+
+void
+backend_submit_begin(struct backend_io *io)
+{
+    waiter_init_timed(&request_of(&io->io)->waiter);
+    backend_submit(io, waited, NULL);
+}
+
+uint64_t backend_lost_ns = 30 * NS_PER_S;
+
+/* Its buffers are the callers', on their stacks, too: nobody can go on. */
+static _Noreturn void
+end_for_lost(const struct request *request)
+{
+    const struct bd_io *io = &request->pub.io;
+
+    log_line(BD_ERROR,
+             "%s: %s %s has not ended %" PRIu64 " s after its deadline: a bug of the plugin, which "
+             "lost it; \"bucketdisk plugin check\" looks for such",
+             request->layer->name, op_name(io->op), io->name == NULL ? "" : io->name,
+             (uint64_t)(backend_lost_ns / NS_PER_S));
+    log_end();
+    fflush(stdout);
+    _exit(EXIT_FAILURE);
+}
+
+void
+backend_wait(struct backend_io *io)
+{
+    const uint64_t now = clock_now_ns(), deadline = io->io.deadline_ns;
+    const uint64_t left = deadline > now ? deadline - now : 0;
+    struct request *request = request_of(&io->io);
+
+    if (!waiter_wait_for(&request->waiter, left + backend_lost_ns))
+        end_for_lost(request);
+    waiter_destroy(&request->waiter);
 }
 
 void
 backend_submit_wait(struct backend_io *io)
 {
-    struct waiter waiter = WAITER_INIT;
-
-    backend_submit(io, waited, &waiter);
-    waiter_wait(&waiter);
+    backend_submit_begin(io);
+    backend_wait(io);
 }
 
 /* ------------------------------------------------------------------ the way up */

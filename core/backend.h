@@ -63,8 +63,16 @@ void backend_submit(struct backend_io *io, void (*done)(struct backend_io *io, v
  * behind it. */
 const char *backend_io_attr(const struct backend_io *io, const char *name, size_t *bytes);
 
-/* For start-up and commands only: submit and wait.  Never on a pool worker. */
+/* For starts, stops and commands only: submit and wait.  Never on a pool worker.
+ *
+ * A request that has not ended long after its deadline was lost by its plugin, which may still write into what we gave it
+ * whatever we do: then the process ends there, with one sentence, and the volume is what it is after a crash. */
 void backend_submit_wait(struct backend_io *io);
+/* The same in two halves, for several at once: all are begun, then each is waited for. */
+void backend_submit_begin(struct backend_io *io);
+void backend_wait(struct backend_io *io);
+/* How long after; the machine's sleep does not count.  Only tests change it. */
+extern uint64_t backend_lost_ns;
 
 const char *status_name(enum bd_status status); /* "not done, try again" … for log lines */
 /* What the plugin said of the failure, or the name of its status.  Borrowed from `io`. */

@@ -3,7 +3,6 @@
 #include "probe_ask.h"
 
 #include "ask.h"
-#include "base/waiter.h"
 
 #include <stdio.h>
 
@@ -117,17 +116,7 @@ put_if_match(struct probe *probe)
 
 struct racer {
     struct backend_io *io;
-    struct waiter finished;
 };
-
-static void
-racer_finished(struct backend_io *io, void *arg)
-{
-    struct racer *racer = arg;
-
-    (void)io;
-    waiter_wake(&racer->finished);
-}
 
 /* All put at once, each its own noise, on the condition that there is no object. */
 static void
@@ -138,17 +127,16 @@ racers_run(struct probe *probe, const char *leaf, struct racer racers[RACERS])
     for (unsigned i = 0; i < RACERS; i++) {
         struct bd_io *io = &racers[i].io->io;
 
-        racers[i].finished = (struct waiter)WAITER_INIT;
         *io = (struct bd_io){ .size = io->size, .scratch = io->scratch, .op = BD_PUT };
         io->name = probe->name;
         io->body = probe_body(probe, i).data;
         io->body_bytes = BODY_BYTES;
         io->if_none_match = "*";
         io->deadline_ns = clock_now_ns() + probe->config.attempt_ns;
-        backend_submit(racers[i].io, racer_finished, &racers[i]);
+        backend_submit_begin(racers[i].io);
     }
     for (unsigned i = 0; i < RACERS; i++)
-        waiter_wait(&racers[i].finished);
+        backend_wait(racers[i].io);
 }
 
 /* "Not done, try again": others were at it.  By then there is an object. */

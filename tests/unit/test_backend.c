@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 /* What the backend does with each request. */
 static void (*behave)(const struct bd_host *host, struct bd_io *io);
@@ -195,6 +196,37 @@ too_short(const struct bd_host *host, struct bd_io *io)
     io->len = 1;
     io->object_bytes = 2;
     host->complete(io, BD_OK);
+}
+
+static void
+lose(const struct bd_host *host, struct bd_io *io)
+{
+    (void)host, (void)io;
+}
+
+TEST(backend, a_request_that_never_ends_ends_who_waits_for_it_with_a_sentence)
+{
+    struct test_store store;
+    struct backend_io *io;
+    FILE *said;
+    int old, status;
+    pid_t child;
+
+    old = listen_to(&said);
+    child = fork(); /* before the pool has threads */
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        backend_lost_ns = 10 * NS_PER_MS;
+        fresh(&store, lose);
+        io = request(&store, BD_HEAD_OBJECT, "x");
+        io->io.deadline_ns = clock_now_ns() + 10 * NS_PER_MS;
+        backend_submit_wait(io);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_FAILURE);
+    assert_int_equal(lines_said(said, old, "backend-odd: HEAD x has not ended"), 1);
 }
 
 TEST(backend, a_wrong_length_is_fatal)
@@ -616,6 +648,7 @@ main(void)
         RUN(backend, a_status_that_is_none_is_fatal_and_blamed),
         RUN(backend, a_busy_store_is_heard),
         RUN(backend, a_request_that_ends_long_after_its_deadline_is_counted_and_told_of_once),
+        RUN(backend, a_request_that_never_ends_ends_who_waits_for_it_with_a_sentence),
         RUN(backend, a_wrong_length_is_fatal),
         RUN(backend, results_over_the_limits_are_damage),
         RUN(backend, a_forgotten_status_of_delete_many_is_not_ok),
