@@ -3,12 +3,17 @@
  *
  * A child reports on a pipe, a line each: what it is is its first byte.
  *
- *   B      a row begins, and what it says           N  a line beside it
- *   P F S  it has passed, failed, was skipped (why)    R  nothing can be asked, and why
+ *   B      a row begins, and what it says              Q  the sentence of the contract that demands it
+ *   N      a line beside it                            S  why it cannot be asked
+ *   P F    it has passed, it has failed                R  nothing can be asked, and why
  *   K      the plugin has: b a backend, c codecs, k key wraps
+ *   M      something is made in the store from now on, and must be removed
  *
  * A child that ends in the middle of a row has failed it.  The next child begins behind that row: all children of a group
- * come to the same rows in the same order. */
+ * come to the same rows in the same order.
+ *
+ * Signals are blocked and read like all else, so that a stop is seen at one place: the child at work is killed, and one more
+ * removes what was made. */
 #include "impl.h"
 
 #include "base/clock.h"
@@ -22,8 +27,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define COLUMNS 79
 
 struct group {
     const char *name;
@@ -37,6 +45,9 @@ static const struct group groups[] = {
     { "options", check_options, 0, false },
     { "opening", check_opening, 'b', false },
     { "objects", check_objects, 'b', false },
+    { "labels", check_labels, 'b', false },
+    { "names", check_names, 'b', false },
+    { "requests", check_requests, 'b', false },
     { "conditions", check_conditions, 'b', false },
     { "listings", check_listings, 'b', false },
     { "busy", check_busy, 'b', false },
@@ -50,45 +61,101 @@ enum { TIDYING = ARRAY_LEN(groups) - 1 };
 struct run {
     const struct check_config *config;
     struct error *why;
-    unsigned printed, failed;
-    char kinds[8];             /* what the plugin has */
-    bool is_refused, is_ended; /* by a child's word; the daemon does not load it */
+    int signals;   /* a descriptor: one that stops the check is read there */
+    sigset_t mask; /* of signals, as it was */
+    pid_t pid;     /* the parent's own */
+    unsigned printed, failed, skipped;
+    char kinds[8];      /* what the plugin has */
+    bool is_refused;    /* by a child's word, or stopped */
+    bool is_unloadable; /* the daemon does not load it */
+    bool is_stopped;
+    bool has_made; /* there may be objects to remove */
     /* of the child at work */
     unsigned ordinal; /* of its group's rows: how many have begun, skipped ones included */
     bool is_in_row, has_failed_last;
-    char row[200];
+    char row[200], contract[300], skip[300];
     char notes[4096];
 };
 
-static volatile sig_atomic_t is_stopped;
-
-static void
-stop(int number)
-{
-    (void)number;
-    is_stopped = 1;
-}
-
 /* ------------------------------------------------------------------ TAP */
 
+/* "# TEXT", broken at spaces. */
+static void
+diagnostic_print(const char *text)
+{
+    size_t room = COLUMNS - 2;
+
+    for (const char *indent = "# "; *text != '\0'; indent = "#   ", room = COLUMNS - 4) {
+        size_t len = strlen(text);
+
+        if (len > room) {
+            for (len = room; len > 0 && text[len] != ' ';)
+                len--;
+            if (len == 0)
+                len = strcspn(text, " ");
+        }
+        printf("%s%.*s\n", indent, (int)len, text);
+        text += len;
+        text += strspn(text, " ");
+    }
+}
+
+static void
+notes_print(struct run *run)
+{
+    char *rest = run->notes, *note;
+
+    while ((note = strsep(&rest, "\n")) != NULL)
+        diagnostic_print(note);
+    run->notes[0] = '\0';
+}
+
+/* One for which there is no room any more is left out whole. */
 static void
 note_add(struct run *run, const char *text)
 {
-    size_t len = strlen(run->notes);
+    const size_t len = strlen(run->notes);
 
-    snprintf(run->notes + len, sizeof run->notes - len, "# %s\n", text);
+    if (len + strlen(text) + 2 <= sizeof run->notes)
+        snprintf(run->notes + len, sizeof run->notes - len, "%s\n", text);
 }
 
 static void
-row_print(struct run *run, bool is_good, const char *skipped)
+output_flush(struct run *run)
 {
-    printf("%sok %u - %s%s%s\n%s", is_good ? "" : "not ", ++run->printed, run->row,
-           skipped != NULL ? " # SKIP " : "", skipped != NULL ? skipped : "", run->notes);
-    fflush(stdout);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        run->is_stopped = true; /* nobody reads it */
+}
+
+static void
+row_print(struct run *run, bool is_good)
+{
+    const bool is_skipped = is_good && run->skip[0] != '\0';
+
+    printf("%sok %u - %s%s%s\n", is_good ? "" : "not ", ++run->printed, run->row,
+           is_skipped ? " # SKIP " : "", is_skipped ? run->skip : "");
+    notes_print(run);
+    if (!is_good && run->contract[0] != '\0') {
+        char text[sizeof run->contract + 64];
+
+        snprintf(text, sizeof text, "The contract, bucketdisk/plugin.h: \"%s\"", run->contract);
+        diagnostic_print(text);
+    }
     run->failed += !is_good;
+    run->skipped += is_skipped;
     run->is_in_row = false;
     run->has_failed_last = !is_good;
-    run->notes[0] = '\0';
+    run->contract[0] = run->skip[0] = '\0';
+    output_flush(run);
+}
+
+/* What follows "#" in a row's text would be an order to the reader of TAP. */
+static void
+text_keep(char *out, size_t out_bytes, const char *text)
+{
+    snprintf(out, out_bytes, "%.*s", (int)out_bytes - 1, text);
+    for (char *at = strchr(out, '#'); at != NULL; at = strchr(at, '#'))
+        *at = '?';
 }
 
 static void
@@ -98,26 +165,65 @@ message(struct run *run, const char *line)
     case 'B':
         run->ordinal++;
         run->is_in_row = true;
-        snprintf(run->row, sizeof run->row, "%.190s", line + 1);
+        text_keep(run->row, sizeof run->row, line + 1);
+        break;
+    case 'Q':
+        snprintf(run->contract, sizeof run->contract, "%.299s", line + 1);
         break;
     case 'N':
         note_add(run, line + 1);
         break;
     case 'P':
     case 'F':
-        row_print(run, line[0] == 'P', NULL);
+        row_print(run, line[0] == 'P');
         break;
     case 'S':
-        row_print(run, true, line + 1);
+        text_keep(run->skip, sizeof run->skip, line + 1);
         break;
     case 'K':
         snprintf(run->kinds, sizeof run->kinds, "%.7s", line + 1);
+        break;
+    case 'M':
+        run->has_made = true;
         break;
     case 'R':
         run->is_refused = true;
         error_set(run->why, 0, "%s", line + 1);
         break;
     }
+}
+
+static const char *
+plural(unsigned count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* The last line is the one that people read. */
+static void
+result_print(struct run *run)
+{
+    const char *name = strrchr(run->config->file, '/') + 1;
+    char text[600], skipped[80] = "";
+
+    notes_print(run);
+    if (run->is_refused) {
+        printf("Bail out! %s\n", run->why->text);
+        return;
+    }
+    printf("1..%u\n", run->printed);
+    if (run->skipped > 0)
+        snprintf(skipped, sizeof skipped, "; %u could not be asked", run->skipped);
+    if (run->is_unloadable)
+        snprintf(text, sizeof text,
+                 "FAILED: bucketdisk does not load %s, so nothing else could be asked", name);
+    else if (run->failed > 0)
+        snprintf(text, sizeof text, "FAILED: %s breaks the contract in %u row%s of %u%s", name,
+                 run->failed, plural(run->failed), run->printed, skipped);
+    else
+        snprintf(text, sizeof text, "PASSED: %s keeps the contract in all %u rows%s", name,
+                 run->printed - run->skipped, skipped);
+    diagnostic_print(text);
 }
 
 /* ------------------------------------------------------------------ children */
@@ -131,8 +237,11 @@ child_main(const struct run *run, const struct group *group, unsigned skip, int 
     const struct rlimit none = { 0, 0 };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    if (getppid() != run->pid) /* it went before that */
+        _exit(1);
+    close(run->signals);
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &run->mask, NULL);
     setrlimit(RLIMIT_CORE, &none);
     dup2(STDERR_FILENO, STDOUT_FILENO); /* the parent's is TAP alone */
     if (!group->loads_itself)
@@ -142,7 +251,18 @@ child_main(const struct run *run, const struct group *group, unsigned skip, int 
     exit(0); /* sanitizers have their word now */
 }
 
-/* Read what the child says until it ends.  False: it was silent for longer than a row may take. */
+static bool
+is_stopped(struct run *run)
+{
+    struct pollfd poller = { .fd = run->signals, .events = POLLIN };
+    struct signalfd_siginfo info;
+
+    if (poll(&poller, 1, 0) > 0 && read(run->signals, &info, sizeof info) > 0)
+        run->is_stopped = true;
+    return run->is_stopped;
+}
+
+/* Read what the child says until it ends.  False: it was silent for longer than a row may take, or all is to stop. */
 static bool
 listen(struct run *run, int from)
 {
@@ -152,16 +272,15 @@ listen(struct run *run, int from)
     size_t len = 0;
 
     for (;;) {
-        uint64_t now = clock_now_ns();
-        struct pollfd poller = { .fd = from, .events = POLLIN };
+        const uint64_t now = clock_now_ns();
+        struct pollfd pollers[] = { { .fd = from, .events = POLLIN },
+                                    { .fd = run->signals, .events = POLLIN } };
         ssize_t got;
         char *end;
-        int ready;
 
-        if (is_stopped || now >= until)
+        if (is_stopped(run) || now >= until)
             return false;
-        ready = poll(&poller, 1, (int)((until - now) / NS_PER_MS) + 1);
-        if (ready <= 0)
+        if (poll(pollers, 2, (int)((until - now) / NS_PER_MS) + 1) <= 0 || pollers[0].revents == 0)
             continue;
         got = read(from, text + len, sizeof text - 1 - len);
         if (got <= 0)
@@ -181,9 +300,13 @@ listen(struct run *run, int from)
 }
 
 static void
-end_describe(int status, char *out, size_t out_bytes)
+end_describe(const struct run *run, bool has_ended, int status, char *out, size_t out_bytes)
 {
-    if (WIFSIGNALED(status))
+    if (!has_ended)
+        snprintf(out, out_bytes,
+                 "it must end, and had not after %" PRIu64 " ms (--time-limit says how long)",
+                 run->config->limit_ms);
+    else if (WIFSIGNALED(status))
         snprintf(out, out_bytes, "it must not crash, and did: %s", strsignal(WTERMSIG(status)));
     else
         snprintf(out, out_bytes, "the process must go on, and ended with status %d",
@@ -197,11 +320,10 @@ child_run(struct run *run, const struct group *group)
     const unsigned before = run->ordinal;
     char text[160];
     int pipes[2], status = 0;
-    bool has_ended, is_good;
+    bool has_ended;
     pid_t pid;
 
-    run->ordinal = 0;
-    fflush(stdout);
+    output_flush(run);
     if (pipe(pipes) != 0 || (pid = fork()) == -1) {
         run->is_refused = true;
         error_set(run->why, 0, "no process can be made: %s", strerror(errno));
@@ -212,28 +334,22 @@ child_run(struct run *run, const struct group *group)
         child_main(run, group, before, pipes[1]);
     }
     close(pipes[1]);
-    run->ordinal = before;
     has_ended = listen(run, pipes[0]);
     if (!has_ended)
         kill(pid, SIGKILL);
     close(pipes[0]);
     waitpid(pid, &status, 0);
-    is_good = has_ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (run->is_refused || run->is_ended || is_stopped)
+    if (run->is_refused || is_stopped(run))
         return true;
-    if (is_good && !run->is_in_row)
-        return true;
-    if (!has_ended)
-        snprintf(text, sizeof text, "it must end, and had not after %" PRIu64 " ms",
-                 run->config->limit_ms);
-    else
-        end_describe(status, text, sizeof text);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == CHECK_ABANDONED)
+    if (has_ended && WIFEXITED(status) && WEXITSTATUS(status) == CHECK_ABANDONED)
         return false;
+    if (has_ended && status == 0 && !run->is_in_row)
+        return true;
     if (!run->is_in_row)
         snprintf(run->row, sizeof run->row, "%s: the process ends well", group->name);
+    end_describe(run, has_ended, status, text, sizeof text);
     note_add(run, text);
-    row_print(run, false, NULL);
+    row_print(run, false);
     return run->ordinal == before;
 }
 
@@ -247,35 +363,74 @@ group_run(struct run *run, const struct group *group)
     }
 }
 
+/* ------------------------------------------------------------------ the whole */
+
+static void
+groups_run(struct run *run)
+{
+    for (size_t i = 0; i < TIDYING; i++) {
+        group_run(run, &groups[i]);
+        if (run->is_refused || run->is_stopped)
+            return;
+        if (i == 0 && run->has_failed_last) { /* its last row: the daemon does not take it */
+            run->is_unloadable = true;
+            return;
+        }
+    }
+}
+
+/* What was stopped is stopped; a second signal stops this, too. */
+static void
+tidy(struct run *run)
+{
+    const bool was_stopped = run->is_stopped, was_refused = run->is_refused;
+
+    run->is_stopped = run->is_refused = run->is_in_row = false;
+    run->contract[0] = run->skip[0] = run->notes[0] = '\0';
+    if (run->has_made)
+        group_run(run, &groups[TIDYING]);
+    if (run->is_stopped)
+        note_add(run, "interrupted again: objects whose names begin with " CHECK_PREFIX
+                      " are left in the store");
+    if (was_stopped)
+        error_set(run->why, 0, ferror(stdout) ? "the output cannot be written" : "interrupted");
+    run->is_refused = was_refused || was_stopped;
+}
+
+/* What its user has told to ignore (nohup) stays ignored. */
+static int
+signals_open(sigset_t *old)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    sigset_t stops;
+
+    sigemptyset(&stops);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct sigaction action;
+
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(&stops, numbers[i]);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, &stops, old);
+    return signalfd(-1, &stops, SFD_CLOEXEC);
+}
+
 enum check_result
 check_run(const struct check_config *config, struct error *why)
 {
-    struct run run = { .config = config, .why = why };
-    const struct sigaction action = { .sa_handler = stop };
+    struct run run = { .config = config, .why = why, .pid = getpid() };
 
-    is_stopped = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    printf("TAP version 14\n");
-    for (size_t i = 0; i < TIDYING && !run.is_refused && !run.is_ended && !is_stopped; i++) {
-        group_run(&run, &groups[i]);
-        if (i == 0 && run.has_failed_last) { /* the daemon does not take it */
-            run.is_ended = true;
-            printf("# nothing else can be asked of a plugin that is not loaded\n");
-        }
+    run.signals = signals_open(&run.mask);
+    if (run.signals == -1) {
+        error_set(why, 0, "no descriptor for signals: %s", strerror(errno));
+        return CHECK_REFUSED;
     }
-    if (is_stopped) {
-        error_set(why, 0, "interrupted");
-        is_stopped = 0;
-        group_run(&run, &groups[TIDYING]);
-        run.is_refused = true;
-    } else if (!run.is_ended && !run.is_refused) {
-        group_run(&run, &groups[TIDYING]);
-    }
-    if (run.is_refused)
-        printf("Bail out! %s\n", why->text);
-    else
-        printf("1..%u\n", run.printed);
-    fflush(stdout);
+    printf("TAP version 13\n");
+    groups_run(&run);
+    tidy(&run);
+    result_print(&run);
+    output_flush(&run);
+    close(run.signals);
     return run.is_refused ? CHECK_REFUSED : run.failed > 0 ? CHECK_FAILED : CHECK_PASSED;
 }

@@ -2,6 +2,7 @@
 /* The child of a check: what rows are asked with. */
 #include "impl.h"
 
+#include "base/clock.h"
 #include "base/options.h"
 #include "loader.h"
 
@@ -26,6 +27,8 @@ report(const struct check *check, char kind, const char *text)
     for (int i = 0; i < len; i++) {
         if ((unsigned char)line[i] < ' ')
             line[i] = ' ';
+        else if ((unsigned char)line[i] >= 0x7f) /* TAP is UTF-8, and a plugin's word may not be */
+            line[i] = '?';
     }
     line[len++] = '\n';
     if (write(check->report, line, (size_t)len) != len)
@@ -58,8 +61,14 @@ check_note(struct check *check, const char *format, ...)
 void
 check_skip(struct check *check, const char *format, ...)
 {
-    check->is_skipped = true;
     REPORT(check, 'S', format);
+}
+
+void
+check_makes(struct check *check)
+{
+    if (!atomic_exchange(&check->has_made, true))
+        report(check, 'M', "");
 }
 
 void
@@ -87,15 +96,16 @@ row_run(struct check *check, const char *subject, const struct check_row *row)
         return;
     snprintf(text, sizeof text, "%s%s%s", subject, subject[0] != '\0' ? ": " : "", row->what);
     report(check, 'B', text);
-    check->is_failed = check->is_skipped = false;
+    report(check, 'Q', row->contract);
+    check->is_failed = false;
+    check->row_began_ns = clock_now_ns();
     check_said(NULL);
     row->ask(check);
     stores_close(check);
     check_memory_free(check);
     if (check->is_failed && check_said_last()[0] != '\0')
         check_note(check, "it said: %s", check_said_last());
-    if (!check->is_skipped || check->is_failed)
-        report(check, check->is_failed ? 'F' : 'P', "");
+    report(check, check->is_failed ? 'F' : 'P', "");
 }
 
 void

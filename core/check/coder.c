@@ -111,10 +111,12 @@ coder_run(struct coder *coder, void *worker, bool is_encode, struct coding_place
 static struct bd_bytes
 guard(struct check *check, struct bd_bytes in)
 {
-    void *copy = check_guarded(check, in.len);
+    void *copy = NULL; /* for no bytes it may be that */
 
-    if (in.len > 0)
+    if (in.len > 0) {
+        copy = check_guarded(check, in.len);
         memcpy(copy, in.data, in.len);
+    }
     return (struct bd_bytes){ copy, in.len };
 }
 

@@ -59,9 +59,9 @@ put_if(struct store *store, const char *leaf, const char *text, const char *if_m
 }
 
 static struct asked *
-get_if(struct store *store, const char *if_match, const char *if_none_match)
+get_if(struct store *store, const char *leaf, const char *if_match, const char *if_none_match)
 {
-    struct asked *get = asked_get(store, "a", 16);
+    struct asked *get = asked_get(store, leaf, 16);
 
     get->io->if_match = if_match;
     get->io->if_none_match = if_none_match;
@@ -115,11 +115,29 @@ gets_keep_to_conditions(struct check *check)
     struct versions v;
 
     if (prepare(check, BD_CAP_CONDITIONS_GET, &v)
-        && asked_expect(get_if(v.store, v.old, NULL), BD_CONDITION, "GET with if_match, old tag")
-        && asked_expect(get_if(v.store, v.now, NULL), BD_OK, "GET with if_match")
-        && asked_expect(get_if(v.store, NULL, v.now), BD_CONDITION, "GET with if_none_match")
-        && asked_expect(get_if(v.store, NULL, v.old), BD_OK, "GET with if_none_match, old tag"))
-        asked_expect(get_if(v.store, NULL, "*"), BD_CONDITION, "GET with if_none_match *");
+        && asked_expect(get_if(v.store, "a", v.old, NULL), BD_CONDITION,
+                        "GET with if_match, old tag")
+        && asked_expect(get_if(v.store, "a", v.now, NULL), BD_OK, "GET with if_match")
+        && asked_expect(get_if(v.store, "a", NULL, v.now), BD_CONDITION, "GET with if_none_match")
+        && asked_expect(get_if(v.store, "a", NULL, v.old), BD_OK,
+                        "GET with if_none_match, old tag"))
+        asked_expect(get_if(v.store, "a", NULL, "*"), BD_CONDITION, "GET with if_none_match *");
+}
+
+/* Of two right answers either will do: it is absent, and so no tag of it matches. */
+static void
+absent_ones_do_not_match(struct check *check)
+{
+    struct versions v;
+    struct asked *get;
+
+    if (!prepare(check, BD_CAP_CONDITIONS_GET, &v))
+        return;
+    get = get_if(v.store, "none", v.now, NULL);
+    if (asked_run(get) != BD_ABSENT && asked_settle(get) != BD_CONDITION)
+        check_fail(check, "GET with if_match: expected ABSENT or CONDITION, came %s",
+                   status_word(get->status));
+    asked_expect(get_if(v.store, "none", NULL, "*"), BD_ABSENT, "GET with if_none_match *");
 }
 
 static void
@@ -152,7 +170,7 @@ unclaimed_ones_are_not_ignored(struct check *check)
         asked[count++] = put_if(store, "a", "new", NULL, "*");
     }
     if (!claims(store, BD_CAP_CONDITIONS_GET))
-        asked[count++] = get_if(store, NO_TAG, NULL);
+        asked[count++] = get_if(store, "a", NO_TAG, NULL);
     if (!claims(store, BD_CAP_CONDITIONS_DELETE))
         asked[count++] = delete_if(store, "a", NO_TAG);
     for (unsigned i = 0; i < count; i++) {
@@ -175,11 +193,19 @@ void
 check_conditions(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "a PUT is done only if if_match holds", puts_keep_to_if_match },
-        { "a PUT is done only if if_none_match holds", puts_keep_to_if_none_match },
-        { "a GET answers only if its conditions hold", gets_keep_to_conditions },
-        { "a DELETE is done only if if_match holds", deletes_keep_to_if_match },
-        { "conditions that it does not claim are refused", unclaimed_ones_are_not_ignored },
+        { "a PUT is done only if if_match holds", puts_keep_to_if_match,
+          "if_match or if_none_match did not hold; nothing was done" },
+        { "a PUT is done only if if_none_match holds", puts_keep_to_if_none_match,
+          "if_match or if_none_match did not hold; nothing was done" },
+        { "a GET answers only if its conditions hold", gets_keep_to_conditions,
+          "GET with if_none_match that matches is BD_CONDITION, with if_match that does not, too" },
+        { "a GET of an absent object with a condition finds none", absent_ones_do_not_match,
+          "GET with if_none_match that matches is BD_CONDITION, with if_match that does not, too" },
+        { "a DELETE is done only if if_match holds", deletes_keep_to_if_match,
+          "DELETE of an absent object is BD_OK, with if_match BD_CONDITION" },
+        { "conditions that it does not claim are refused", unclaimed_ones_are_not_ignored,
+          "Conditions count when the backend's info says that it honours them; any other is "
+          "BD_UNSUPPORTED, and nothing is done" },
     };
 
     check_rows(check, "backend", rows, ARRAY_LEN(rows));

@@ -269,14 +269,20 @@ void
 check_codec_damage(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "a truncated block is CORRUPT", truncated_blocks_are_corrupt },
-        { "a block with a flipped bit is CORRUPT", flipped_bits_are_corrupt },
-        { "a block with bytes behind it is CORRUPT", longer_blocks_are_corrupt },
-        { "noise is CORRUPT", noise_is_corrupt },
-        { "a block that needs more room than there is is CORRUPT", too_much_is_corrupt },
-        { "a block with changed attributes is CORRUPT", changed_attributes_are_corrupt },
-        { "a block from another place is CORRUPT", other_places_are_corrupt },
-        { "a block of another key is CORRUPT", other_keys_are_corrupt },
+        { "a truncated block is CORRUPT", truncated_blocks_are_corrupt,
+          "Sizes inside the data are never trusted" },
+        { "a block with a flipped bit is CORRUPT", flipped_bits_are_corrupt,
+          "BD_CORRUPT (decode: what is stored is at fault)" },
+        { "a block with bytes behind it is CORRUPT", longer_blocks_are_corrupt,
+          "BD_CORRUPT (decode: what is stored is at fault)" },
+        { "noise is CORRUPT", noise_is_corrupt, "Sizes inside the data are never trusted" },
+        { "a block that needs more room than there is is CORRUPT", too_much_is_corrupt,
+          "needing more is BD_CORRUPT" },
+        { "a block with changed attributes is CORRUPT", changed_attributes_are_corrupt,
+          "BD_CORRUPT (decode: what is stored is at fault)" },
+        { "a block from another place is CORRUPT", other_places_are_corrupt,
+          "What an authenticating codec covers beside the data" },
+        { "a block of another key is CORRUPT", other_keys_are_corrupt, "damaged or not authentic" },
     };
     char subject[BD_TOKEN_BYTES_MAX + 16];
 

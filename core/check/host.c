@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 
-#include <dirent.h>
+#include <ctype.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECRETS_MAX 24
+#define SECRETS_MAX 64
+#define KEY_BYTES_TOLD 6u /* of a key, that are enough to know it by */
 
 struct check_counts check_counts;
 
@@ -22,19 +23,42 @@ struct check_counts check_counts;
 static struct {
     pthread_mutex_t lock; /* guards all */
     char last[480];
-    const char *secrets[SECRETS_MAX];
+    struct secret {
+        const char *what;
+        char text[48];
+        bool is_hex; /* however it is spelled */
+    } secrets[SECRETS_MAX];
     unsigned secret_count;
     const char *leak;
 } speech = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* "0x0A, 0x0b", "0a:0B" and "0A0b" become "0a0b". */
+static void
+hex_strip(const char *text, char *out)
+{
+    for (; *text != '\0'; text++) {
+        if (text[0] == '0' && text[1] == 'x')
+            text++;
+        else if (isalnum((unsigned char)*text))
+            *out++ = (char)tolower((unsigned char)*text);
+    }
+    *out = '\0';
+}
+
 void
 check_said(const char *text)
 {
+    char said[1024], digits[sizeof said];
+
+    snprintf(said, sizeof said, "%s", text != NULL ? text : "");
+    hex_strip(said, digits);
     pthread_mutex_lock(&speech.lock);
-    snprintf(speech.last, sizeof speech.last, "%s", text != NULL ? text : "");
-    for (unsigned i = 0; i < speech.secret_count && text != NULL; i++) {
-        if (strstr(text, speech.secrets[i]) != NULL)
-            speech.leak = speech.secrets[i];
+    snprintf(speech.last, sizeof speech.last, "%.*s", (int)sizeof speech.last - 1, said);
+    for (unsigned i = 0; i < speech.secret_count; i++) {
+        const struct secret *secret = &speech.secrets[i];
+
+        if (strstr(secret->is_hex ? digits : said, secret->text) != NULL)
+            speech.leak = secret->what;
     }
     pthread_mutex_unlock(&speech.lock);
 }
@@ -45,13 +69,35 @@ check_said_last(void)
     return speech.last;
 }
 
-void
-check_secret(const char *text)
+static void
+secret_add(const char *what, const char *text, bool is_hex)
 {
+    struct secret secret = { .what = what, .is_hex = is_hex };
+    bool is_new = true;
+
+    snprintf(secret.text, sizeof secret.text, "%s", text);
     pthread_mutex_lock(&speech.lock);
-    if (speech.secret_count < SECRETS_MAX)
-        speech.secrets[speech.secret_count++] = text;
+    for (unsigned i = 0; i < speech.secret_count && is_new; i++)
+        is_new = strcmp(speech.secrets[i].text, secret.text) != 0;
+    if (is_new && speech.secret_count < SECRETS_MAX)
+        speech.secrets[speech.secret_count++] = secret;
     pthread_mutex_unlock(&speech.lock);
+}
+
+void
+check_secret(const char *what, const char *text)
+{
+    secret_add(what, text, false);
+}
+
+void
+check_secret_key(const char *what, const unsigned char *key, size_t bytes)
+{
+    char hex[2 * KEY_BYTES_TOLD + 1] = "";
+
+    for (size_t i = 0; i < bytes && i < KEY_BYTES_TOLD; i++)
+        sprintf(hex + 2 * i, "%02x", key[i]);
+    secret_add(what, hex, true);
 }
 
 const char *
@@ -108,8 +154,9 @@ timer_run(struct task *task)
 {
     struct check_timer *timer = (struct check_timer *)(void *)task;
 
-    timer->callback(timer->arg);
+    /* Not after the callback: with its last word it may let close() return, and then the row looks. */
     atomic_fetch_sub(&check_counts.timers, 1);
+    timer->callback(timer->arg);
     free(timer);
 }
 
@@ -195,10 +242,9 @@ host_counter(const struct bd_host *table, const char *name, const char *help)
 {
     static int any;
 
-    called(table);
     (void)name;
     (void)help;
-    return (struct bd_counter *)&any;
+    return called(table)->has_statistics ? (struct bd_counter *)&any : NULL;
 }
 
 static void
@@ -244,6 +290,7 @@ host_key(const struct bd_host *table, const char *purpose, void *out, size_t byt
         hash = (hash ^ host->key[i]) * UINT64_C(0x100000001b3);
         to[i] = (unsigned char)(hash >> 32);
     }
+    check_secret_key("a key that host->key gave", out, bytes);
     return BD_OK;
 }
 
@@ -260,6 +307,7 @@ host_passphrase(const struct bd_host *table, char **out, size_t *bytes, const ch
         return BD_FATAL;
     memcpy(*out, host->passphrase, *bytes + 1);
     *salt = CHECK_SALT;
+    check_secret("the passphrase", host->passphrase);
     return BD_OK;
 }
 
@@ -280,19 +328,6 @@ host_coding_error(struct bd_coding *coding, const char *format, ...)
 
 /* ------------------------------------------------------------------ life */
 
-unsigned
-check_thread_count(void)
-{
-    struct dirent **entries;
-    int count = scandir("/proc/self/task", &entries, NULL, NULL);
-
-    for (int i = 0; i < count; i++)
-        free(entries[i]);
-    if (count >= 0)
-        free(entries);
-    return (unsigned)count;
-}
-
 struct check_host *
 check_host_new(struct check *check, uint32_t extra)
 {
@@ -304,6 +339,7 @@ check_host_new(struct check *check, uint32_t extra)
     *host = (struct check_host){
         .check = check,
         .has_key = true,
+        .has_statistics = true,
         .passphrase = CHECK_PASSPHRASE,
         .next = check->hosts,
         .table = {

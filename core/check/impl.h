@@ -31,6 +31,7 @@ struct check;
 struct check_row {
     const char *what; /* what must be true */
     void (*ask)(struct check *check);
+    const char *contract; /* words of plugin.h that demand it, as they stand there */
 };
 
 /* One child process. */
@@ -40,7 +41,9 @@ struct check {
     unsigned group;   /* its number */
     unsigned skip;    /* rows that a child before this one has asked */
     unsigned ordinal; /* of the row at work, from 1 */
-    bool is_failed, is_skipped;
+    bool is_failed;
+    uint64_t row_began_ns;
+    atomic_bool has_made;        /* something in the store */
     struct check_memory *memory; /* of the row */
     struct store *stores;        /* of the row */
     struct check_host *hosts;    /* all that were made */
@@ -61,6 +64,9 @@ void check_loading(struct check *check);
 void check_options(struct check *check);
 void check_opening(struct check *check);
 void check_objects(struct check *check);
+void check_labels(struct check *check);
+void check_names(struct check *check);
+void check_requests(struct check *check);
 void check_conditions(struct check *check);
 void check_listings(struct check *check);
 void check_busy(struct check *check);
@@ -79,12 +85,14 @@ void check_rows(struct check *check, const char *subject, const struct check_row
                 unsigned count);
 /* The row fails, and why: what was expected, what came. */
 void check_fail(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
-/* The row cannot be asked. */
+/* The row cannot be asked: it counts as passed unless it has failed. */
 void check_skip(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
 /* A line beside the row. */
 void check_note(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
 /* The row has failed, and this process is of no use any more: a request that never ended is still the plugin's. */
 _Noreturn void check_abandon(struct check *check);
+/* Before something is made in the store: it will have to be removed.  Any thread. */
+void check_makes(struct check *check);
 /* Nothing can be asked. */
 _Noreturn void check_refuse(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
 #define CHECK_ABANDONED 77 /* a child's status then */
@@ -115,6 +123,23 @@ void check_fill(void *out, size_t bytes, enum check_content content, unsigned se
 void check_canary_set(void *at);
 bool check_canary_is_whole(const void *at);
 
+/* ------------------------------------------------------------------ threads: threads.c */
+
+/* On `count` threads at once, each with its own of `args`, of `arg_bytes` each; until all have ended. */
+void check_threads(struct check *check, unsigned count, void (*run)(void *arg), void *args,
+                   size_t arg_bytes);
+
+#define THREADS_SEEN_MAX 256u
+/* Those that this process has. */
+struct threads_seen {
+    unsigned count;
+    int ids[THREADS_SEEN_MAX];
+};
+void check_threads_see(struct threads_seen *out);
+unsigned check_thread_count(void);
+/* How many of those that were made since do not block the signals that stop a daemon, or tell it something. */
+unsigned check_threads_interruptible(const struct threads_seen *before);
+
 /* ------------------------------------------------------------------ the host: host.c */
 
 /* What one instance sees of us, and what is noted of it. */
@@ -125,6 +150,7 @@ struct check_host {
     unsigned char key[CHECK_KEY_BYTES];
     const char *passphrase; /* NULL: the user gave none */
     bool has_key;           /* the volume has one */
+    bool has_statistics;    /* the volume has them */
     atomic_bool is_closed;  /* nothing may be called any more */
     atomic_uint calls_after_close;
     atomic_uint calls;  /* of any service */
@@ -134,23 +160,23 @@ struct check_host {
 
 /* Of all instances of this process: made and not ended. */
 struct check_counts {
-    atomic_int threads, timers, secrets, children;
+    atomic_int threads, secrets, children;
+    atomic_int timers; /* set, and not begun */
 };
 extern struct check_counts check_counts;
 
 /* `extra` bytes are added to the size that the table says.  Lives as long as the process. */
 struct check_host *check_host_new(struct check *check, uint32_t extra);
-/* Of this process. */
-unsigned check_thread_count(void);
 void check_hosts_free(struct check *check);
 struct pool *check_pool(struct check *check);
 
 /* What a plugin says is kept, and searched for secrets.  NULL: forget what it said. */
 void check_said(const char *text);
 const char *check_said_last(void);
-/* From now on this is a secret. */
-void check_secret(const char *text);
-/* A secret that was said in this process; NULL: none. */
+/* From now on this is a secret; a key in any spelling of its bytes in hexadecimal.  `what` is kept. */
+void check_secret(const char *what, const char *text);
+void check_secret_key(const char *what, const unsigned char *key, size_t bytes);
+/* What secret was said in this process; NULL: none. */
 const char *check_leak(void);
 
 /* ------------------------------------------------------------------ backends: store.c */
@@ -179,6 +205,7 @@ struct store {
 struct store_how {
     uint32_t extra;  /* so many bytes longer than the plugin knows are all structs of the host */
     bool is_guarded; /* the info ends where nothing may be touched */
+    bool has_no_statistics;
     const char *location; /* NULL: as given */
 };
 
@@ -226,6 +253,8 @@ struct asked {
     enum bd_status status;
     uint64_t ended_ns;
     const char *wrong;        /* a result that no plugin may give; NULL: none */
+    struct bd_io sent;        /* as it was submitted */
+    bool is_changed;          /* and was not when it was completed */
     bool locks_when_complete; /* everything that the plugin sees */
     struct error why;
     bool has_tag, has_encoding;
@@ -261,7 +290,9 @@ struct asked *asked_paged(struct store *store, uint32_t op, const char *leaf, si
 void asked_submit(struct asked *asked);
 enum bd_status asked_wait(struct asked *asked);
 enum bd_status asked_run(struct asked *asked);
-/* Run it; any other status fails the row: false. */
+/* Wait; what was not done (RETRY, BUSY) is asked again, as the daemon does, until a third of the row's time is over. */
+enum bd_status asked_settle(struct asked *asked);
+/* Run it and let it settle; any other status fails the row: false. */
 bool asked_expect(struct asked *asked, enum bd_status status, const char *what);
 bool asked_expect_ended(struct asked *asked, enum bd_status status, const char *what);
 /* The GET gave these bytes, as many; else the row fails: false. */

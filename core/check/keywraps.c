@@ -73,6 +73,35 @@ keys_come_back(struct check *check)
         check_fail(check, "another key came back, of %zu bytes", key.len);
 }
 
+/* The shortest and the longest, and the shortest passphrase. */
+static void
+keys_of_all_lengths_come_back(struct check *check)
+{
+    static const size_t lengths[] = { 16, 64 };
+    struct check_host *host = check_host_new(check, 0);
+    const void *options = check->plugin->option_fields;
+    unsigned char one[64];
+
+    for (unsigned i = 0; i < sizeof one; i++)
+        one[i] = (unsigned char)(5 * i + 1);
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        const size_t bytes = lengths[i];
+        struct bd_buf blob = { check_guarded(check, BLOB_BYTES_MAX), BLOB_BYTES_MAX, 0 };
+        struct bd_buf key = { check_guarded(check, bytes), bytes, 0 };
+        enum bd_status status = check->keywrap->wrap(&host->table, options, text_bytes("p"),
+                                                     (struct bd_bytes){ one, bytes }, &blob);
+
+        if (status == BD_OK)
+            status = check->keywrap->unwrap(&host->table, options, text_bytes("p"),
+                                            (struct bd_bytes){ blob.data, blob.len }, &key);
+        if (status != BD_OK)
+            check_fail(check, "a key of %zu bytes, a passphrase of one: expected OK, came %s",
+                       bytes, status_word(status));
+        else if (key.len != bytes || memcmp(key.data, one, bytes) != 0)
+            check_fail(check, "another key came back for one of %zu bytes", bytes);
+    }
+}
+
 static void
 blobs_are_plain_text(struct check *check)
 {
@@ -254,14 +283,14 @@ no_secret_reaches_the_log(struct check *check)
     struct bd_buf key = { check_guarded(check, KEY_BYTES), KEY_BYTES, 0 };
     const int secrets = atomic_load(&check_counts.secrets);
 
-    check_secret(CHECK_PASSPHRASE);
-    check_secret("0104070a0d10");
+    check_secret("the passphrase", CHECK_PASSPHRASE);
     if (!wrap(check, &wrapped))
         return;
+    check_secret_key("the key", wrapped.key, KEY_BYTES);
     unwrap(check, &wrapped, CHECK_PASSPHRASE, blob_of(&wrapped), &key);
     unwrap(check, &wrapped, CHECK_PASSPHRASE, text_bytes("this is no wrapped key"), &key);
     if (check_leak() != NULL)
-        check_fail(check, "\"%s\" is in what it said", check_leak());
+        check_fail(check, "%s is in what it said", check_leak());
     if (atomic_load(&check_counts.secrets) != secrets)
         check_fail(check, "%d secrets were not freed",
                    atomic_load(&check_counts.secrets) - secrets);
@@ -271,15 +300,27 @@ void
 check_keywraps(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "a wrapped key comes back", keys_come_back },
-        { "a wrapped key is plain text, in which the key is not", blobs_are_plain_text },
-        { "a wrong passphrase is DENIED, without a word", wrong_passphrases_are_denied },
-        { "a wrapped key with a flipped bit is refused", damaged_blobs_are_refused },
-        { "a truncated wrapped key is refused", truncated_blobs_are_refused },
-        { "nothing is written past the room there is", room_is_kept_to },
-        { "a subkey is the same each time", subkeys_are_the_same_for_ever },
-        { "subkeys of other purposes, lengths and keys differ", subkeys_have_nothing_in_common },
-        { "no key or passphrase reaches the log", no_secret_reaches_the_log },
+        { "a wrapped key comes back", keys_come_back,
+          "the plugin sets `len`, the key's is what was wrapped" },
+        { "keys of 16 to 64 bytes come back", keys_of_all_lengths_come_back,
+          "A key has 16 to 64 bytes, a passphrase has at least one" },
+        { "a wrapped key is plain text, in which the key is not", blobs_are_plain_text,
+          "at most 4096 bytes of printable ASCII without quotes and backslashes" },
+        { "a wrong passphrase is DENIED, without a word", wrong_passphrases_are_denied,
+          "a wrong passphrase is BD_DENIED, and nothing is logged" },
+        { "a wrapped key with a flipped bit is refused", damaged_blobs_are_refused,
+          "Any other failure of wrap and unwrap is logged as one sentence" },
+        { "a truncated wrapped key is refused", truncated_blobs_are_refused,
+          "Any other failure of wrap and unwrap is logged as one sentence" },
+        { "nothing is written past the room there is", room_is_kept_to,
+          "set by the callee, never more than cap" },
+        { "a subkey is the same each time", subkeys_are_the_same_for_ever,
+          "subkey derives out->cap bytes, 16 to 64, from a key that was wrapped; the same for "
+          "ever" },
+        { "subkeys of other purposes, lengths and keys differ", subkeys_have_nothing_in_common,
+          "without the key nothing is known of the result for one text or length" },
+        { "no key or passphrase reaches the log", no_secret_reaches_the_log,
+          "Never data of blocks, never a secret" },
     };
     char subject[80];
 

@@ -61,6 +61,32 @@ names_come_in_order(struct check *check)
         expect_leaves(check, asked_list(store, "", NULL, 100), 0, LEAVES, false);
 }
 
+/* Other rows' objects are there, too. */
+static void
+no_prefix_is_every_name(struct check *check)
+{
+    struct store *store = prepare(check);
+    object_text name;
+    unsigned found = 0;
+
+    for (const char *after = NULL; store != NULL;) {
+        struct asked *list = asked_list(store, "", NULL, 100);
+
+        list->io->name = NULL;
+        list->io->start_after = after;
+        if (!asked_expect(list, BD_OK, "LIST with a prefix that is NULL"))
+            return;
+        for (unsigned i = 0; i < list->entry_count && found < LEAVES; i++)
+            found += strcmp(list->entries[i].name, name_of(check, leaves[found], name)) == 0;
+        if (list->io->more == 0 || list->entry_count == 0)
+            break;
+        after = list->entries[list->entry_count - 1].name;
+    }
+    if (store != NULL && found < LEAVES)
+        check_fail(check, "with a prefix that is NULL \"%s\" did not come, or not in order",
+                   name_of(check, leaves[found], name));
+}
+
 static void
 prefixes_are_kept_to(struct check *check)
 {
@@ -160,13 +186,27 @@ void
 check_listings(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "a LIST gives every name once, in byte order", names_come_in_order },
-        { "a LIST gives the names with its prefix", prefixes_are_kept_to },
-        { "a LIST starts after a name, which need not exist", listings_start_after },
-        { "a LIST gives at most its limit, and says if there are more", limits_are_kept_to },
-        { "a LIST stops when list_add says enough", enough_is_enough },
-        { "a LIST gives sizes and tags that are true", entries_are_true },
-        { "a LIST does not give what was deleted", deleted_ones_are_gone },
+        { "a LIST gives every name once, in byte order", names_come_in_order,
+          "LIST gives names with the prefix (NULL: all names), greater than start_after, in byte "
+          "order" },
+        { "a LIST gives the names with its prefix", prefixes_are_kept_to,
+          "LIST gives names with the prefix (NULL: all names), greater than start_after, in byte "
+          "order" },
+        { "a LIST without a prefix gives every name", no_prefix_is_every_name,
+          "LIST gives names with the prefix (NULL: all names), greater than start_after, in byte "
+          "order" },
+        { "a LIST starts after a name, which need not exist", listings_start_after,
+          "start_after need not exist and may be NULL" },
+        { "a LIST gives at most its limit, and says if there are more", limits_are_kept_to,
+          "at most `limit`, which is not 0" },
+        { "a LIST stops when list_add says enough", enough_is_enough,
+          "list_add returns 0 to say \"enough\": this entry was taken; stop, and set `more` if "
+          "there are others" },
+        { "a LIST gives sizes and tags that are true", entries_are_true,
+          "Results of GET and HEAD_OBJECT (attr, encoding, tag), PUT (tag) and LIST (entry)" },
+        { "a LIST does not give what was deleted", deleted_ones_are_gone,
+          "LIST gives names with the prefix (NULL: all names), greater than start_after, in byte "
+          "order" },
     };
 
     check_rows(check, "backend", rows, ARRAY_LEN(rows));

@@ -9,7 +9,19 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { OPENERS = 4, OPEN_ROUNDS = 5 };
+
 static const struct store_how plain = { 0 };
+
+static bool
+is_left_over(const struct asked *list)
+{
+    for (unsigned i = 0; i < list->entry_count; i++) {
+        if (strncmp(list->entries[i].name, CHECK_PREFIX, strlen(CHECK_PREFIX)) != 0)
+            return false;
+    }
+    return true;
+}
 
 static void
 it_opens_an_empty_place(struct check *check)
@@ -24,6 +36,11 @@ it_opens_an_empty_place(struct check *check)
     list->io->limit = 3;
     if (!asked_expect(list, BD_OK, "LIST"))
         return;
+    if (list->entry_count > 0 && is_left_over(list))
+        check_refuse(check,
+                     "%s is not empty: a check that was killed has left objects like \"%.80s\"; "
+                     "remove those whose names begin with " CHECK_PREFIX ", and ask again",
+                     store_info(store)->display, list->entries[0].name);
     if (list->entry_count > 0)
         check_refuse(check,
                      "%s is not empty, it holds \"%.80s\"; name an empty LOCATION: what is made "
@@ -31,6 +48,12 @@ it_opens_an_empty_place(struct check *check)
                      store_info(store)->display, list->entries[0].name);
     if (list->io->more != 0)
         check_fail(check, "LIST of an empty store: expected more = 0, came %u", list->io->more);
+}
+
+static bool
+has_identity(const struct store *store)
+{
+    return store_info(store)->identity != NULL;
 }
 
 static void
@@ -101,7 +124,7 @@ identity_stays(struct check *check)
     struct store *store = store_open(check, plain);
     char identity[1024];
 
-    if (store == NULL || !put_text(store, "a", "still here"))
+    if (store == NULL || !has_identity(store) || !put_text(store, "a", "still here"))
         return;
     snprintf(identity, sizeof identity, "%s", store_info(store)->identity);
     store_close(store);
@@ -117,6 +140,16 @@ identity_stays(struct check *check)
 
 /* ------------------------------------------------------------------ containers that are not there */
 
+static bool
+makes_directory(struct check *check, const char *path)
+{
+    check_makes(check);
+    if (mkdir(path, 0700) == 0)
+        return true;
+    check_fail(check, "%s cannot be made: %m", path);
+    return false;
+}
+
 /* In the location, if that is a directory; NULL: it is none. */
 static const char *
 inside(struct check *check)
@@ -129,6 +162,7 @@ inside(struct check *check)
         return NULL;
     path = check_alloc(check, strlen(location) + 64);
     sprintf(path, "%s/" CHECK_PREFIX "gone", location);
+    check_remove(path); /* a row that ended early has left it */
     return path;
 }
 
@@ -197,16 +231,124 @@ vanished_container_is_no_zeros(struct check *check)
         check_skip(check, "its container cannot be taken away from here");
         return;
     }
-    if (mkdir(place, 0700) != 0) {
-        check_fail(check, "%s cannot be made: %m", place);
+    if (!makes_directory(check, place))
         return;
-    }
     store = store_open(check, (struct store_how){ .location = place });
     if (store != NULL)
         put_text(store, "b", "was here");
     check_remove(place);
     if (store != NULL)
         expect_no_zeros(check, store);
+}
+
+/* What other places have must be another one: it tells them apart. */
+static void
+identities_differ(struct check *check)
+{
+    const char *place = inside(check);
+    struct store *one, *two;
+
+    if (place == NULL) {
+        check_skip(check, "no other place is known");
+        return;
+    }
+    if (!makes_directory(check, place))
+        return;
+    one = store_open(check, plain);
+    two = one != NULL ? store_open(check, (struct store_how){ .location = place }) : NULL;
+    if (two != NULL && has_identity(one) && has_identity(two)
+        && strcmp(store_info(one)->identity, store_info(two)->identity) == 0)
+        check_fail(check, "%s and %s have the same identity, \"%s\"", store_info(one)->display,
+                   store_info(two)->display, store_info(one)->identity);
+    stores_close(check);
+    check_remove(place);
+}
+
+/* ------------------------------------------------------------------ threads */
+
+struct opener {
+    struct instance *layer; /* closed */
+    struct bd_lower *lower;
+    struct check_host *host;
+    enum bd_status status;
+};
+
+static void
+open_and_close(void *arg)
+{
+    struct opener *mine = arg;
+    const struct plugin *plugin = mine->layer->plugin;
+
+    mine->status = BD_OK;
+    for (unsigned i = 0; i < OPEN_ROUNDS && mine->status == BD_OK; i++) {
+        struct bd_backend_info info = { .size = (uint32_t)sizeof info };
+        void *handle = NULL;
+
+        mine->status =
+            plugin->backend.open(&mine->host->table, plugin->option_fields, mine->lower, &handle);
+        if (mine->status != BD_OK)
+            break;
+        plugin->backend.info(handle, &info);
+        plugin->backend.close(handle);
+    }
+}
+
+static void
+instances_open_at_once(struct check *check)
+{
+    struct opener *all = check_alloc(check, OPENERS * sizeof *all);
+
+    for (unsigned i = 0; i < OPENERS; i++) {
+        struct store *store = store_open(check, plain);
+
+        if (store == NULL)
+            return;
+        all[i].layer = &store->layers[0];
+        all[i].lower = store->layer_count > 1 ? &store->layers[1].lower : NULL;
+        all[i].host = check_host_new(check, 0);
+        all[i].layer->plugin->backend.close(all[i].layer->handle);
+        all[i].layer->is_open = false;
+    }
+    check_threads(check, OPENERS, open_and_close, all, sizeof *all);
+    for (unsigned i = 0; i < OPENERS; i++) {
+        if (all[i].status != BD_OK)
+            check_fail(check, "open beside others: expected OK, came %s",
+                       status_word(all[i].status));
+    }
+}
+
+/* What stops the daemon would interrupt them.  Those of host->thread_new are ours. */
+static void
+threads_block_signals(struct check *check)
+{
+    const struct timespec pause = { 0, 50000000 };
+    struct threads_seen before;
+    struct store *store;
+    unsigned others, times = 0;
+
+    check_pool(check); /* whose threads are no plugin's */
+    check_threads_see(&before);
+    store = store_open(check, plain);
+    if (store == NULL || !put_text(store, "a", "a") || !expect_text(store, "a", "a"))
+        return;
+    others = check_thread_count() - before.count;
+    /* While a thread begins its signals are not yet what they will be. */
+    for (unsigned i = 0; i < 20 && times < 2 && others > (unsigned)check_counts.threads; i++) {
+        nanosleep(&pause, NULL);
+        times += check_threads_interruptible(&before) > 0;
+    }
+    if (times == 2)
+        check_fail(check, "a thread that it has made blocks not all of SIGTERM, SIGINT, SIGHUP and "
+                          "the like");
+}
+
+static void
+it_works_without_statistics(struct check *check)
+{
+    struct store *store = store_open(check, (struct store_how){ .has_no_statistics = true });
+
+    if (store != NULL && put_text(store, "a", "a"))
+        expect_text(store, "a", "a");
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -249,16 +391,30 @@ void
 check_opening(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "it opens, and its place is empty", it_opens_an_empty_place },
-        { "it says what it is", it_says_what_it_is },
-        { "info fills no more than the size that it is told", info_keeps_to_its_size },
-        { "structs that are longer than it knows are left alone", longer_structs_are_left_alone },
-        { "two instances at once are independent", instances_are_independent },
-        { "its identity is the same each time", identity_stays },
-        { "a container that does not exist is said to be missing", open_says_what_is_wrong },
+        { "it opens, and its place is empty", it_opens_an_empty_place,
+          "`more` = 0 says that the listing is complete" },
+        { "it says what it is", it_says_what_it_is, "As identity not NULL" },
+        { "info fills no more than the size that it is told", info_keeps_to_its_size,
+          "as the host was compiled, zeroed; fill no more than that" },
+        { "structs that are longer than it knows are left alone", longer_structs_are_left_alone,
+          "Structs that the host passes carry their `size`" },
+        { "two instances at once are independent", instances_are_independent,
+          "One table for each instance (so two disks in one process have two)" },
+        { "instances open and close at once on several threads", instances_open_at_once,
+          "Instances may be opened and closed at the same time on several threads" },
+        { "its threads block all signals", threads_block_signals,
+          "A thread that is not made by host->thread_new must block all signals" },
+        { "it works where there are no statistics", it_works_without_statistics,
+          "NULL when out of memory, or where there are no statistics" },
+        { "its identity is the same each time", identity_stays,
+          "the same for every way to name the same store on this machine" },
+        { "another place has another identity", identities_differ, "different for any other" },
+        { "a container that does not exist is said to be missing", open_says_what_is_wrong,
+          "On failure it logs one sentence that says what is wrong and what to do" },
         { "a container that vanished is not taken for absent objects",
-          vanished_container_is_no_zeros },
-        { "close ends all that open and requests began", close_ends_everything },
+          vanished_container_is_no_zeros, "One that is gone is BD_INVALID or BD_FATAL" },
+        { "close ends all that open and requests began", close_ends_everything,
+          "may block; ends and joins what open began" },
     };
 
     check_rows(check, "backend", rows, ARRAY_LEN(rows));

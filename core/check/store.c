@@ -85,6 +85,7 @@ layer_open(struct instance *layer, struct instance *below, struct store_how how)
         check_refuse(check, "%s", why.text);
     layer->extra = how.extra;
     layer->host = check_host_new(check, how.extra);
+    layer->host->has_statistics = !how.has_no_statistics;
     layer->status = plugin->backend.open(
         &layer->host->table, fields_of(check, plugin, below == NULL ? how.location : NULL),
         below != NULL ? &below->lower : NULL, &layer->handle);

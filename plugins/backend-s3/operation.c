@@ -85,6 +85,11 @@ operation_start(struct operation *operation, struct s3 *s3, struct bd_io *io)
     operation->s3 = s3;
     operation->io = io;
     operation->job.run = run;
+    if (io->op == BD_PUT && io->body_bytes > OBJECT_BYTES_MAX) {
+        s3->host->error(io, "%zu bytes are more than one PUT may send", io->body_bytes);
+        s3->host->complete(io, BD_INVALID);
+        return;
+    }
     /* Hashing a block takes longer than all else about it: not on the loop's thread. */
     if (io->op == BD_PUT && s3->signs_payload
         && !sha256_hex(io->body, io->body_bytes, operation->payload_sha256)) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define OBJECTS_MAX 4096
+#define OBJECT_BYTES_MAX ((size_t)5 << 20)
 #define ATTRS_MAX 16
 
 struct wrong_options {
@@ -33,7 +34,7 @@ struct object {
     char *name, *body, *encoding;
     size_t bytes;
     char tag[32];
-    unsigned attr_count;
+    unsigned attr_count, head_attr_count;
     struct {
         char name[64];
         unsigned char value[BD_ATTR_VALUE_BYTES_MAX];
@@ -47,13 +48,15 @@ struct wrong {
     pthread_mutex_t lock;                /* guards all */
     struct object *objects[OBJECTS_MAX]; /* by name */
     unsigned count, puts;
-    bool is_late_done;
+    bool is_late_done, is_closing;
+    pthread_t thread;  /* way: takes-signals */
     void *threads[64]; /* of torn */
     unsigned thread_count;
     char identity[32];
 };
 
 static struct wrong *only_one; /* way: global */
+static int opening;            /* way: one-at-a-time */
 
 /* ------------------------------------------------------------------ objects */
 
@@ -128,7 +131,7 @@ describe(const struct wrong *wrong, struct bd_io *io, const struct object *objec
     host->tag_set(io, is_wrong("head-tag") && io->op == BD_HEAD_OBJECT ? "other" : object->tag);
     if (object->encoding != NULL)
         host->encoding_set(io, object->encoding);
-    for (unsigned i = 0; i < object->attr_count; i++)
+    for (unsigned i = 0; i < (io->op == BD_GET ? object->attr_count : object->head_attr_count); i++)
         host->attr_add(io, object->attrs[i].name, object->attrs[i].value, object->attrs[i].bytes);
 }
 
@@ -144,6 +147,10 @@ put(struct wrong *wrong, struct bd_io *io, const char *name)
     const char *tag = is_there ? wrong->objects[at]->tag : NULL;
     struct bd_io asked = *io;
 
+    if (io->body_bytes > OBJECT_BYTES_MAX && !is_wrong("takes-too-much"))
+        return BD_INVALID;
+    if (io->body_bytes == OBJECT_BYTES_MAX && is_wrong("refuses-the-largest"))
+        return BD_INVALID;
     if (is_wrong("ignores-if-match"))
         asked.if_match = NULL;
     if (is_wrong("ignores-if-none-match"))
@@ -161,6 +168,8 @@ put(struct wrong *wrong, struct bd_io *io, const char *name)
     memcpy(object->body, bytes > 0 ? io->body : "", bytes);
     object->encoding = io->encoding != NULL ? strdup(io->encoding) : NULL;
     labels_take(object, io, is_there ? wrong->objects[at] : NULL);
+    object->head_attr_count =
+        is_wrong("stale-head") && is_there ? wrong->objects[at]->attr_count : object->attr_count;
     if (is_wrong("one-tag"))
         snprintf(object->tag, sizeof object->tag, "%zu", bytes);
     else
@@ -185,7 +194,7 @@ get(struct wrong *wrong, struct bd_io *io, const char *name)
     size_t left;
 
     if (!is_there)
-        return BD_ABSENT;
+        return is_wrong("absent-match") && io->if_match != NULL ? BD_OK : BD_ABSENT;
     object = wrong->objects[at];
     if (!is_wrong("ignores-get-conditions") && !is_wrong("ignores-unclaimed")
         && !bd_conditions_hold(io, object->tag))
@@ -243,7 +252,9 @@ delete_many(struct wrong *wrong, struct bd_io *io)
 static enum bd_status
 list(struct wrong *wrong, struct bd_io *io)
 {
-    const char *prefix = io->name != NULL ? io->name : "";
+    const char *prefix = io->name != NULL             ? io->name
+                         : is_wrong("needs-a-prefix") ? "no name begins like this"
+                                                      : "";
     const uint32_t limit = io->limit + (is_wrong("over-limit") ? 1 : 0);
     const char *after = io->start_after;
     uint32_t given = 0;
@@ -284,6 +295,14 @@ decode_name(char *name)
         *code = 'n';
         memmove(code + 1, code + 3, strlen(code + 3) + 1);
     }
+    if (is_wrong("cuts-names") && strlen(name) > 255)
+        name[255] = '\0';
+}
+
+static bool
+is_refused(const char *name)
+{
+    return is_wrong("refuses-names") && strchr(name, '\n') != NULL;
 }
 
 static bool
@@ -307,6 +326,8 @@ perform(struct wrong *wrong, struct bd_io *io)
         return BD_UNSUPPORTED;
     snprintf(name, sizeof name, "%s", io->name != NULL ? io->name : "");
     decode_name(name);
+    if (is_refused(name))
+        return BD_UNSUPPORTED;
     switch (io->op) {
     case BD_PUT:
         return put(wrong, io, name);
@@ -406,6 +427,8 @@ wrong_submit(void *handle, struct bd_io *io)
         nap(3200);
     }
     status = perform(wrong, io);
+    if (is_wrong("changes-requests"))
+        io->offset += io->len;
     pthread_mutex_unlock(&wrong->lock);
     wrong->host->complete(io, status);
     if (is_twice)
@@ -419,6 +442,22 @@ stay(void *arg)
 {
     (void)arg;
     pause();
+}
+
+static void
+do_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void *
+wait_for_close(void *arg)
+{
+    struct wrong *wrong = arg;
+
+    while (!__atomic_load_n(&wrong->is_closing, __ATOMIC_ACQUIRE))
+        nap(5);
+    return NULL;
 }
 
 static enum bd_status
@@ -437,6 +476,21 @@ wrong_open(const struct bd_host *host, const void *options, const struct bd_lowe
     wrong = calloc(1, sizeof *wrong);
     if (wrong == NULL)
         return BD_FATAL;
+    if (is_wrong("needs-a-counter") && host->counter(host, "any", "any") == NULL) {
+        host->log(host, BD_ERROR, "out of memory");
+        free(wrong);
+        return BD_FATAL;
+    }
+    if (is_wrong("one-at-a-time")) {
+        if (__atomic_fetch_add(&opening, 1, __ATOMIC_SEQ_CST) > 0) {
+            __atomic_fetch_sub(&opening, 1, __ATOMIC_SEQ_CST);
+            host->log(host, BD_ERROR, "somebody opens another one");
+            free(wrong);
+            return BD_INVALID;
+        }
+        nap(20);
+        __atomic_fetch_sub(&opening, 1, __ATOMIC_SEQ_CST);
+    }
     if (opts->secret != NULL)
         host->log(host, BD_INFO, "a secret was given%s%s", is_wrong("tells") ? ": " : "",
                   is_wrong("tells") ? opts->secret : "");
@@ -444,6 +498,12 @@ wrong_open(const struct bd_host *host, const void *options, const struct bd_lowe
     wrong->path = opts->path;
     pthread_mutex_init(&wrong->lock, NULL);
     bd_hex(&wrong, sizeof wrong, wrong->identity);
+    if (is_wrong("one-identity"))
+        strcpy(wrong->identity, "wrong");
+    if (is_wrong("takes-signals"))
+        pthread_create(&wrong->thread, NULL, wait_for_close, wrong);
+    if (is_wrong("leaves-a-timer"))
+        host->timer(host, host->now_ns() + 1000000000, do_nothing, NULL);
     if (is_wrong("leaves-a-thread"))
         host->thread_new(host, "stays", stay, NULL);
     only_one = wrong;
@@ -460,7 +520,7 @@ wrong_info(void *handle, struct bd_backend_info *out)
     if (!is_wrong("one-tag") && !is_wrong("ignores-unclaimed") && !is_wrong("claims-nothing"))
         out->capabilities |=
             BD_CAP_CONDITIONS_PUT | BD_CAP_CONDITIONS_GET | BD_CAP_CONDITIONS_DELETE;
-    out->object_bytes_max = 1 << 24;
+    out->object_bytes_max = OBJECT_BYTES_MAX;
     out->identity = is_wrong("no-identity") ? NULL : wrong->identity;
     out->display = "wrong";
     if (is_wrong("info-overflows") && out->size == sizeof *out)
@@ -474,6 +534,10 @@ wrong_close(void *handle)
 
     if (wrong == NULL)
         return;
+    if (is_wrong("takes-signals")) {
+        __atomic_store_n(&wrong->is_closing, true, __ATOMIC_RELEASE);
+        pthread_join(wrong->thread, NULL);
+    }
     while (wrong->thread_count > 0)
         wrong->host->thread_join(wrong->threads[--wrong->thread_count]);
     while (wrong->count > 0)
@@ -488,9 +552,14 @@ wrong_close(void *handle)
 static enum bd_status
 wrong_check(const void *options, char *why, size_t why_bytes)
 {
-    (void)options;
+    const struct wrong_options *opts = options;
+
     if (is_wrong("check-overflows"))
         memset(why, 0, why_bytes + 1);
+    if (is_wrong("check-tells") && opts->secret != NULL) {
+        snprintf(why, why_bytes, "%s is no good secret", opts->secret);
+        return BD_INVALID;
+    }
     return BD_OK;
 }
 

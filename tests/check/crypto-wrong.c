@@ -5,6 +5,7 @@
 #include "wrong.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define MAC_BYTES 8u
 #define ALIAS "x-wrong"
@@ -39,6 +40,16 @@ mix(uint64_t hash, const void *data, size_t bytes)
 
 /* ------------------------------------------------------------------ the codec */
 
+static int opening; /* way: one-at-a-time */
+
+static void
+nap_20_ms(void)
+{
+    const struct timespec time = { 0, 20000000 };
+
+    nanosleep(&time, NULL);
+}
+
 static enum bd_status
 wrong_open(const struct bd_host *host, const void *options, const char *token, void **handle)
 {
@@ -51,12 +62,31 @@ wrong_open(const struct bd_host *host, const void *options, const char *token, v
     if (wrong == NULL)
         return BD_FATAL;
     wrong->host = host;
+    if (is_wrong("case-matters") && strcmp(token, "wrong") != 0 && strcmp(token, ALIAS) != 0) {
+        host->log(host, BD_ERROR, "%s is no token of this codec", token);
+        free(wrong);
+        return BD_INVALID;
+    }
+    if (is_wrong("one-at-a-time")) {
+        if (__atomic_fetch_add(&opening, 1, __ATOMIC_SEQ_CST) > 0) {
+            __atomic_fetch_sub(&opening, 1, __ATOMIC_SEQ_CST);
+            host->log(host, BD_ERROR, "somebody opens another one");
+            free(wrong);
+            return BD_INVALID;
+        }
+        nap_20_ms();
+        __atomic_fetch_sub(&opening, 1, __ATOMIC_SEQ_CST);
+    }
     if (host->key(host, "codec wrong", wrong->key, sizeof wrong->key) != BD_OK) {
         if (!is_wrong("fails-silently"))
             host->log(host, BD_ERROR, "the volume has no key");
         free(wrong);
         return BD_UNSUPPORTED;
     }
+    if (is_wrong("tells-its-key"))
+        host->log(host, BD_DEBUG, "key %02X:%02X:%02X:%02X:%02X:%02X:%02X:%02X", wrong->key[0],
+                  wrong->key[1], wrong->key[2], wrong->key[3], wrong->key[4], wrong->key[5],
+                  wrong->key[6], wrong->key[7]);
     if (is_wrong("keeps-a-secret"))
         host->secret_alloc(16);
     snprintf(wrong->token, sizeof wrong->token, "%s", is_wrong("other-token") ? "right" : "wrong");
@@ -167,6 +197,8 @@ wrong_encode(void *handle, void *state, struct bd_coding *coding, struct bd_byte
 
     if (out->cap < in.len + MAC_BYTES)
         return BD_INVALID;
+    if (is_wrong("refuses-flags") && (coding->flags & ~(uint32_t)BD_CODING_ALWAYS) != 0)
+        return BD_UNSUPPORTED;
     if (is_wrong("declines") && in.len > 0 && from[0] == 0 && !(coding->flags & BD_CODING_ALWAYS))
         return BD_DECLINED;
     misbehave(wrong, coding, in, out);
@@ -262,6 +294,10 @@ wrong_wrap(const struct bd_host *host, const void *options, struct bd_bytes pass
     uint64_t stream = seal_of(passphrase, "", 0), seal;
 
     (void)options;
+    if (is_wrong("only-32") && key.len != 32) {
+        host->log(host, BD_ERROR, "a key has 32 bytes, and not %zu", key.len);
+        return BD_INVALID;
+    }
     if (is_wrong("tells-passphrase"))
         host->log(host, BD_INFO, "wrapped with %.*s", (int)passphrase.len,
                   (const char *)passphrase.data);
@@ -373,6 +409,7 @@ static const struct bd_option taken_rows[] = ROW(.help = "nobody needs it", .ali
     }
 
 static const struct bd_plugin right_plugin = PLUGIN(0, right_rows);
+static const struct bd_plugin later_plugin = PLUGIN(0, right_rows);
 static const struct bd_plugin flagged_plugin = PLUGIN(0x80, right_rows);
 static const struct bd_plugin dotted_plugin = PLUGIN(0, dotted_rows);
 static const struct bd_plugin taken_plugin = PLUGIN(0, taken_rows);
@@ -384,10 +421,15 @@ BD_PLUGIN_ENTRY(const struct bd_host *host)
 {
     if (is_wrong("query-calls"))
         host->log(host, BD_INFO, "hello");
+    if (is_wrong("query-refuses") && host->abi_minor > BD_ABI_MINOR)
+        return NULL;
     if (is_wrong("query-writes") && host->head.size > sizeof *host)
         memset((void *)(uintptr_t)(host + 1), 0, 8);
     if (is_wrong("other-major") && host->head.abi_major != BD_ABI_MAJOR)
         abort();
+    /* No way to be wrong: a later host may be given another descriptor. */
+    if (is_wrong("two-descriptors") && host->abi_minor > BD_ABI_MINOR)
+        return &later_plugin;
     return is_wrong("flags")       ? &flagged_plugin
            : is_wrong("full-stop") ? &dotted_plugin
            : is_wrong("taken")     ? &taken_plugin

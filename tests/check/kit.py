@@ -11,6 +11,14 @@ BUILD = BUCKETDISK.parent
 ROW = re.compile(r"(not )?ok (\d+) - (.*?)( # SKIP .*)?$")
 
 
+def plain(text):
+    """The same words with one space between each, and without what makes them a comment."""
+    return " ".join(re.sub(r"\n\s*\* ", "\n ", text).split())
+
+
+CONTRACT = plain((TOP / "sdk/include/bucketdisk/plugin.h").read_text())
+
+
 def run(words, wrong=None):
     environment = {name: value for name, value in os.environ.items() if name != "WRONG"}
     # LeakSanitizer of gcc 12 crashes where it looks for thread-local storage in some of these short processes.
@@ -32,7 +40,19 @@ class Checked:
         self.skipped = {row[3] for row in self.rows if row[4]}
         self.bails = [line for line in lines if line.startswith("Bail out!")]
         numbers = [int(row[2]) for row in self.rows]
-        if lines[0] != "TAP version 14" or numbers != list(range(1, len(numbers) + 1)):
+        if lines[0] != "TAP version 13" or numbers != list(range(1, len(numbers) + 1)):
             raise AssertionError(f"this is no TAP:\n{self.text}")
         if not self.bails and f"1..{len(numbers)}" not in lines:
             raise AssertionError(f"no plan:\n{self.text}")
+        verdict = "# FAILED: " if self.failed else "# PASSED: "
+        if not self.bails and sum(line.startswith(verdict) for line in lines[lines.index(f"1..{len(numbers)}") + 1:]) != 1:
+            raise AssertionError(f"it does not end in a verdict:\n{self.text}")
+        for line in lines:
+            if not (ROW.match(line) or line.startswith(("# ", "1..", "TAP version", "Bail out! "))):
+                raise AssertionError(f"{line!r} is no TAP")
+            if line.startswith("# ") and len(line) > 79 and " " in line[4:79]:
+                raise AssertionError(f"{line!r} does not fit into 80 columns")
+        self.demands = re.findall(r'^# The contract, bucketdisk/plugin.h: "(.*?)"$', self.text.replace("\n#   ", " "), re.M)
+        for demand in map(plain, self.demands):
+            if demand not in CONTRACT:
+                raise AssertionError(f"plugin.h does not say: {demand}")

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define THREADS 4
+#define OBJECT_BYTES_MAX ((uint64_t)1 << 32)
 
 /* ---- options: a struct of plain fields, and a row for each, from which the host makes the command
  * line,
@@ -227,11 +228,17 @@ static enum bd_status
 memory_put(void *self, struct bd_io *io)
 {
     struct memory *memory = self;
-    struct object *object = object_of_put(io), *old;
+    struct object *object, *old;
     enum bd_status status = BD_FULL;
     char tag[24];
     size_t position;
 
+    /* What info() said. */
+    if (io->body_bytes > OBJECT_BYTES_MAX) {
+        memory->host->error(io, "%zu bytes are more than an object may have", io->body_bytes);
+        return BD_INVALID;
+    }
+    object = object_of_put(io);
     if (object == NULL)
         goto no_room;
     pthread_mutex_lock(&memory->lock);
@@ -386,7 +393,7 @@ memory_info(void *handle, struct bd_backend_info *out)
 
     out->capabilities = BD_CAP_CONDITIONS_PUT | BD_CAP_CONDITIONS_GET | BD_CAP_CONDITIONS_DELETE
                         | BD_CAP_CONSISTENT | BD_CAP_RANGES | BD_CAP_ATTRS | BD_CAP_LOCAL;
-    out->object_bytes_max = (uint64_t)1 << 32;
+    out->object_bytes_max = OBJECT_BYTES_MAX;
     out->concurrency = THREADS;
     out->identity = memory->identity;
     out->display = memory->display;
