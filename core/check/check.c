@@ -69,7 +69,8 @@ struct run {
     bool is_refused;    /* by a child's word, or stopped */
     bool is_unloadable; /* the daemon does not load it */
     bool is_stopped;
-    bool has_made; /* there may be objects to remove */
+    bool is_unread; /* nobody reads the output any more: that has stopped it */
+    bool has_made;  /* there may be objects to remove */
     /* of the child at work */
     unsigned ordinal; /* of its group's rows: how many have begun, skipped ones included */
     bool is_in_row, has_failed_last;
@@ -123,8 +124,8 @@ note_add(struct run *run, const char *text)
 static void
 output_flush(struct run *run)
 {
-    if (fflush(stdout) != 0 || ferror(stdout))
-        run->is_stopped = true; /* nobody reads it */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !run->is_unread)
+        run->is_stopped = run->is_unread = true;
 }
 
 static void
@@ -254,11 +255,16 @@ child_main(const struct run *run, const struct group *group, unsigned skip, int 
 static bool
 is_stopped(struct run *run)
 {
-    struct pollfd poller = { .fd = run->signals, .events = POLLIN };
+    struct pollfd pollers[] = { { .fd = run->signals, .events = POLLIN },
+                                { .fd = run->is_unread ? -1 : STDOUT_FILENO } };
     struct signalfd_siginfo info;
 
-    if (poll(&poller, 1, 0) > 0 && read(run->signals, &info, sizeof info) > 0)
+    if (poll(pollers, 2, 0) <= 0)
+        return run->is_stopped;
+    if (pollers[0].revents != 0 && read(run->signals, &info, sizeof info) > 0)
         run->is_stopped = true;
+    if (pollers[1].revents != 0)
+        run->is_stopped = run->is_unread = true;
     return run->is_stopped;
 }
 
@@ -274,13 +280,14 @@ listen(struct run *run, int from)
     for (;;) {
         const uint64_t now = clock_now_ns();
         struct pollfd pollers[] = { { .fd = from, .events = POLLIN },
-                                    { .fd = run->signals, .events = POLLIN } };
+                                    { .fd = run->signals, .events = POLLIN },
+                                    { .fd = run->is_unread ? -1 : STDOUT_FILENO } };
         ssize_t got;
         char *end;
 
         if (is_stopped(run) || now >= until)
             return false;
-        if (poll(pollers, 2, (int)((until - now) / NS_PER_MS) + 1) <= 0 || pollers[0].revents == 0)
+        if (poll(pollers, 3, (int)((until - now) / NS_PER_MS) + 1) <= 0 || pollers[0].revents == 0)
             continue;
         got = read(from, text + len, sizeof text - 1 - len);
         if (got <= 0)
@@ -393,7 +400,7 @@ tidy(struct run *run)
         note_add(run, "interrupted again: objects whose names begin with " CHECK_PREFIX
                       " are left in the store");
     if (was_stopped)
-        error_set(run->why, 0, ferror(stdout) ? "the output cannot be written" : "interrupted");
+        error_set(run->why, 0, run->is_unread ? "nobody reads the output" : "interrupted");
     run->is_refused = was_refused || was_stopped;
 }
 

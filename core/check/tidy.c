@@ -5,6 +5,8 @@
 #include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 static int
 remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
@@ -36,44 +38,61 @@ page_remove(struct store *store, const struct asked *list)
     return left;
 }
 
-/* A store that is a directory may keep those that the names of objects had. */
-static void
-directories_remove(struct check *check)
+/* False: some are left, or may be. */
+static bool
+objects_remove(struct store *store)
 {
-    const struct bd_option *row = store_location_row(check);
-    const char *place = store_location(check);
-    char pattern[4096];
-    glob_t found;
-
-    if (row == NULL || row->type != BD_OPT_PATH || place == NULL)
-        return;
-    snprintf(pattern, sizeof pattern, "%s/" CHECK_PREFIX "*", place);
-    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
-        return;
-    for (size_t i = 0; i < found.gl_pathc; i++)
-        check_remove(found.gl_pathv[i]);
-    globfree(&found);
-}
-
-void
-check_tidy(struct check *check)
-{
-    struct store *store;
     struct asked *list;
 
-    store = store_try(check, (struct store_how){ 0 });
-    if (!store->layers[0].is_open)
-        return;
     do {
         list = asked_for(store, BD_LIST, "");
         list->io->name = CHECK_PREFIX;
         list->io->limit = 100;
         asked_run(list);
     } while (list->status == BD_OK && list->entry_count > 0 && page_remove(store, list) == 0);
-    if (list->status != BD_OK || list->entry_count > 0)
-        check_note(check, "left in %s: objects whose names begin with " CHECK_PREFIX,
-                   store_info(store)->display);
+    return list->status == BD_OK && list->entry_count == 0;
+}
+
+/* A store that is a directory may keep others inside it that the names of objects had.  False: it is none, or they stay. */
+static bool
+directories_remove(struct check *check)
+{
+    const struct bd_option *row = store_location_row(check);
+    const char *place = store_location(check);
+    char pattern[4096];
+    bool is_gone = true;
+    glob_t found;
+
+    if (row == NULL || row->type != BD_OPT_PATH || place == NULL)
+        return false;
+    snprintf(pattern, sizeof pattern, "%s/" CHECK_PREFIX "*", place);
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return true;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        check_remove(found.gl_pathv[i]);
+        is_gone = is_gone && access(found.gl_pathv[i], F_OK) != 0;
+    }
+    globfree(&found);
+    return is_gone;
+}
+
+void
+check_tidy(struct check *check)
+{
+    struct store *store;
+    const struct timespec pause = { 0, 200000000 };
+    char display[300];
+    bool is_left;
+
+    store = store_try(check, (struct store_how){ 0 });
+    if (!store->layers[0].is_open)
+        return;
+    objects_remove(store);
+    nanosleep(&pause, NULL); /* what was under way when its process was killed may be done now */
+    is_left = !objects_remove(store);
+    snprintf(display, sizeof display, "%s", store_info(store)->display);
     stores_close(check);
     check_memory_free(check);
-    directories_remove(check);
+    if (!directories_remove(check) && is_left)
+        check_note(check, "left in %s: objects whose names begin with " CHECK_PREFIX, display);
 }

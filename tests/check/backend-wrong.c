@@ -328,6 +328,8 @@ perform(struct wrong *wrong, struct bd_io *io)
     decode_name(name);
     if (is_refused(name))
         return BD_UNSUPPORTED;
+    if (is_wrong("tidying-hangs") && strcmp(name, "bucketdisk-check-") == 0)
+        pause();
     switch (io->op) {
     case BD_PUT:
         return put(wrong, io, name);
@@ -342,7 +344,7 @@ perform(struct wrong *wrong, struct bd_io *io)
     case BD_LIST:
         return list(wrong, io);
     }
-    if (is_wrong("hangs"))
+    if (is_wrong("hangs") || is_wrong("tidying-hangs"))
         pause();
     return is_wrong("unknown-is-ok") ? BD_OK : BD_UNSUPPORTED;
 }

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs `bucketdisk plugin check` and reads its TAP."""
+import json
 import os
 import re
 import subprocess
+import tempfile
+import unittest
+import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 BUCKETDISK = Path(os.environ.get("BUCKETDISK", "build/bucketdisk")).absolute()
 BUILD = BUCKETDISK.parent
+PLUGINS = BUILD / "plugins"
+# /tmp may be a filesystem without attributes.
+BESIDE = BUILD / "tests" / "check"
 ROW = re.compile(r"(not )?ok (\d+) - (.*?)( # SKIP .*)?$")
 
 
@@ -19,14 +26,18 @@ def plain(text):
 CONTRACT = plain((TOP / "sdk/include/bucketdisk/plugin.h").read_text())
 
 
-def run(words, wrong=None):
-    environment = {name: value for name, value in os.environ.items() if name != "WRONG"}
+def environment(wrong):
+    variables = {name: value for name, value in os.environ.items() if name != "WRONG"}
     # LeakSanitizer of gcc 12 crashes where it looks for thread-local storage in some of these short processes.
-    environment["LSAN_OPTIONS"] = ":".join(filter(None, [environment.get("LSAN_OPTIONS"), "use_tls=0:print_suppressions=0"]))
+    variables["LSAN_OPTIONS"] = ":".join(filter(None, [variables.get("LSAN_OPTIONS"), "use_tls=0:print_suppressions=0"]))
     if wrong:
-        environment["WRONG"] = wrong
+        variables["WRONG"] = wrong
+    return variables
+
+
+def run(words, wrong=None):
     return subprocess.run([BUCKETDISK, "plugin", *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=250, env=environment)
+                          stderr=subprocess.PIPE, text=True, timeout=250, env=environment(wrong))
 
 
 class Checked:
@@ -56,3 +67,41 @@ class Checked:
         for demand in map(plain, self.demands):
             if demand not in CONTRACT:
                 raise AssertionError(f"plugin.h does not say: {demand}")
+
+
+def plugin(name):
+    path = PLUGINS / f"{name}.so"
+    if not path.exists():
+        raise unittest.SkipTest(f"{name} was not built")
+    return path
+
+
+class FaultyServer:
+    """tests/servers/faulty, and the words that lead backend-s3 to it."""
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory()
+        keys = Path(self.directory.name, "keys")
+        keys.touch(0o600)
+        keys.write_text("faultyid:faultysecret\n")
+        self.process = subprocess.Popen(["/usr/bin/python3", "-B", TOP / "tests/servers/faulty/server.py", "--bucket=testbucket"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        ports = dict(self.process.stdout.readline().strip().split("=") for _ in range(2))
+        self.url = f"http://127.0.0.1:{ports['CONTROL']}/_control"
+        self.words = [f"--baseURL=http://127.0.0.1:{ports['PORT']}/", "--region=us-east-1", f"--accessFile={keys}",
+                      "testbucket/check"]
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+        self.directory.cleanup()
+
+    def control(self, **command):
+        data = json.dumps(command).encode() if command else None
+        with urllib.request.urlopen(urllib.request.Request(self.url, data), timeout=30) as answer:
+            return json.load(answer)
+
+    def objects(self):
+        with urllib.request.urlopen(self.url + "/objects", timeout=30) as answer:
+            return json.load(answer)

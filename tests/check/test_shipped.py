@@ -8,19 +8,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from kit import BUILD, TOP, Checked, run
+from kit import BESIDE, TOP, Checked, FaultyServer, plugin, run
 
-PLUGINS = BUILD / "plugins"
-# /tmp may be a filesystem without attributes.
-BESIDE = BUILD / "tests" / "check"
 CHEAP = ("--argon2id-memory=1M", "--argon2id-passes=1")
-
-
-def plugin(name):
-    path = PLUGINS / f"{name}.so"
-    if not path.exists():
-        raise unittest.SkipTest(f"{name} was not built")
-    return path
 
 
 class Shipped(unittest.TestCase):
@@ -48,21 +38,9 @@ class Shipped(unittest.TestCase):
         self.passes("backend-memory")
 
     def test_s3(self):
-        with tempfile.TemporaryDirectory() as directory:
-            keys = Path(directory, "keys")
-            keys.touch(0o600)
-            keys.write_text("faultyid:faultysecret\n")
-            server = subprocess.Popen(["/usr/bin/python3", "-B", TOP / "tests/servers/faulty/server.py", "--bucket=testbucket"],
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            try:
-                ports = dict(server.stdout.readline().strip().split("=") for _ in range(2))
-                checked = self.passes("backend-s3", f"--baseURL=http://127.0.0.1:{ports['PORT']}/", "--region=us-east-1",
-                                      f"--accessFile={keys}", "testbucket/check", options=["--absent=no-such-bucket"])
-            finally:
-                server.terminate()
-                server.wait()
-                server.stdout.close()
-        self.assertNotIn("left in", checked.text)
+        with FaultyServer() as server:
+            checked = self.passes("backend-s3", *server.words, options=["--absent=no-such-bucket"])
+            self.assertFalse(server.objects())
 
     def test_codecs(self):
         for name in ("codec-deflate", "codec-zstd", "codec-reverse", "crypto-openssl"):
