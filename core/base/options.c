@@ -4,6 +4,7 @@
  * options_parse.c, options_config.c and options_value.c fill the fields, options_help.c shows the
  * rows. */
 #include "options_table.h"
+#include "spelling.h"
 #include "util.h"
 #include "values.h"
 
@@ -203,31 +204,6 @@ refusal_find(const struct options *options, const char *name, size_t len)
     return NULL;
 }
 
-static size_t
-edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    size_t row[NAME_BYTES_MAX + 1];
-
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b_len];
-}
-
 /* The name that somebody who wrote `name` may have meant; "" when none is near. */
 void
 name_nearest(const struct options *options, const char *name, size_t len,
@@ -235,7 +211,7 @@ name_nearest(const struct options *options, const char *name, size_t len,
 {
     char typed[NAME_BYTES_MAX + 1], known[NAME_BYTES_MAX + 1];
     size_t typed_len = name_plain(name, len, typed);
-    size_t best = 2 + typed_len / 4; /* further away is no longer a slip of the fingers */
+    size_t best = spelling_slip_max(typed_len) + 1;
 
     out[0] = '\0';
     for (size_t i = 0; i < options->count; i++) {
@@ -247,7 +223,7 @@ name_nearest(const struct options *options, const char *name, size_t len,
             continue;
         do {
             size_t known_len = name_plain(word, word_len, known);
-            size_t distance = edit_distance(typed, typed_len, known, known_len);
+            size_t distance = spelling_distance(typed, typed_len, known, known_len);
 
             if (distance < best && 2 * distance < typed_len) {
                 best = distance;

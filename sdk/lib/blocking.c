@@ -94,7 +94,10 @@ perform(struct bd_blocking *blocking, struct bd_io *io)
         function = ops->list;
         break;
     }
-    return function == NULL ? BD_UNSUPPORTED : function(blocking->self, io);
+    if (function != NULL)
+        return function(blocking->self, io);
+    blocking->host->error(io, "struct bd_blocking_ops of the plugin has no function for this");
+    return BD_UNSUPPORTED;
 }
 
 static void
@@ -208,6 +211,13 @@ sweeper_main(void *arg)
 void
 bd_blocking_submit(struct bd_blocking *blocking, struct bd_io *io)
 {
+    if (io->scratch == NULL) {
+        blocking->host->error(io,
+                              "a bug of the plugin: its struct bd_backend lacks .scratch_bytes = "
+                              "BD_BLOCKING_SCRATCH");
+        blocking->host->complete(io, BD_FATAL);
+        return;
+    }
     waiting(io)->next = NULL;
     pthread_mutex_lock(&blocking->lock);
     if (blocking->first == NULL)
@@ -246,8 +256,10 @@ bd_blocking_new(const struct bd_host *host, const struct bd_blocking_ops *ops, v
     struct bd_blocking *blocking;
     pthread_condattr_t attr;
 
-    if (threads < 1 || threads > 1024)
+    if (threads < 1 || threads > 1024) {
+        host->log(host, BD_ERROR, "%u threads are asked for; 1 to 1024 are possible", threads);
         return BD_INVALID;
+    }
     blocking = calloc(1, sizeof *blocking + threads * sizeof blocking->threads[0]);
     if (blocking == NULL)
         return BD_FATAL;

@@ -151,6 +151,8 @@ class BadInput(disk.Story):
                 ([*start, store, absent], "no such|not exist|mount ?point"),
                 ([*start, store, plain], "not a directory|directory"),
                 ([disk.BINARY, "umount"], "which mount point.*usage"),
+                ([disk.BINARY, "prob", "a-bucket"], "no command \"prob\"; did you mean probe"),
+                ([disk.BINARY, "pluigns"], "did you mean plugins"),
                 ([disk.BINARY, "umount", absent], "no such|not mounted|no bucketdisk|not a"),
                 ([disk.BINARY, "umount", empty], "not mounted|no bucketdisk|not a|mount"),
                 ([*start, "--reset-mounted-flag", absent], "no such|not exist")):

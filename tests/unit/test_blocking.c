@@ -178,6 +178,24 @@ TEST(blocking, a_missing_function_is_unsupported)
     store_close(&store);
 }
 
+TEST(blocking, without_the_scratch_that_it_needs_it_says_so)
+{
+    struct bd_backend forgetful = slow_backend;
+    struct test_store store;
+    struct backend_io *io;
+
+    forgetful.scratch_bytes = 0;
+    store_init(&store);
+    store.layers[0] = (struct backend_layer){ "backend-slow", &forgetful, NULL };
+    assert_int_equal(store_open(&store, 1), 0);
+    io = request(&store, BD_HEAD_OBJECT, "x");
+    backend_submit_wait(io);
+    assert_int_equal(io->status, BD_FATAL);
+    assert_non_null(strstr(io->why.text, ".scratch_bytes = BD_BLOCKING_SCRATCH"));
+    backend_io_free(io);
+    store_close(&store);
+}
+
 TEST(blocking, delete_many_is_made_of_deletes_with_a_status_each)
 {
     const char *names[] = { "a", "denied", "b" };
@@ -243,6 +261,7 @@ main(void)
         RUN(blocking, as_many_at_once_as_there_are_threads_and_the_rest_waits),
         RUN(blocking, what_waits_is_answered_by_its_deadline_though_all_threads_hang),
         RUN(blocking, a_missing_function_is_unsupported),
+        RUN(blocking, without_the_scratch_that_it_needs_it_says_so),
         RUN(blocking, delete_many_is_made_of_deletes_with_a_status_each),
         RUN(sdk, conditions_hold_as_the_header_says),
         RUN(sdk, attributes_are_found_at_the_hosts_stride),
