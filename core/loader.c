@@ -63,7 +63,11 @@ module_open(const char *path, lt_dlhandle *out, struct error *why)
             text = "unknown reason";
         if (strncmp(text, path, strlen(path)) == 0)
             text += strlen(path) + strspn(text + strlen(path), ": ");
-        return error_set(why, -EINVAL, "cannot be loaded: %s", text);
+        return error_set(
+            why, -EINVAL, "cannot be loaded: %s%s", text,
+            strstr(text, "undefined symbol") != NULL
+                ? "; link it with what has that, and with -Wl,-z,defs to be told when building"
+                : "");
     }
     if (lt_dladvise_init(&advise) != 0)
         return error_set(why, -ENOMEM, "out of memory");
@@ -86,7 +90,9 @@ module_query(lt_dlhandle module, const struct bd_plugin **out, struct error *why
     int rc;
 
     if (symbol == NULL)
-        return error_set(why, -EINVAL, "exports no bd_plugin_query: it is no plugin of bucketdisk");
+        return error_set(why, -EINVAL,
+                         "exports no bd_plugin_query, so it is no plugin of bucketdisk; "
+                         "BD_PLUGIN(DESCRIPTOR) in its source makes it one");
     rc = query_host(&host, why);
     if (rc != 0)
         return rc;

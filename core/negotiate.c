@@ -41,7 +41,7 @@ table_copy(const void *theirs, uint32_t magic, size_t needed, size_t room, const
     if (head.magic != magic)
         return error_set(why, -EINVAL,
                          "%s begins with 0x%08" PRIx32 " instead of 0x%08" PRIx32
-                         ": it is no such table",
+                         ": it is no such table; BD_HEAD fills the head of one",
                          what, head.magic, magic);
     if (head.abi_major != BD_ABI_MAJOR)
         return error_set(why, -EINVAL,
@@ -57,7 +57,7 @@ table_copy(const void *theirs, uint32_t magic, size_t needed, size_t room, const
     if (head.size < needed || head.size > TABLE_BYTES_MAX)
         return error_set(why, -EINVAL,
                          "%s says that it is %" PRIu32 " bytes long; at least %zu are "
-                         "needed",
+                         "needed: BD_HEAD fills that in",
                          what, head.size, needed);
     if (room != 0 && head.size > room)
         return error_set(why, -EINVAL,
@@ -86,7 +86,7 @@ array_check(const char *what, const void *rows, uint32_t count, uint32_t count_m
         return error_set(why, -EINVAL,
                          "the stride of its %s is %" PRIu32
                          " bytes; a multiple of %zu, at least %zu, "
-                         "is needed",
+                         "is needed: it is the size of one of them",
                          what, stride, sizeof(void *), stride_min);
     return 0;
 }
@@ -366,8 +366,10 @@ identity_check(const struct plugin *plugin, struct error *why)
     if (desc->name == NULL || desc->name[0] == '\0')
         return error_set(why, -EINVAL, "has no name in its descriptor");
     if (strcmp(desc->name, plugin->name) != 0)
-        return error_set(why, -EINVAL, "calls itself \"%.80s\", but its file is named \"%s.so\"",
-                         desc->name, plugin->name);
+        return error_set(
+            why, -EINVAL,
+            "calls itself \"%.80s\", but its file is named \"%s.so\": rename one of the two",
+            desc->name, plugin->name);
     return 0;
 }
 

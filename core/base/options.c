@@ -302,7 +302,7 @@ row_problem(const struct bd_option *row, uint32_t fields_bytes)
     if (row->type < BD_OPT_STRING || row->type > BD_OPT_OCTAL)
         return "has a type that this bucketdisk does not know";
     if (!row_field_fits(row))
-        return "has a field whose size does not fit its type";
+        return "has a field whose size does not fit its type: see enum bd_option_type";
     if ((uint64_t)row->offset + row->field_bytes > fields_bytes)
         return "has a field that ends outside the options struct";
     if (row->offset % row->field_bytes != 0)
