@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Helpers for attributes, tags and conditions. */
+/* Helpers for what requests say: deadlines, attributes, tags and conditions. */
 #include <bucketdisk/sdk.h>
 
+#include <limits.h>
 #include <string.h>
+
+int
+bd_left_ms(const struct bd_host *host, const struct bd_io *io)
+{
+    const uint64_t now = host->now_ns(), ns_per_ms = 1000000;
+    uint64_t left;
+
+    if (io->deadline_ns <= now)
+        return 0;
+    left = (io->deadline_ns - now - 1) / ns_per_ms + 1;
+    return left < INT_MAX ? (int)left : INT_MAX;
+}
 
 const struct bd_attr *
 bd_io_attr(const struct bd_io *io, uint32_t i)

@@ -3,6 +3,7 @@
 #include "backends.h"
 
 #include <bucketdisk/sdk.h>
+#include <limits.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -235,6 +236,23 @@ TEST(sdk, conditions_hold_as_the_header_says)
     assert_true(bd_conditions_hold(&io, NULL));
 }
 
+static uint64_t
+at_1_s(void)
+{
+    return NS_PER_S;
+}
+
+TEST(sdk, what_is_left_to_the_deadline_is_rounded_up)
+{
+    const struct bd_host host = { .now_ns = at_1_s };
+
+    assert_int_equal(bd_left_ms(&host, &(struct bd_io){ .deadline_ns = NS_PER_S }), 0);
+    assert_int_equal(bd_left_ms(&host, &(struct bd_io){ .deadline_ns = 5 }), 0);
+    assert_int_equal(bd_left_ms(&host, &(struct bd_io){ .deadline_ns = NS_PER_S + 1 }), 1);
+    assert_int_equal(bd_left_ms(&host, &(struct bd_io){ .deadline_ns = 3 * NS_PER_S }), 2000);
+    assert_int_equal(bd_left_ms(&host, &(struct bd_io){ .deadline_ns = UINT64_MAX }), INT_MAX);
+}
+
 TEST(sdk, attributes_are_found_at_the_hosts_stride)
 {
     struct longer {
@@ -264,6 +282,7 @@ main(void)
         RUN(blocking, without_the_scratch_that_it_needs_it_says_so),
         RUN(blocking, delete_many_is_made_of_deletes_with_a_status_each),
         RUN(sdk, conditions_hold_as_the_header_says),
+        RUN(sdk, what_is_left_to_the_deadline_is_rounded_up),
         RUN(sdk, attributes_are_found_at_the_hosts_stride),
         RUN(sdk, hex_is_lower_case),
     };

@@ -97,7 +97,7 @@ static const struct {
     const char *name; /* of the case, see tests/plugins/CMakeLists.txt */
     const char *why;
 } wrong[] = {
-    { "no-symbol", "exports no bd_plugin_query: it is no plugin of bucketdisk" },
+    { "no-symbol", "exports no bd_plugin_query, so it is no plugin of bucketdisk" },
     { "returns-null", "has nothing for plugin ABI 1: its bd_plugin_query returned NULL" },
     { "wrong-magic", "its descriptor begins with 0x12345678 instead of 0x42447001" },
     { "other-major", "its descriptor is made for plugin ABI 7, and this bucketdisk has ABI 1" },

@@ -16,8 +16,7 @@
 #define OBJECT_BYTES_MAX ((uint64_t)1 << 32)
 
 /* ---- options: a struct of plain fields, and a row for each, from which the host makes the command
- * line,
- * --help and all checks.  This one is written --memory-name=LABEL, or given as the first word of
+ * line, --help and all checks.  This one is written --memory-name=LABEL, or given as the first word of
  * the command line, because of BD_OPTF_LOCATION. */
 
 struct memory_options {

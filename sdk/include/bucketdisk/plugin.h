@@ -176,16 +176,24 @@ struct bd_attr {
  *   LIST          name (a prefix) start_after limit            list_add for each, more
  *   any other     -                                            completes as BD_UNSUPPORTED
  *
+ * What may come: BD_OK, BD_RETRY, BD_BUSY, BD_DENIED, BD_INVALID, BD_UNSUPPORTED, BD_FATAL from each op;
+ * BD_UNKNOWN from what changes the store (a GET, HEAD_OBJECT or LIST without an answer is BD_RETRY);
+ * BD_ABSENT and BD_CORRUPT from GET and HEAD_OBJECT, BD_FULL from PUT, BD_CONDITION from what had a
+ * condition; BD_DECLINED from none.  The host asks again after RETRY, BUSY and UNKNOWN, after CORRUPT
+ * a few times; any other failure ends this one request, and later ones are sent all the same.
+ *
  * GET writes min(cap, object_bytes - offset) bytes to `data`, from an `offset` past the end none,
  * never more than `cap`, and sets `len`; a body that ends early is BD_RETRY, not a short `len`.
  * object_bytes is the length of the whole object, also where a part was asked for.  GET with
  * if_none_match that matches is BD_CONDITION, with if_match that does not, too.
+ * GET of an absent object is BD_ABSENT, whatever the condition.
  * PUT replaces the object, its encoding and its attributes whole, atomically to any reader, and
  * is durable when it completes with BD_OK.
  * PUT with if_match to an absent object is BD_CONDITION; BD_ABSENT never answers a PUT.
  * DELETE of an absent object is BD_OK, with if_match BD_CONDITION.  DELETE_MANY sets a status for
  * every name; the request itself completes BD_OK when the statuses are valid, else none of them is
  * looked at.  It must work also where BD_CAP_DELETE_MANY is not claimed.
+ * There are never more names than info's delete_many_max, nor is `limit` more than its list_max.
  * LIST gives names with the prefix (NULL: all names), greater than start_after, in byte order, at
  * most `limit`, which is not 0.  start_after need not exist and may be NULL.  `more` = 0 says that
  * the listing is complete.
@@ -201,15 +209,16 @@ struct bd_attr {
 struct bd_io {
     uint32_t size;        /* of this struct, as the host was compiled */
     uint32_t op;          /* enum bd_op, and later ones */
-    uint64_t deadline_ns; /* never 0 */
+    uint64_t deadline_ns; /* in the time of host->now_ns; never 0 */
     const char *name;
     void *scratch; /* scratch_bytes of the backend, zeroed, aligned for any type; the plugin's until
-                    * complete */
+                    * complete.  NULL if these are 0 */
 
     const void *body; /* PUT */
     size_t body_bytes;
     const char *encoding;   /* PUT: Content-Encoding, or NULL */
-    const char *media_type; /* PUT: Content-Type; a store without such a thing ignores it */
+    const char *media_type; /* PUT: Content-Type, or NULL; for people who look at the store: nobody
+                             * reads it back, and a store without such a thing ignores it */
     const struct bd_attr *attrs;
     uint32_t attr_count;
     uint32_t attr_stride; /* bytes from one attr to the next, and how much of it there is */
@@ -301,8 +310,11 @@ struct bd_host {
                                     bd_callback *callback, void *arg);
     void (*thread_join)(struct bd_thread *thread);
 
-    /* A counter in the volume's statistics, PLUGIN_NAME, which only grows; it is the host's.  NULL
-     * when out of memory, or where there are no statistics; counter_add takes NULL and does nothing. */
+    /* A counter in the volume's statistics, PLUGIN_NAME, which only grows; it is the host's.  PLUGIN is
+     * what stands in front of the plugin's options; where the host has a statistic of that name
+     * itself, it is plugin_PLUGIN_NAME.  `name` is 1 to 80 bytes of [a-z0-9_], and a "-" becomes a "_".
+     * The same name gives the same counter.  NULL for any other name, when out of memory, or where
+     * there are no statistics; counter_add takes NULL and does nothing. */
     struct bd_counter *(*counter)(const struct bd_host *host, const char *name, const char *help);
     void (*counter_add)(struct bd_counter *counter, int64_t delta);
 
@@ -314,8 +326,10 @@ struct bd_host {
     void *(*secret_alloc)(size_t bytes);
     void (*secret_free)(void *secret);
 
-    /* Derive `bytes` (16 to 64) of key for one purpose ("codec xchacha20-poly1305", say) from the
-     * volume's key.  For codecs; BD_UNSUPPORTED when the volume has none, and to all others. */
+    /* Derive `bytes` (16 to 64) of key for one purpose from the volume's key; the same for ever.  The
+     * purpose is "codec TOKEN", with the codec's own token ("codec xchacha20-poly1305"), or that and
+     * more behind a blank where it needs several; any other, and any other size, is BD_INVALID.
+     * For codecs; BD_UNSUPPORTED when the volume has no key, and to all others. */
     enum bd_status (*key)(const struct bd_host *host, const char *purpose, void *out, size_t bytes);
     /* The passphrase itself, and what s3backer salts it with ("BUCKET/PREFIX"): only for codecs of
      * old formats that derive their keys from it.  Gives a secret_alloc'ed string of `bytes` and a
@@ -324,8 +338,10 @@ struct bd_host {
                                  const char **salt);
 
     /* For a codec at work: why it failed; the attributes stored with the object.  Encode adds,
-     * decode looks up; attr_get returns NULL when there is no such attribute, and the bytes are
-     * borrowed until the call into the codec returns. */
+     * decode looks up.  What is added is as struct bd_attr says, and of a name that no codec of the chain
+     * has used before, so begin names with the token: else the block is not stored, and the write fails.
+     * attr_get returns NULL when there is no such attribute, and the bytes are borrowed until the call
+     * into the codec returns. */
     void (*coding_error)(struct bd_coding *coding, const char *format, ...) BD_PRINTF(2, 3);
     void (*coding_attr_add)(struct bd_coding *coding, const char *name, const void *value,
                             size_t value_bytes);
@@ -348,7 +364,7 @@ enum bd_option_type {
 };
 
 enum bd_option_flags {
-    BD_OPTF_REQUIRED = 1u << 0,
+    BD_OPTF_REQUIRED = 1u << 0, /* to use the backend; an empty text is none */
     BD_OPTF_LOCATION = 1u << 1, /* also filled by the first word of the command line: where the
                                  * store is (a bucket, a directory).  One row of a plugin at most */
     BD_OPTF_SECONDS = 1u << 2,  /* a bare DURATION is in seconds, not milliseconds */
@@ -359,7 +375,9 @@ enum bd_option_flags {
 
 /* One option, as data.  From these rows come parsing, --help, the manual's tables and all checks.
  * A plugin's option NAME is written --PLUGIN-NAME, where PLUGIN is the plugin's name without
- * "backend-", "codec-" or "crypto-".  Option names compare without dashes and case. */
+ * "backend-", "codec-" or "crypto-"; where the host or another plugin has that name, or an alias, too, it
+ * is reached as --PLUGIN:NAME.  Option names compare without dashes and case.  A `level` of a plugin
+ * whose codec compresses is also what --compress-level and --compress=LEVEL set. */
 struct bd_option {
     const char *name;     /* words joined by dashes */
     const char *alias;    /* further full names, separated by spaces, e.g. s3backer's; or NULL */
@@ -387,15 +405,25 @@ enum bd_capability {
     BD_CAP_RANGES = 1u << 4,      /* GET with offset, or cap below the object's size, costs less */
     BD_CAP_DELETE_MANY = 1u << 5, /* cheaper than as many DELETEs */
     BD_CAP_ATTRS = 1u << 6,       /* attributes and encodings are stored; else a PUT ignores them */
-    BD_CAP_LOCAL = 1u << 7,       /* no network: short latencies, cheap listings */
+    /* No network, nor another process: latencies are short, a listing is cheap, so that all is listed at
+     * each mount; and nothing that a process sent is carried out once it has ended, so that the next
+     * mount need not wait for that.  Not for a server on this machine. */
+    BD_CAP_LOCAL = 1u << 7,
 };
 
-/* What an instance is and can do.  The strings are the plugin's until close. */
+/* What an instance is and can do; it does not change until close, and the strings are the plugin's.  If
+ * something is wrong in it, the host says so and closes the instance again.
+ *
+ * Not to be said here: how long the store may carry out what it did not answer (--settle-time is the
+ * user's; say in the plugin's manual what it must be), that it cannot be written (BD_DENIED to what tries;
+ * the user mounts with --read-only), that it forgets (then refuse to open, unless an option of the
+ * plugin's accepts that). */
 struct bd_backend_info {
     uint32_t size; /* as the host was compiled, zeroed; fill no more than that */
     uint32_t reserved;
     uint64_t capabilities;     /* enum bd_capability */
-    uint64_t object_bytes_max; /* largest body */
+    uint64_t object_bytes_max; /* largest body; 0: no limit.  Blocks that may become larger are
+                                * refused when mounting */
     uint32_t delete_many_max;  /* names in one DELETE_MANY; 0: 1000 */
     uint32_t list_max;         /* entries of one LIST; 0: 1000 */
     uint32_t concurrency;      /* requests in flight that make sense at most; 0: no opinion */
@@ -426,7 +454,8 @@ enum bd_backend_traits {
 struct bd_backend {
     struct bd_head head;
     uint32_t traits;        /* enum bd_backend_traits */
-    uint32_t scratch_bytes; /* the host adds so much to each request */
+    uint32_t scratch_bytes; /* the host adds so much to each request.  With bd_blocking of sdk.h:
+                             * BD_BLOCKING_SCRATCH */
 
     /* Make an instance.  Borrows host, options and lower until close.  May block and make threads.
      * `lower` is NULL unless this backend is stacked on another.  On failure it logs one sentence
@@ -475,7 +504,9 @@ struct bd_coding {
     uint32_t size;
     uint32_t block_bytes; /* of the volume */
     uint64_t block;       /* number */
-    /* encode: in.len.  decode: how many bytes it must give, or 0 where only out->cap limits them. */
+    /* encode: in.len.  decode: how many bytes it must give, anything else is BD_CORRUPT; or 0 where that
+     * is not known, as when another codec was applied before this one: then only out->cap limits
+     * them, so a codec that needs to know stores it itself. */
     uint64_t plain_bytes;
     const char *inner; /* tokens applied before this one, joined by ","; "" for none */
     /* What an authenticating codec covers beside the data: the host makes it of volume id, block
