@@ -146,7 +146,7 @@ tags(struct probe *probe)
     }
     probe_tag(probe, seen);
     if (seen[0] == '\0') {
-        probe_say(probe, PROBE_WEAK, "there are none");
+        probe_say(probe, PROBE_WEAK, "there are none, and a backend must give them");
     } else if (put[0] == '\0') {
         probe_say(probe, PROBE_WEAK, "put does not tell the tag");
     } else if (strcmp(first, put) == 0) {
