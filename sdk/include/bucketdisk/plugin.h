@@ -197,9 +197,10 @@ struct bd_attr {
  * LIST gives names with the prefix (NULL: all names), greater than start_after, in byte order, at
  * most `limit`, which is not 0.  start_after need not exist and may be NULL.  `more` = 0 says that
  * the listing is complete.
- * Tags are opaque.  GET, HEAD_OBJECT and PUT always give one, the same for the same version, and a listing
- * that one or none; for a store that has none the backend makes them.  The tag changes whenever the body does; it may stay when the same bytes are put
- * again, with other attributes, too.  if_none_match "*" matches any tag.
+ * Tags are opaque.  GET, HEAD_OBJECT and PUT always give one, the same for the same version, and a
+ * listing gives that one or none; for a store that has none the backend makes them.  The tag changes
+ * whenever the body does; it may stay when the same bytes are put again, with other attributes, too.
+ * if_none_match "*" matches any tag.
  * Conditions count when the backend's info says that it honours them; any other is BD_UNSUPPORTED, and
  * nothing is done.
  *
