@@ -205,31 +205,39 @@ host_counter_add(struct bd_counter *counter, int64_t delta)
 static bool
 purpose_is_of(const char *token, const char *purpose)
 {
-    const char *rest = purpose + strlen("codec ");
-    size_t len = strlen(token);
+    static const char word[] = "codec ";
+    const size_t word_len = sizeof word - 1, token_len = strlen(token);
 
-    return strncmp(purpose, "codec ", strlen("codec ")) == 0 && strncmp(rest, token, len) == 0
-           && (rest[len] == '\0' || rest[len] == ' ');
+    return strncmp(purpose, word, word_len) == 0
+           && strncmp(purpose + word_len, token, token_len) == 0
+           && strchr(" ", purpose[word_len + token_len]) != NULL;
+}
+
+int
+host_check_key(const char *token, const char *purpose, size_t bytes, struct error *why)
+{
+    if (bytes < KEY_BYTES_MIN || bytes > KEY_BYTES_MAX)
+        return error_set(why, -EINVAL,
+                         "a bug of the plugin: it asks for a key of %zu bytes; %d to %d", bytes,
+                         KEY_BYTES_MIN, KEY_BYTES_MAX);
+    if (!purpose_is_of(token, purpose))
+        return error_set(why, -EINVAL,
+                         "a bug of the plugin: it asks for a key for \"%.80s\"; that of this codec "
+                         "is for \"codec %s\", with more behind a blank if it needs several",
+                         purpose, token);
+    return 0;
 }
 
 static enum bd_status
 host_key(const struct bd_host *table, const char *purpose, void *out, size_t bytes)
 {
     const struct host *host = host_of(table);
+    struct error why;
 
     if (host->keyring == NULL)
         return BD_UNSUPPORTED;
-    if (bytes < KEY_BYTES_MIN || bytes > KEY_BYTES_MAX) {
-        table->log(table, BD_ERROR, "a bug of the plugin: it asks for a key of %zu bytes; %d to %d",
-                   bytes, KEY_BYTES_MIN, KEY_BYTES_MAX);
-        return BD_INVALID;
-    }
-    if (!purpose_is_of(host->token, purpose)) {
-        table->log(
-            table, BD_ERROR,
-            "a bug of the plugin: it asks for a key for \"%.80s\"; that of this codec is for "
-            "\"codec %s\", with more behind a blank if it needs several",
-            purpose, host->token);
+    if (host_check_key(host->token, purpose, bytes, &why) != 0) {
+        table->log(table, BD_ERROR, "%s", why.text);
         return BD_INVALID;
     }
     return keyring_subkey(host->keyring, purpose, out, bytes);

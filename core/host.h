@@ -18,6 +18,8 @@ int host_new(const char *name, struct pool *pool, struct stats *stats, struct ho
 void host_free(struct host *host);
 /* What its key() and passphrase() use, and the token of the codec: it gets the keys of that alone.  Before its open. */
 void host_give_keys(struct host *host, const struct keyring *keyring, const char *token);
+/* May the codec with this token ask key() for that?  -EINVAL, and why. */
+int host_check_key(const char *token, const char *purpose, size_t bytes, struct error *why);
 const struct bd_host *host_table(const struct host *host);
 
 /* From now on the first error that a plugin logs on this thread becomes `why` and none is logged; NULL ends it.

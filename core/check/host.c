@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "host.h"
 
 #include <ctype.h>
 #include <pthread.h>
@@ -279,9 +280,15 @@ host_key(const struct bd_host *table, const char *purpose, void *out, size_t byt
     const struct check_host *host = called(table);
     unsigned char *to = out;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    struct error why;
 
     if (!host->has_key)
         return BD_UNSUPPORTED;
+    if (host->check->codec != NULL
+        && host_check_key(host->check->codec->token, purpose, bytes, &why) != 0) {
+        table->log(table, BD_ERROR, "%s", why.text);
+        return BD_INVALID;
+    }
     if (bytes > CHECK_KEY_BYTES)
         return BD_INVALID;
     for (const char *at = purpose; *at != '\0'; at++)
