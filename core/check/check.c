@@ -41,20 +41,22 @@ struct group {
 };
 
 static const struct group groups[] = {
-    { "loading", check_loading, 0, true },
-    { "options", check_options, 0, false },
-    { "opening", check_opening, 'b', false },
-    { "objects", check_objects, 'b', false },
-    { "labels", check_labels, 'b', false },
-    { "names", check_names, 'b', false },
-    { "requests", check_requests, 'b', false },
-    { "conditions", check_conditions, 'b', false },
-    { "listings", check_listings, 'b', false },
-    { "busy", check_busy, 'b', false },
-    { "codecs", check_codecs, 'c', false },
-    { "damage", check_codec_damage, 'c', false },
-    { "key wraps", check_keywraps, 'k', false },
-    { "tidying up", check_tidy, 'b', false }, /* also when stopped */
+    { .name = "loading", .ask = check_loading, .loads_itself = true },
+    { .name = "options", .ask = check_options },
+    { .name = "opening", .ask = check_opening, .of = 'b' },
+    { .name = "places", .ask = check_places, .of = 'b' },
+    { .name = "objects", .ask = check_objects, .of = 'b' },
+    { .name = "labels", .ask = check_labels, .of = 'b' },
+    { .name = "names", .ask = check_names, .of = 'b' },
+    { .name = "requests", .ask = check_requests, .of = 'b' },
+    { .name = "conditions", .ask = check_conditions, .of = 'b' },
+    { .name = "listings", .ask = check_listings, .of = 'b' },
+    { .name = "busy", .ask = check_busy, .of = 'b' },
+    { .name = "codecs", .ask = check_codecs, .of = 'c' },
+    { .name = "blocks", .ask = check_blocks, .of = 'c' },
+    { .name = "damage", .ask = check_damage, .of = 'c' },
+    { .name = "key wraps", .ask = check_keywraps, .of = 'k' },
+    { .name = "tidying up", .ask = check_tidy, .of = 'b' }, /* also when stopped */
 };
 enum { TIDYING = ARRAY_LEN(groups) - 1 };
 

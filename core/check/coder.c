@@ -17,6 +17,18 @@ struct associated {
     char inner[64];
 };
 
+void
+codec_rows(struct check *check, const struct check_row *rows, unsigned count)
+{
+    char subject[BD_TOKEN_BYTES_MAX + 16];
+
+    for (uint32_t i = 0; i < check->plugin->desc.codec_count; i++) {
+        check->codec = &check->plugin->codecs[i];
+        snprintf(subject, sizeof subject, "codec %s", check->codec->token);
+        check_rows(check, subject, rows, count);
+    }
+}
+
 enum bd_status
 coder_try(struct check *check, struct coder *coder, struct check_host *host, const char *token)
 {

@@ -35,6 +35,9 @@ struct coded {
 
 extern const struct coding_place coding_anywhere;
 
+/* Ask these rows of each codec of the plugin. */
+void codec_rows(struct check *check, const struct check_row *rows, unsigned count);
+
 /* With a key and a passphrase.  False: the row has failed. */
 bool coder_open(struct check *check, struct coder *coder);
 /* The same as `token`, on a host of the caller's: its status. */

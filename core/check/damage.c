@@ -266,7 +266,7 @@ other_keys_are_corrupt(struct check *check)
 }
 
 void
-check_codec_damage(struct check *check)
+check_damage(struct check *check)
 {
     static const struct check_row rows[] = {
         { "a truncated block is CORRUPT", truncated_blocks_are_corrupt,
@@ -284,11 +284,6 @@ check_codec_damage(struct check *check)
           "What an authenticating codec covers beside the data" },
         { "a block of another key is CORRUPT", other_keys_are_corrupt, "damaged or not authentic" },
     };
-    char subject[BD_TOKEN_BYTES_MAX + 16];
 
-    for (uint32_t i = 0; i < check->plugin->desc.codec_count; i++) {
-        check->codec = &check->plugin->codecs[i];
-        snprintf(subject, sizeof subject, "codec %s", check->codec->token);
-        check_rows(check, subject, rows, ARRAY_LEN(rows));
-    }
+    codec_rows(check, rows, ARRAY_LEN(rows));
 }

@@ -1,8 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How rows ask: for this directory alone.
  *
- * A row is a function.  What it takes from here (memory, requests, stores) is given back when it returns, so a row that has
- * found something wrong just returns.  It fails once check_fail was called. */
+ * A row is a function, and a line in the table at the end of its file: what must be true, and the words of plugin.h that
+ * demand it.  It opens a store, or a coder (coder.h), makes requests of it and looks at what came:
+ *
+ *     struct store *store = store_open(check, plain);
+ *
+ *     if (store == NULL || !put_text(store, "a", "a"))
+ *         return;                                                 // which has failed the row, and said why
+ *     asked_expect(asked_get(store, "none", 8), BD_ABSENT, "GET");
+ *
+ * What it takes from here (memory, requests, stores) is given back when it returns, so a row that has found something wrong
+ * just returns.  It fails once check_fail was called.  It must ask nothing that the contract does not say: where that leaves
+ * a choice, either answer passes.  tests/check has a way to be wrong for each row, which fails that one.
+ *
+ *   check.c    the parent: starts a child for each group of rows, prints TAP
+ *   child.c    a child: reports, loads, asks
+ *   host.c     the host that the plugin sees; speech.c what it says to it; results.c what it answers
+ *   store.c    its backend, opened; ask.c requests to it; coder.c its codecs
+ *   memory.c   guarded memory and contents; threads.c threads; exports.c an ELF file
+ *   tidy.c     removes what was made
+ *   all others a group of rows each */
 #ifndef CORE_CHECK_IMPL_H
 #define CORE_CHECK_IMPL_H
 
@@ -63,6 +81,7 @@ struct check {
 void check_loading(struct check *check);
 void check_options(struct check *check);
 void check_opening(struct check *check);
+void check_places(struct check *check);
 void check_objects(struct check *check);
 void check_labels(struct check *check);
 void check_names(struct check *check);
@@ -71,7 +90,8 @@ void check_conditions(struct check *check);
 void check_listings(struct check *check);
 void check_busy(struct check *check);
 void check_codecs(struct check *check);
-void check_codec_damage(struct check *check);
+void check_blocks(struct check *check);
+void check_damage(struct check *check);
 void check_keywraps(struct check *check);
 /* A row of check_loading. */
 void check_exports(struct check *check);
@@ -170,6 +190,8 @@ struct check_host *check_host_new(struct check *check, uint32_t extra);
 void check_hosts_free(struct check *check);
 struct pool *check_pool(struct check *check);
 
+/* ------------------------------------------------------------------ what it says: speech.c */
+
 /* What a plugin says is kept, and searched for secrets.  NULL: forget what it said. */
 void check_said(const char *text);
 const char *check_said_last(void);
@@ -226,7 +248,7 @@ const struct bd_option *store_location_row(struct check *check);
 /* Its value. */
 const char *store_location(struct check *check);
 
-/* ------------------------------------------------------------------ requests: ask.c */
+/* ------------------------------------------------------------------ requests: ask.c, results.c */
 
 struct entry {
     uint64_t bytes;
@@ -274,10 +296,18 @@ struct asked {
     struct asked *next; /* of all */
 };
 
+static inline struct asked *
+asked_of(const struct bd_io *io)
+{
+    return ((struct shown *)(uintptr_t)io)->owner;
+}
+
 typedef char object_text[200];
 
 /* "bucketdisk-check-GROUP-ROW-LEAF". */
 const char *name_of(const struct check *check, const char *leaf, object_text out);
+/* An empty one.  `shown`: zeroed, with room for the scratch and a canary; NULL: it is allocated. */
+struct asked *asked_new(struct instance *instance, struct shown *shown);
 /* An empty request for an object of the row's own. */
 struct asked *asked_for(struct store *store, uint32_t op, const char *leaf);
 struct asked *asked_put(struct store *store, const char *leaf, const void *body, size_t bytes);

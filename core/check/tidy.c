@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,15 +43,20 @@ page_remove(struct store *store, const struct asked *list)
 static bool
 objects_remove(struct store *store)
 {
+    char first[BD_NAME_BYTES_MAX + 1] = "";
     struct asked *list;
 
-    do {
+    for (;;) {
         list = asked_for(store, BD_LIST, "");
         list->io->name = CHECK_PREFIX;
         list->io->limit = 100;
         asked_run(list);
-    } while (list->status == BD_OK && list->entry_count > 0 && page_remove(store, list) == 0);
-    return list->status == BD_OK && list->entry_count == 0;
+        if (list->status != BD_OK || list->entry_count == 0)
+            return list->status == BD_OK;
+        if (page_remove(store, list) > 0 || strcmp(first, list->entries[0].name) == 0)
+            return false; /* what it removes is listed again */
+        strcpy(first, list->entries[0].name);
+    }
 }
 
 /* A store that is a directory may keep others inside it that the names of objects had.  False: it is none, or they stay. */

@@ -34,6 +34,7 @@ struct object {
     char *name, *body, *encoding;
     size_t bytes;
     char tag[32];
+    bool is_gone; /* way: lists-deleted */
     unsigned attr_count, head_attr_count;
     struct {
         char name[64];
@@ -49,6 +50,7 @@ struct wrong {
     struct object *objects[OBJECTS_MAX]; /* by name */
     unsigned count, puts;
     bool is_late_done, is_closing;
+    int busy;          /* way: busy-after-complete */
     pthread_t thread;  /* way: takes-signals */
     void *threads[64]; /* of torn */
     unsigned thread_count;
@@ -79,7 +81,8 @@ find(const struct wrong *wrong, const char *name, bool *is_there)
 
     while (at < wrong->count && strcmp(wrong->objects[at]->name, name) < 0)
         at++;
-    *is_there = at < wrong->count && strcmp(wrong->objects[at]->name, name) == 0;
+    *is_there = at < wrong->count && strcmp(wrong->objects[at]->name, name) == 0
+                && !wrong->objects[at]->is_gone;
     return at;
 }
 
@@ -175,7 +178,7 @@ put(struct wrong *wrong, struct bd_io *io, const char *name)
     else
         snprintf(object->tag, sizeof object->tag, "%u", ++wrong->puts);
     wrong->host->tag_set(io, object->tag);
-    if (is_there)
+    if (at < wrong->count && strcmp(wrong->objects[at]->name, name) == 0)
         object_free(wrong->objects[at]);
     else
         memmove(&wrong->objects[at + 1], &wrong->objects[at],
@@ -196,6 +199,9 @@ get(struct wrong *wrong, struct bd_io *io, const char *name)
     if (!is_there)
         return is_wrong("absent-match") && io->if_match != NULL ? BD_OK : BD_ABSENT;
     object = wrong->objects[at];
+    if (is_wrong("mixes-up") && object->bytes == 3000 && at > 0
+        && wrong->objects[at - 1]->bytes == 3000)
+        object = wrong->objects[at - 1];
     if (!is_wrong("ignores-get-conditions") && !is_wrong("ignores-unclaimed")
         && !bd_conditions_hold(io, object->tag))
         return BD_CONDITION;
@@ -229,7 +235,9 @@ delete_one(struct wrong *wrong, const struct bd_io *io, const char *name)
 
     if (!is_blind && !bd_conditions_hold(io, is_there ? wrong->objects[at]->tag : NULL))
         return BD_CONDITION;
-    if (is_there)
+    if (is_there && is_wrong("lists-deleted"))
+        wrong->objects[at]->is_gone = true;
+    else if (is_there)
         remove_at(wrong, at);
     return is_there || !is_wrong("absent-delete") ? BD_OK : BD_ABSENT;
 }
@@ -280,7 +288,7 @@ list(struct wrong *wrong, struct bd_io *io)
                                            is_wrong("listed-sizes") ? 7 : object->bytes, NULL)
                     || is_enough;
     }
-    if (is_enough)
+    if (is_enough || (wrong->count == 0 && is_wrong("more-of-nothing")))
         io->more = 1;
     return BD_OK;
 }
@@ -387,18 +395,45 @@ torn_put(void *arg)
     wrong->host->complete(io, status);
 }
 
+/* Way: busy-after-complete. */
+static void
+busy_put(void *arg)
+{
+    struct torn *torn = arg;
+    struct wrong *wrong = torn->wrong;
+    enum bd_status status;
+
+    pthread_mutex_lock(&wrong->lock);
+    status = put(wrong, torn->io, torn->io->name);
+    pthread_mutex_unlock(&wrong->lock);
+    wrong->host->complete(torn->io, status);
+    free(torn);
+    nap(50);
+    __atomic_fetch_sub(&wrong->busy, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool
+is_busy(const struct bd_io *io)
+{
+    return is_wrong("busy-after-complete") && io->op == BD_PUT && io->body_bytes == 8
+           && memcmp(io->body, "the last", 8) == 0;
+}
+
 static bool
 is_torn(struct wrong *wrong, struct bd_io *io)
 {
     struct torn *torn;
 
-    if (!is_wrong("torn") || io->op != BD_PUT || io->body_bytes / 10001 != 2
-        || wrong->thread_count == 64)
+    if (!is_busy(io)
+        && (!is_wrong("torn") || io->op != BD_PUT || io->body_bytes / 10001 != 2
+            || wrong->thread_count == 64))
         return false;
     torn = malloc(sizeof *torn);
     *torn = (struct torn){ wrong, io };
+    if (is_busy(io))
+        __atomic_fetch_add(&wrong->busy, 1, __ATOMIC_SEQ_CST);
     wrong->threads[wrong->thread_count++] =
-        wrong->host->thread_new(wrong->host, "torn", torn_put, torn);
+        wrong->host->thread_new(wrong->host, "torn", is_busy(io) ? busy_put : torn_put, torn);
     return true;
 }
 
@@ -536,6 +571,8 @@ wrong_close(void *handle)
 
     if (wrong == NULL)
         return;
+    if (__atomic_load_n(&wrong->busy, __ATOMIC_SEQ_CST) > 0)
+        abort();
     if (is_wrong("takes-signals")) {
         __atomic_store_n(&wrong->is_closing, true, __ATOMIC_RELEASE);
         pthread_join(wrong->thread, NULL);

@@ -56,6 +56,10 @@ wrong_open(const struct bd_host *host, const void *options, const char *token, v
     struct wrong *wrong;
 
     (void)options;
+    if (is_wrong("never-opens")) {
+        host->log(host, BD_ERROR, "it never opens");
+        return BD_FATAL;
+    }
     if (is_wrong("no-alias") && strcmp(token, ALIAS) == 0)
         return BD_INVALID;
     wrong = calloc(1, sizeof *wrong);
@@ -174,6 +178,8 @@ static void
 misbehave(const struct wrong *wrong, struct bd_coding *coding, struct bd_bytes in,
           const struct bd_buf *out)
 {
+    if (is_wrong("ignores-attributes"))
+        wrong->host->coding_attr_add(coding, "mac", "value", 5);
     if (is_wrong("bad-attribute"))
         wrong->host->coding_attr_add(coding, "Not-Legal", "x", 1);
     if (is_wrong("coding-struct") && coding->size > sizeof *coding)
@@ -398,21 +404,23 @@ static const struct bd_option right_rows[] = ROW(.help = "nobody needs it");
 static const struct bd_option dotted_rows[] = ROW(.help = "Nobody needs it.");
 static const struct bd_option taken_rows[] = ROW(.help = "nobody needs it", .alias = "block-size");
 
-#define PLUGIN(head_flags, rows)                                                                   \
+#define PLUGIN(head_flags, text, rows)                                                             \
     {                                                                                              \
         .head = { BD_MAGIC_PLUGIN, BD_ABI_MAJOR, sizeof(struct bd_plugin), head_flags },           \
-        .abi_minor = BD_ABI_MINOR, .name = "crypto-wrong", .version = "1.0",                       \
-        .summary = "exists to be wrong", .options = rows, .option_count = 1,                       \
-        .option_stride = sizeof(struct bd_option), .options_bytes = sizeof(struct wrong_options),  \
-        .codecs = &wrong_codec, .codec_count = 1, .codec_stride = sizeof wrong_codec,              \
-        .keywraps = &wrong_keywrap, .keywrap_count = 1, .keywrap_stride = sizeof wrong_keywrap,    \
+        .abi_minor = BD_ABI_MINOR, .name = "crypto-wrong", .version = "1.0", .summary = text,      \
+        .options = rows, .option_count = 1, .option_stride = sizeof(struct bd_option),             \
+        .options_bytes = sizeof(struct wrong_options), .codecs = &wrong_codec, .codec_count = 1,   \
+        .codec_stride = sizeof wrong_codec, .keywraps = &wrong_keywrap, .keywrap_count = 1,        \
+        .keywrap_stride = sizeof wrong_keywrap,                                                    \
     }
 
-static const struct bd_plugin right_plugin = PLUGIN(0, right_rows);
-static const struct bd_plugin later_plugin = PLUGIN(0, right_rows);
-static const struct bd_plugin flagged_plugin = PLUGIN(0x80, right_rows);
-static const struct bd_plugin dotted_plugin = PLUGIN(0, dotted_rows);
-static const struct bd_plugin taken_plugin = PLUGIN(0, taken_rows);
+#define SUMMARY "exists to be wrong"
+static const struct bd_plugin right_plugin = PLUGIN(0, SUMMARY, right_rows);
+static const struct bd_plugin wordy_plugin = PLUGIN(0, "exists\nto be wrong", right_rows);
+static const struct bd_plugin later_plugin = PLUGIN(0, SUMMARY, right_rows);
+static const struct bd_plugin flagged_plugin = PLUGIN(0x80, SUMMARY, right_rows);
+static const struct bd_plugin dotted_plugin = PLUGIN(0, SUMMARY, dotted_rows);
+static const struct bd_plugin taken_plugin = PLUGIN(0, SUMMARY, taken_rows);
 
 BD_EXPORT const struct bd_plugin *BD_PLUGIN_ENTRY(const struct bd_host *host);
 
@@ -432,6 +440,7 @@ BD_PLUGIN_ENTRY(const struct bd_host *host)
         return &later_plugin;
     return is_wrong("flags")       ? &flagged_plugin
            : is_wrong("full-stop") ? &dotted_plugin
+           : is_wrong("two-lines") ? &wordy_plugin
            : is_wrong("taken")     ? &taken_plugin
                                    : &right_plugin;
 }

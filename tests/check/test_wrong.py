@@ -5,6 +5,7 @@
 Where a fault shows in several rows by its nature, the others are named, too."""
 import concurrent.futures
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -29,6 +30,7 @@ LOADING = {
     "query-refuses": ["a host of a later minor version is answered"],
     "other-major": ["a host of another major version is answered"],
     "flags": ["bucketdisk takes its tables and option rows"],
+    "two-lines": ["version and summaries are one line each"],
     "full-stop": ["every option has help of one line without a full stop"],
     "taken": ["its options have names that no option of a mount has"],
 }
@@ -58,6 +60,7 @@ CODEC = {
     "ignores-the-rest": ["a block with bytes behind it is CORRUPT"],
     "reads-nothing": ["noise is CORRUPT", "a truncated block is CORRUPT"],
     "fills-what-there-is": ["a block that needs more room than there is is CORRUPT"],
+    "ignores-attributes": ["a block with changed attributes is CORRUPT"],
     "mac-without-place": ["a block from another place is CORRUPT"],
     "mac-without-key": ["a block of another key is CORRUPT"],
 }
@@ -77,6 +80,7 @@ KEYWRAP = {
     "tells-passphrase": ["no key or passphrase reaches the log"],
 }
 OBJECTS = {
+    "more-of-nothing": ["it opens, and its place is empty"],
     "no-identity": ["it says what it is"],
     "info-overflows": ["info fills no more than the size that it is told"],
     "host-struct": ["structs that are longer than it knows are left alone"],
@@ -125,8 +129,11 @@ OBJECTS = {
     "after-must-exist": ["a LIST starts after a name, which need not exist"],
     "over-limit": ["a LIST gives at most its limit, and says if there are more"],
     "never-enough": ["a LIST stops when list_add says enough"],
+    "lists-deleted": ["a LIST does not give what was deleted"],
     "listed-sizes": ["a LIST gives sizes and tags that are true"],
     "twice": ["of many requests from many threads each completes exactly once"],
+    "mixes-up": ["of many requests from many threads each gets its own answer"],
+    "busy-after-complete": ["it can be closed as soon as the last request has completed"],
     "torn": ["a reader sees the old version or the new one, whole"],
     "waits": ["submit returns promptly"],
     "late": ["requests end by their deadlines"],
@@ -175,6 +182,12 @@ class Wrong(unittest.TestCase):
 
     def test_wrong_codecs_are_found(self):
         self.check_all(CRYPTO, C, CODEC)
+        self.assertIn(C + "it opens", Checked([*QUICK, CRYPTO], "never-opens").failed)
+
+    def test_a_wrong_name_is_found(self):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            path = shutil.copy(CRYPTO, Path(place, "crypto_wrong.so"))
+            self.assertIn("the file is named NAME.so, of a-z 0-9 and -", Checked([*QUICK, path]).failed)
 
     def test_wrong_key_wraps_are_found(self):
         self.check_all(CRYPTO, K, KEYWRAP)
