@@ -388,22 +388,27 @@ groups_run(struct run *run)
     }
 }
 
-/* What was stopped is stopped; a second signal stops this, too. */
+/* Whoever stops it waits for this; a second signal stops this, too. */
 static void
 tidy(struct run *run)
 {
-    const bool was_stopped = run->is_stopped, was_refused = run->is_refused;
+    const bool was_refused = run->is_refused;
+    unsigned stops = run->is_stopped;
 
-    run->is_stopped = run->is_refused = run->is_in_row = false;
+    run->is_refused = run->is_in_row = false;
     run->contract[0] = run->skip[0] = run->notes[0] = '\0';
-    if (run->has_made)
-        group_run(run, &groups[TIDYING]);
+    do {
+        run->is_stopped = false;
+        if (run->has_made)
+            group_run(run, &groups[TIDYING]);
+        stops += run->is_stopped;
+    } while (run->is_stopped && stops < 2);
     if (run->is_stopped)
         note_add(run, "interrupted again: objects whose names begin with " CHECK_PREFIX
                       " are left in the store");
-    if (was_stopped)
+    if (stops > 0)
         error_set(run->why, 0, run->is_unread ? "nobody reads the output" : "interrupted");
-    run->is_refused = was_refused || was_stopped;
+    run->is_refused = was_refused || stops > 0;
 }
 
 /* What its user has told to ignore (nohup) stays ignored. */

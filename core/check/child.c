@@ -48,8 +48,16 @@ report(const struct check *check, char kind, const char *text)
 void
 check_fail(struct check *check, const char *format, ...)
 {
+    char text[600];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     check->is_failed = true;
-    REPORT(check, 'N', format);
+    if (check_said_last()[0] != '\0' && strstr(text, check_said_last()) != NULL)
+        check->has_quoted = true;
+    report(check, 'N', text);
 }
 
 void
@@ -97,13 +105,13 @@ row_run(struct check *check, const char *subject, const struct check_row *row)
     snprintf(text, sizeof text, "%s%s%s", subject, subject[0] != '\0' ? ": " : "", row->what);
     report(check, 'B', text);
     report(check, 'Q', row->contract);
-    check->is_failed = false;
+    check->is_failed = check->has_quoted = false;
     check->row_began_ns = clock_now_ns();
-    check_said(NULL);
+    check_said(NULL, false);
     row->ask(check);
     stores_close(check);
     check_memory_free(check);
-    if (check->is_failed && check_said_last()[0] != '\0')
+    if (check->is_failed && !check->has_quoted && check_said_last()[0] != '\0')
         check_note(check, "it said: %s", check_said_last());
     report(check, check->is_failed ? 'F' : 'P', "");
 }

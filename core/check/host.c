@@ -47,7 +47,7 @@ host_log(const struct bd_host *table, enum bd_log_level level, const char *forma
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    check_said(text);
+    check_said(text, level <= BD_WARNING);
     if (level == BD_ERROR)
         atomic_fetch_add(&host->errors, 1);
 }
@@ -237,7 +237,7 @@ host_coding_error(struct bd_coding *coding, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    check_said(text);
+    check_said(text, true);
     coding_error(coding, "%s", text);
 }
 

@@ -55,11 +55,11 @@ struct check_row {
 /* One child process. */
 struct check {
     const struct check_config *config;
-    int report;       /* to the parent */
-    unsigned group;   /* its number */
-    unsigned skip;    /* rows that a child before this one has asked */
-    unsigned ordinal; /* of the row at work, from 1 */
-    bool is_failed;
+    int report;                 /* to the parent */
+    unsigned group;             /* its number */
+    unsigned skip;              /* rows that a child before this one has asked */
+    unsigned ordinal;           /* of the row at work, from 1 */
+    bool is_failed, has_quoted; /* the row; and what the plugin said of it */
     uint64_t row_began_ns;
     atomic_bool has_made;        /* something in the store */
     struct check_memory *memory; /* of the row */
@@ -192,8 +192,8 @@ struct pool *check_pool(struct check *check);
 
 /* ------------------------------------------------------------------ what it says: speech.c */
 
-/* What a plugin says is kept, and searched for secrets.  NULL: forget what it said. */
-void check_said(const char *text);
+/* What a plugin says is searched for secrets, and a complaint is kept.  NULL: forget what it said. */
+void check_said(const char *text, bool is_complaint);
 const char *check_said_last(void);
 /* From now on this is a secret; a key in any spelling of its bytes in hexadecimal.  `what` is kept. */
 void check_secret(const char *what, const char *text);

@@ -131,8 +131,8 @@ backend_try(struct check *check)
         return;
     store = store_try(check, (struct store_how){ 0 });
     if (store->layers[0].is_open) {
-        check_said(store_info(store)->display);
-        check_said(store_info(store)->identity);
+        check_said(store_info(store)->display, false);
+        check_said(store_info(store)->identity, false);
         asked_run(asked_for(store, BD_HEAD_OBJECT, "secret"));
     }
     store_close(store);
@@ -147,7 +147,7 @@ is_taken(const struct plugin *plugin)
     if (plugin->desc.check == NULL)
         return true;
     status = plugin->desc.check(plugin->option_fields, why, sizeof why);
-    check_said(why);
+    check_said(why, false);
     return status == BD_OK;
 }
 

@@ -17,7 +17,7 @@ asked_error(struct bd_io *io, const char *format, ...)
     va_start(args, format);
     vsnprintf(asked->why.text, sizeof asked->why.text, format, args);
     va_end(args);
-    check_said(asked->why.text);
+    check_said(asked->why.text, true);
 }
 
 void

@@ -36,14 +36,15 @@ hex_strip(const char *text, char *out)
 }
 
 void
-check_said(const char *text)
+check_said(const char *text, bool is_complaint)
 {
     char said[1024], digits[sizeof said];
 
     snprintf(said, sizeof said, "%s", text != NULL ? text : "");
     hex_strip(said, digits);
     pthread_mutex_lock(&speech.lock);
-    snprintf(speech.last, sizeof speech.last, "%.*s", (int)sizeof speech.last - 1, said);
+    if (is_complaint || text == NULL)
+        snprintf(speech.last, sizeof speech.last, "%.*s", (int)sizeof speech.last - 1, said);
     for (unsigned i = 0; i < speech.secret_count; i++) {
         const struct secret *secret = &speech.secrets[i];
 

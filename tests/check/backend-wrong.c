@@ -320,6 +320,20 @@ is_unclaimed(const struct bd_io *io)
            && (io->if_match != NULL || io->if_none_match != NULL);
 }
 
+/* Way: tidying-hangs. */
+static void
+say_and_hang(const struct wrong *wrong)
+{
+    char name[4096];
+    FILE *file;
+
+    snprintf(name, sizeof name, "%s/hangs", wrong->path);
+    file = fopen(name, "w");
+    if (file != NULL)
+        fclose(file);
+    pause();
+}
+
 static enum bd_status
 perform(struct wrong *wrong, struct bd_io *io)
 {
@@ -337,7 +351,7 @@ perform(struct wrong *wrong, struct bd_io *io)
     if (is_refused(name))
         return BD_UNSUPPORTED;
     if (is_wrong("tidying-hangs") && strcmp(name, "bucketdisk-check-") == 0)
-        pause();
+        say_and_hang(wrong);
     switch (io->op) {
     case BD_PUT:
         return put(wrong, io, name);
@@ -352,7 +366,7 @@ perform(struct wrong *wrong, struct bd_io *io)
     case BD_LIST:
         return list(wrong, io);
     }
-    if (is_wrong("hangs") || is_wrong("tidying-hangs"))
+    if (is_wrong("hangs"))
         pause();
     return is_wrong("unknown-is-ok") ? BD_OK : BD_UNSUPPORTED;
 }
