@@ -277,7 +277,8 @@ static const struct bd_codec wrong_codec = {
 static uint64_t
 seal_of(struct bd_bytes passphrase, const void *text, size_t bytes)
 {
-    return mix(mix(3, passphrase.data, passphrase.len), text, bytes);
+    return mix(mix(3, passphrase.data, passphrase.len), text,
+               is_wrong("seals-nothing") ? 0 : bytes);
 }
 
 /* Two letters for each byte, a to p, then 16 of the seal. */
@@ -331,7 +332,6 @@ wrong_unwrap(const struct bd_host *host, const void *options, struct bd_bytes pa
              struct bd_bytes blob, struct bd_buf *key)
 {
     const char *text = blob.data;
-    const size_t ignored = is_wrong("seal-is-not-read") ? 1 : 0;
     const size_t bytes = blob.len < 16 ? 0 : (blob.len - 16) & ~(size_t)1;
     uint64_t stream = seal_of(passphrase, "", 0), seal = seal_of(passphrase, text, bytes);
     char expected[16];
@@ -343,7 +343,7 @@ wrong_unwrap(const struct bd_host *host, const void *options, struct bd_bytes pa
             host->log(host, BD_ERROR, "the wrapped key has a wrong length");
         return BD_INVALID;
     }
-    if (memcmp(expected, text + bytes, 16 - ignored) != 0) {
+    if (memcmp(expected, text + bytes, 16) != 0) {
         if (is_wrong("complains"))
             host->log(host, BD_ERROR, "the passphrase is wrong");
         return is_wrong("wrong-is-corrupt") ? BD_CORRUPT : BD_DENIED;
