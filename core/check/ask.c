@@ -139,8 +139,9 @@ struct asked *
 asked_list(struct store *store, const char *leaf, const char *after_leaf, uint32_t limit)
 {
     struct asked *asked = asked_for(store, BD_LIST, leaf);
+    const uint32_t most = store_info(store)->list_max;
 
-    asked->io->limit = limit;
+    asked->io->limit = most != 0 && most < limit ? most : limit;
     if (after_leaf != NULL)
         asked->io->start_after = name_kept(store->layers[0].check, after_leaf);
     return asked;
@@ -331,6 +332,46 @@ asked_expect(struct asked *asked, enum bd_status status, const char *what)
 {
     asked_submit(asked);
     return asked_expect_ended(asked, status, what);
+}
+
+/* The page that follows this one; NULL: the listing is complete, or the row has failed. */
+static struct asked *
+page_after(const struct asked *page)
+{
+    struct check *check = page->instance->check;
+    const char *last = page->entry_count > 0 ? page->entries[page->entry_count - 1].name : NULL;
+    const char *before = page->io->start_after;
+    struct asked *next;
+
+    if (page->entry_count > page->io->limit)
+        check_fail(check, "LIST: expected at most %u names, came %u", page->io->limit,
+                   page->entry_count);
+    if (page->io->more == 0)
+        return NULL;
+    if (last == NULL || (before != NULL && strcmp(last, before) <= 0)) {
+        check_fail(check, "LIST: more = %u without a name after the last: it would never end",
+                   page->io->more);
+        return NULL;
+    }
+    next = asked_new(page->instance, NULL);
+    next->io->op = BD_LIST;
+    next->io->name = page->io->name;
+    next->io->limit = page->io->limit;
+    next->io->start_after = strcpy(check_alloc(check, strlen(last) + 1), last);
+    return next;
+}
+
+bool
+asked_list_whole(struct asked *first)
+{
+    for (struct asked *page = first; page != NULL; page = page_after(page)) {
+        if (!asked_expect(page, BD_OK, "LIST"))
+            return false;
+        for (unsigned i = 0; i < page->entry_count && page != first; i++)
+            asked_list_add(first->io, page->entries[i].name, page->entries[i].bytes,
+                           page->entries[i].has_tag ? page->entries[i].tag : NULL);
+    }
+    return !first->instance->check->is_failed;
 }
 
 bool

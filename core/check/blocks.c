@@ -353,8 +353,7 @@ check_blocks(struct check *check)
           "encode writes at most bound(n) bytes, and out->cap is at least that" },
         { "decode writes no more than cap", decode_keeps_to_cap,
           "decode gets in `out->cap` exactly the space that it may fill" },
-        { "what it is given is left as it is", inputs_are_left_alone,
-          "Which block a codec works on, and what is bound to it" },
+        { "what it is given is left as it is", inputs_are_left_alone, "const void *data" },
         { "encode declines only if it may", it_declines_only_if_it_may,
           "BD_DECLINED only with MAY_DECLINE, never with ENCRYPTS, AUTHENTICATES or "
           "BD_CODING_ALWAYS" },

@@ -314,6 +314,8 @@ struct asked *asked_put(struct store *store, const char *leaf, const void *body,
 struct asked *asked_get(struct store *store, const char *leaf, size_t cap);
 struct asked *asked_list(struct store *store, const char *leaf, const char *after_leaf,
                          uint32_t limit);
+/* All of a listing, added to its first page, which this is; a page may have less than its limit.  False: the row has failed. */
+bool asked_list_whole(struct asked *first);
 /* What the plugin sees of it stands in pages of its own, as do body and data. */
 struct asked *asked_paged(struct store *store, uint32_t op, const char *leaf, size_t bytes);
 /* A request that is not completed ends the child; its row has failed. */

@@ -186,7 +186,8 @@ void
 check_options(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "version and summaries are one line each", it_says_what_it_is, "one line" },
+        { "version and summaries are one line each", it_says_what_it_is,
+          "const char *summary; /* one line */" },
         { "every option has help of one line without a full stop", every_option_has_help,
           "one line, no full stop" },
         { "its options have names that no option of a mount has", options_live_beside_a_mounts,

@@ -279,7 +279,8 @@ list(struct wrong *wrong, struct bd_io *io)
         if ((strncmp(object->name, prefix, strlen(prefix)) != 0 && !is_wrong("ignores-prefix"))
             || (after != NULL && strcmp(object->name, after) <= 0))
             continue;
-        if (given == limit || (is_enough && !is_wrong("never-enough"))) {
+        if (given == limit || (given == 2 && is_wrong("short-pages"))
+            || (is_enough && !is_wrong("never-enough"))) {
             io->more = 1;
             break;
         }

@@ -167,6 +167,9 @@ class Wrong(unittest.TestCase):
     def test_a_later_host_may_be_given_another_descriptor(self):
         self.check(CRYPTO, "two-descriptors", [])
 
+    def test_a_page_may_have_less_than_its_limit(self):
+        self.check(BACKEND, "short-pages", [])
+
     def test_a_backend_may_claim_little(self):
         self.check(BACKEND, "claims-nothing", [])
 
