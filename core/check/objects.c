@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define BODY_BYTES_MAX ((size_t)64 << 20) /* longer ones are not sent */
+#define DELETE_MANY_MAX 1000u
 #define TEXT "0123456789"
 
 static const struct store_how plain = { 0 };
@@ -189,6 +190,47 @@ delete_many_answers_for_each(struct check *check)
     expect_text(store, "stays", "here");
 }
 
+/* All but the last name absent. */
+static void
+delete_many_takes_as_many_as_it_says(struct check *check)
+{
+    struct store *store = store_open(check, plain);
+    struct asked *many;
+    const char **names;
+    uint32_t count;
+
+    if (store == NULL)
+        return;
+    if (!(store_info(store)->capabilities & BD_CAP_DELETE_MANY)) {
+        check_skip(check, "it does not claim to be quick at it");
+        return;
+    }
+    count = store_info(store)->delete_many_max;
+    if (count == 0 || count > DELETE_MANY_MAX)
+        count = DELETE_MANY_MAX;
+    names = check_alloc(check, count * sizeof *names);
+    for (uint32_t i = 0; i < count; i++) {
+        char leaf[16];
+
+        snprintf(leaf, sizeof leaf, "%u", i);
+        names[i] = name_of(check, leaf, check_alloc(check, sizeof(object_text)));
+        if (i + 1 == count && !put_text(store, leaf, "x"))
+            return;
+    }
+    many = asked_for(store, BD_DELETE_MANY, "");
+    many->io->name = NULL;
+    many->io->names = names;
+    many->io->statuses = check_alloc(check, count * sizeof(uint32_t));
+    many->io->name_count = count;
+    if (!asked_expect(many, BD_OK, "DELETE_MANY of delete_many_max names"))
+        return;
+    for (uint32_t i = 0; i < count && !check->is_failed; i++) {
+        if (many->io->statuses[i] != BD_OK)
+            check_fail(check, "the status of name %u of %u: expected OK, came %s", i + 1, count,
+                       status_word((enum bd_status)many->io->statuses[i]));
+    }
+}
+
 void
 check_objects(struct check *check)
 {
@@ -209,6 +251,8 @@ check_objects(struct check *check)
           "DELETE of an absent object is BD_OK" },
         { "a DELETE_MANY has a status for every name", delete_many_answers_for_each,
           "DELETE_MANY sets a status for every name" },
+        { "a DELETE_MANY takes as many names as it says", delete_many_takes_as_many_as_it_says,
+          "names in one DELETE_MANY; 0: 1000" },
     };
 
     check_rows(check, "backend", rows, ARRAY_LEN(rows));

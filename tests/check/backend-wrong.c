@@ -247,6 +247,8 @@ delete_many(struct wrong *wrong, struct bd_io *io)
 {
     struct bd_io one = *io;
 
+    if (io->name_count > 100 && is_wrong("few-names"))
+        return BD_INVALID;
     for (uint32_t i = 0; i < io->name_count; i++) {
         bool is_there;
 
@@ -568,7 +570,7 @@ wrong_info(void *handle, struct bd_backend_info *out)
 {
     const struct wrong *wrong = handle;
 
-    out->capabilities = BD_CAP_CONSISTENT | BD_CAP_RANGES | BD_CAP_ATTRS;
+    out->capabilities = BD_CAP_DELETE_MANY | BD_CAP_CONSISTENT | BD_CAP_RANGES | BD_CAP_ATTRS;
     if (!is_wrong("one-tag") && !is_wrong("ignores-unclaimed") && !is_wrong("claims-nothing"))
         out->capabilities |=
             BD_CAP_CONDITIONS_PUT | BD_CAP_CONDITIONS_GET | BD_CAP_CONDITIONS_DELETE;
