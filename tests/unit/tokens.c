@@ -2,8 +2,10 @@
 /* A store that treats conditions as a test says, and locks that are there. */
 #include "tokens.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <time.h>
 
 const struct layout token_layout = { .prefix = "v/", .block_bytes = 4096, .block_count = 100 };
@@ -11,6 +13,22 @@ const struct token_wish token_willing = { .lock_id = "1:2" };
 
 void (*token_meanwhile)(void);
 unsigned pauses_s;
+const char *machine_id = "0123456789abcdef0123456789abcdef\n";
+
+FILE *
+fopen(const char *path, const char *mode)
+{
+    FILE *(*real)(const char *, const char *) =
+        (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+
+    if (strcmp(path, "/etc/machine-id") != 0)
+        return real(path, mode);
+    if (machine_id == NULL) {
+        errno = ENOENT;
+        return NULL;
+    }
+    return fmemopen((void *)(uintptr_t)machine_id, strlen(machine_id), "r");
+}
 
 int
 sigtimedwait(const sigset_t *signals, siginfo_t *info, const struct timespec *timeout)

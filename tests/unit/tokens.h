@@ -20,6 +20,8 @@ extern const struct token_wish token_willing;
 extern void (*token_meanwhile)(void);
 /* Made so far. */
 extern unsigned pauses_s;
+/* The id of this machine, whatever the one that runs the test has; NULL: it has none, as a fresh container. */
+extern const char *machine_id;
 
 int take(struct test_store *store, const char *lock_id, bool is_forced, struct token *token);
 bool is_mounted(struct test_store *store);
