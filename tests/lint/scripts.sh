@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 failed=0
 complain() { echo "$1"; failed=1; }
 
-for script in demo core/debian/{build,check,prerm,postinst,postrm} core/debian/inside/{clone,packages,dev} tests/run tests/install tests/{abi,lint}/*.sh tests/servers/{up,down,certificate.sh,s3rver/install}; do
+for script in demo core/debian/{build,check,boot,prerm,postinst,postrm} core/debian/inside/{clone,packages,boot,dev} tests/run tests/install tests/{abi,lint}/*.sh tests/servers/{up,down,certificate.sh,s3rver/install}; do
     bash -n "$script" || complain "$script: does not parse"
     [ -x "$script" ] || complain "$script: is not executable"
 done
