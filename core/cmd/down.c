@@ -28,6 +28,8 @@ down(const char *word, struct error *why)
     if (rc == 0)
         updown_find(path, &updown);
     if (rc == 0 && updown_is_anything(&updown)) {
+        /* At shutdown systemd calls us for the unit, and umount(8) for the directory: the second waits for the first. */
+        locallock_state(lock, LOCK_FINISHING, path, NULL, "");
         rc = updown_end(&updown, why);
     } else if (rc == 0) {
         rc = access(path, F_OK) == 0 ? 0 : error_set(why, -errno, "%s: %s", word, strerror(errno));

@@ -43,23 +43,27 @@ help(void)
 
 /* A filesystem that `up` has mounted: umount(8) sends it here. */
 static int
-unmount_filesystem(const char *word, const char *path, bool is_lazy)
+unmount_filesystem(const char *word, const char *path, bool has_mount, bool is_lazy)
 {
     struct error why = { "" };
     struct locallock *lock = NULL;
+    struct mountinfo info;
     struct updown updown;
     int rc = updown_take(path, &lock, &why);
 
     if (rc == 0)
         updown_find(path, &updown);
-    if (rc == 0 && !updown_is_anything(&updown))
+    if (rc == 0 && updown_is_anything(&updown)) {
+        locallock_state(lock, LOCK_FINISHING, path, NULL, "");
+        rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
+    } else if (rc == 0
+               && !(has_mount && !mountinfo_at(path, &info))) { /* nobody else was quicker */
         rc = error_set(
             &why, -EINVAL,
             "%s is not a mount of bucketdisk; one that only reads, and has a --subtype of its "
             "own, is left to umount(8)",
             word);
-    else if (rc == 0)
-        rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
+    }
     if (rc != 0)
         log_line(BD_ERROR, "umount: %s", why.text);
     locallock_release(lock);
@@ -90,7 +94,7 @@ unmount(const char *word, bool is_lazy)
     /* -1: read-only, or its daemon is dead: nothing to wait for. */
     fd = has_mount ? locallock_find(info.device, info.mountpoint) : -1;
     if (fd == -1 && !(has_mount && is_our_type(info.type))) {
-        rc = unmount_filesystem(word, path, is_lazy);
+        rc = unmount_filesystem(word, path, has_mount, is_lazy);
         free(path);
         return rc;
     }

@@ -160,6 +160,27 @@ class Life(Up):
         self.down()
         self.assert_nothing_left()
 
+    def test_two_take_it_down(self):
+        """As systemd does at shutdown, by the unit and by umount(8): who comes later waits for the first."""
+        self.up("--yes", f"--size={SIZE}", "--fs=ext4")
+        self.new_file("written")
+        daemon = self.daemon()
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            first = self.start(disk.BINARY, "down", self.where, stderr=subprocess.DEVNULL)
+            disk.wait_until("the first to begin", lambda: any(
+                f"pid {first.pid}\nstate finishing\n" in lock.read_text(encoding="utf-8", errors="replace")
+                for lock in Path("/run/bucketdisk").glob("*.lock")))
+            log = self.path("log")
+            with open(log, "wb") as said:
+                second = self.start(disk.BINARY, "down", self.where, stderr=said)
+            disk.wait_until("the second to wait", lambda: f"waiting for process {first.pid}" in log.read_text())
+        finally:
+            os.kill(daemon, signal.SIGCONT)
+        self.assertEqual((self.reap(first), self.reap(second)), (0, 0), log.read_text())
+        self.assertIn("nothing is up", log.read_text())
+        self.assert_nothing_left()
+
     def test_daemon_killed(self):
         """What was synced is there afterwards, for who takes it down and up again."""
         self.up("--yes", f"--size={SIZE}", "--fs=ext4")
