@@ -7,8 +7,12 @@
 
 #include <stdbool.h>
 
-/* Ask who sits at standard input; whatever is not a yes is a no.  -ENOTTY: nobody does.  -EINTR: a signal came that the
- * caller has blocked. */
-int confirm(const char *question, bool *is_yes, struct error *why);
+enum confirm_by {
+    CONFIRM_BY_TERMINAL,
+    CONFIRM_BY_PIPE_TOO, /* as in `echo y | ...` */
+};
+/* Ask who sits at standard input; whatever is not a yes is a no.  -ENOTTY: nobody does, and nothing comes from there.  -EINTR: a
+ * signal came that the caller has blocked. */
+int confirm(const char *question, enum confirm_by by, bool *is_yes, struct error *why);
 
 #endif

@@ -133,7 +133,7 @@ ask_to_erase(const struct erase *erase, struct error *why)
              "All of the volume %s will be deleted, and nothing brings it back.\n"
              "Go on? [y/N] ",
              erase->volume);
-    rc = confirm(question, &is_yes, why);
+    rc = confirm(question, CONFIRM_BY_PIPE_TOO, &is_yes, why);
     if (rc == -ENOTTY)
         return error_set(why, -EINVAL,
                          "whoever erases a volume is asked first, and there is no terminal to ask "

@@ -108,7 +108,7 @@ ask_for_new(const struct up_command *command, struct stack *stack, const char *s
     snprintf(question, sizeof question,
              "There is no volume in %s yet.  Make one of %s, with %s on it? [y/N] ",
              backend_info(stack->backend)->display, size, filesystem_names[command->settings.fs]);
-    rc = confirm(question, &is_yes, why);
+    rc = confirm(question, CONFIRM_BY_TERMINAL, &is_yes, why);
     if (rc == -ENOTTY)
         return error_set(why, -EINVAL,
                          "there is no volume in %s yet, and nobody here to ask; --yes makes one",
@@ -117,7 +117,7 @@ ask_for_new(const struct up_command *command, struct stack *stack, const char *s
         rc = error_set(why, -ECANCELED, "nothing was made");
     if (rc == 0 && !any_given(stack, decided))
         rc = confirm("Encrypt it?  Without the password nobody can read it then. [y/N] ",
-                     &stack->is_encryption_wanted, why);
+                     CONFIRM_BY_TERMINAL, &stack->is_encryption_wanted, why);
     return rc;
 }
 
@@ -161,7 +161,7 @@ ask_to_make(const struct up_command *command, struct error *why)
         return 0;
     snprintf(question, sizeof question, "The volume in %s is empty.  Make %s on it? [y/N] ",
              command->location, filesystem_names[command->settings.fs]);
-    rc = confirm(question, &is_yes, why);
+    rc = confirm(question, CONFIRM_BY_TERMINAL, &is_yes, why);
     if (rc == -ENOTTY)
         return error_set(why, -EINVAL,
                          "the volume in %s is empty, and nobody here to ask; --yes makes %s on it",
