@@ -841,25 +841,6 @@ class Options(disk.Story):
             self.assertEqual(self.number(volume.mountpoint / "stats", name), count, name)
         volume.umount()
 
-    def test_examples_of_its_manual(self):
-        """As in its manual page and its wiki, with the one word changed; what must be the store's here stands before them."""
-        store = self.store()
-        keys = next(option for option in store.options if option.startswith("--accessFile")).partition("=")[2]
-        home = self.directory("home")
-        shutil.copy(keys, home / ".s3backer_passwd")
-        os.chmod(home / ".s3backer_passwd", 0o600)
-        where = self.directory("mnt")
-        for words in ("--blockSize=128k --size=1t --listBlocks", "--readOnly", "--vhost --blockSize=128k --force",
-                      "-o allow_other,blockCacheSize=200,blockCacheThreads=10", "--compress=9 --timeout=60"):
-            with self.subTest(words):
-                thing = disk.RECORD.add("mount", where)
-                command = [disk.BINARY, f"--baseURL=http://localhost:{self.server.port}/", "--region=us-east-1", *words.split(),
-                           store.location, where]
-                disk.run(*command, env={**disk.environment(self), "HOME": str(home)})
-                self.assertEqual((where / "file").stat().st_size, 1 << 40)
-                self.run_command("umount", where)
-                disk.RECORD.drop(thing)
-
 
 if __name__ == "__main__":
     disk.main()
