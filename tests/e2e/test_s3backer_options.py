@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every option of s3backer, and what it does here.
 
-s3backer_options.txt lists them.  Each test says with @shows which ones it shows the effect of, by what the store is asked,
+s3backer_options.txt lists them, and s3backer_options.md shows the list with what is said of each and what shows it.  Each test says with @shows which ones it shows the effect of, by what the store is asked,
 by what the mount says, or by time; at the end the two lists must be the same.  Over the faulty server, which keeps a
 record of all requests."""
 import contextlib
@@ -39,7 +39,7 @@ def options_listed():
     listed = {}
     for line in LIST.read_text().splitlines():
         if not line.startswith("#"):
-            match = re.fullmatch(r"([\w-]+)(\[=\w+\]|=\w+)?(?: (\w+))?", line)
+            match = re.fullmatch(r"([\w-]+)(\[=\w+\]|=\w+)?(?: (\w+))?(?: \w+ \w+)?", line)
             listed[match[1]] = ("[=]" if (match[2] or "").startswith("[") else "=" if match[2] else "", match[3])
     return listed
 
