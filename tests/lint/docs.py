@@ -11,7 +11,7 @@ and each counter of a plugin must be named in its page, and the reverse.
 
 Of all pages: each is built, and is called as its file; each `--option` that it or the first README names is one of the program,
 of one of its commands (with from- or to- before it, of a side of a copy), or said to be another's, as in `<!-- not ours: find show -->`; a page, a section of a page, or a file that a README links to is there; rows of a table have as
-many cells as its head; and what stands between `<!-- measured -->` and `<!-- end -->` has no figure that tests/bench/README.md has not."""
+many cells as its head; a value behind a bold name is not set with underscores; and what stands between `<!-- measured -->` and `<!-- end -->` has no figure that tests/bench/README.md has not."""
 import json
 import re
 import subprocess
@@ -47,7 +47,7 @@ def sentence(text):
 def entry(option):
     head = f"**--{option['name']}**"
     if option["type"] != "bool":
-        head = head[:-2] + f"=**_{option.get('metavar') or VALUES[option['type']]}_"
+        head = head[:-2] + f"=***{option.get('metavar') or VALUES[option['type']]}*"
     text = option["help"]
     if option.get("default"):
         text += f"; default {option['default']}"
@@ -167,6 +167,8 @@ def all_pages(known):
                 yield f"{name}: --{option} is no option"
     for name, text in [*pages.items(), *readmes.items()]:
         yield from references(name, text, pages)
+        yield from (f"{name}: {bad} shows its underscores when pandoc makes the page; write **--name=***VALUE*"
+                    for bad in re.findall(r"\S+\*\*_[^_\n]+_", text))
         yield from uneven_tables(name, text)
         yield from unmeasured(name, text)
     for name, text in readmes.items():
