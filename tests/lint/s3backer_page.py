@@ -6,6 +6,7 @@ tests/e2e/s3backer_options.md say of every option which test shows it, one that 
 That page is made of the list of options, of the marks of the story that goes through them, and of the manual's entries; --write
 makes it."""
 import ast
+import functools
 import re
 import sys
 from pathlib import Path
@@ -30,10 +31,13 @@ def name_of(line):
     return re.match(r"[\w-]+", line)[0]
 
 
+@functools.lru_cache
 def tests_of(story):
     """name -> the function, as it is parsed and as it is written."""
     text = (STORIES / f"test_{story}.py").read_text()
-    return {node.name: (node, ast.get_source_segment(text, node)) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    lines = text.splitlines()
+    return {node.name: (node, "\n".join(lines[node.lineno - 1:node.end_lineno]))
+            for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
 
 
 def shown():
