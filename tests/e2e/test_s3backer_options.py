@@ -299,9 +299,14 @@ class Options(disk.Story):
             with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.ntohs(0x0800)) as sniffer:
                 sniffer.bind(("lo", 0x0800))
                 volume = self.new_disk(*options, store=store).mount()
-                end, seen = time.monotonic() + 10, set()
+                end, seen = time.monotonic() + 60, set()
+                sniffer.setblocking(False)
                 while not seen and time.monotonic() < end:
-                    packet = sniffer.recv(65536)
+                    try:
+                        packet = sniffer.recv(65536)
+                    except BlockingIOError:
+                        self.write(volume)                              # those of the mount were lost among others' packets
+                        continue
                     head = (packet[0] & 15) * 4
                     if packet[9] == 6 and struct.unpack("!H", packet[head + 2:head + 4])[0] == self.server.port:
                         seen.add(packet[1])
