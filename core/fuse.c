@@ -3,6 +3,7 @@
 #include "fuse.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "s3backer_stats.h"
@@ -32,6 +33,7 @@ enum inode {
 /* From this size on, a write keeps the buffer it came in; below, copying is cheaper than replacing it. */
 #define STEAL_BYTES (64u << 10)
 #define WAKE_SIGNAL SIGUSR1
+#define WAKE_EVERY_NS (50 * NS_PER_MS)
 #define NAMES_CACHED_S 31536000.0 /* names never change */
 
 struct frontend {
@@ -48,7 +50,8 @@ struct frontend {
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t idle;
     size_t in_flight;
-    int users; /* open descriptors of the file */
+    unsigned ended_count; /* threads that serve no more */
+    int users;            /* open descriptors of the file */
     bool is_abandoned;
     int rc; /* why serving ended; 0: unmounted */
 };
@@ -689,14 +692,15 @@ serve(void *arg)
             break;
         fuse_session_process_buf(frontend->session, &buf);
     }
-    if (rc < 0 && rc != -EINTR && rc != -ENODEV) {
-        pthread_mutex_lock(&frontend->lock);
-        frontend->rc = rc;
-        pthread_mutex_unlock(&frontend->lock);
-    }
+    free(buf.mem);
     /* The others must see it too, whatever woke this one: they are interrupted in frontend_run. */
     fuse_session_exit(frontend->session);
-    free(buf.mem);
+    pthread_mutex_lock(&frontend->lock);
+    if (rc < 0 && rc != -EINTR && rc != -ENODEV)
+        frontend->rc = rc;
+    frontend->ended_count++;
+    pthread_cond_broadcast(&frontend->idle);
+    pthread_mutex_unlock(&frontend->lock);
     return NULL;
 }
 
@@ -724,25 +728,18 @@ frontend_run(struct frontend *frontend)
         free(threads);
         return -EAGAIN;
     }
-    for (unsigned i = 0; i < started; i++) {
-        struct timespec until;
-
-        /* A thread may be on its way into read(2) when it is signalled, so it is until it ends. */
-        for (;;) {
-            clock_gettime(CLOCK_REALTIME, &until);
-            until.tv_nsec += 50 * 1000 * 1000;
-            if (until.tv_nsec >= 1000 * 1000 * 1000) {
-                until.tv_nsec -= 1000 * 1000 * 1000;
-                until.tv_sec++;
-            }
-            if (!fuse_session_exited(frontend->session))
-                until.tv_sec += 1;
-            if (pthread_timedjoin_np(threads[i], NULL, &until) == 0)
-                break;
-            if (fuse_session_exited(frontend->session))
-                pthread_kill(threads[i], WAKE_SIGNAL);
-        }
+    pthread_mutex_lock(&frontend->lock);
+    while (frontend->ended_count == 0 && !frontend->is_abandoned)
+        pthread_cond_wait(&frontend->idle, &frontend->lock);
+    /* A thread may be on its way into read(2) when it is signalled, so it is until it ends. */
+    while (frontend->ended_count < started) {
+        for (unsigned i = 0; i < started; i++)
+            pthread_kill(threads[i], WAKE_SIGNAL);
+        cond_wait_ns(&frontend->idle, &frontend->lock, WAKE_EVERY_NS);
     }
+    pthread_mutex_unlock(&frontend->lock);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
     free(threads);
     pthread_mutex_lock(&frontend->lock);
     while (frontend->in_flight > 0)
@@ -757,6 +754,7 @@ frontend_abandon(struct frontend *frontend)
 {
     pthread_mutex_lock(&frontend->lock);
     frontend->is_abandoned = true;
+    pthread_cond_broadcast(&frontend->idle);
     pthread_mutex_unlock(&frontend->lock);
     fuse_session_exit(frontend->session);
 }
@@ -828,7 +826,7 @@ frontend_new(const struct frontend_config *config, const struct disk *disk, stru
     clock_gettime(CLOCK_REALTIME, &frontend->started);
     atomic_init(&frontend->written_s, (long long)frontend->started.tv_sec);
     pthread_mutex_init(&frontend->lock, NULL);
-    pthread_cond_init(&frontend->idle, NULL);
+    cond_init(&frontend->idle);
     if (config->stats_name != NULL && config->stats_name[0] == '\0')
         frontend->config.stats_name = NULL;
     rc = mount_options(config, &args);

@@ -24,6 +24,8 @@
 #include "lease.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
+#include "base/interrupts.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -39,6 +41,7 @@
 #define BEATS_PER_LEASE 3
 #define ATTEMPTS_PER_LEASE 6 /* so long may one take */
 #define PAUSES_PER_LEASE 60
+#define LOOK_EVERY_NS (NS_PER_S / 10)
 #define REMEMBERED 16 /* beats of which nobody knows whether they were done */
 
 enum step { RESTING, BEATING, LOOKING, LOST };
@@ -349,15 +352,17 @@ lease_check(struct lease *lease, uint64_t *until_ns)
     return state;
 }
 
-/* Something has changed, or a second has passed. */
+/* Something has changed, or it is time to look whether somebody interrupts us. */
 static void
 wait_locked(struct lease *lease)
 {
-    struct timespec until;
+    cond_wait_ns(&lease->changed, &lease->lock, LOOK_EVERY_NS);
+}
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 1;
-    pthread_cond_timedwait(&lease->changed, &lease->lock, &until);
+static int
+interrupted(struct error *why)
+{
+    return error_set(why, -EINTR, "interrupted while nothing confirmed the volume's lock");
 }
 
 int
@@ -373,13 +378,15 @@ lease_await(struct lease *lease, uint64_t *until_ns, struct error *why)
     now = clock_now_ns();
     for (uint64_t end_ns = now + lease->lease_ns; !is_held_locked(lease, now) && now < end_ns;
          now = clock_now_ns()) {
-        if (lease->step == LOST)
+        if (lease->step == LOST || interrupts_pending())
             break;
         tell_unconfirmed_locked(lease, now);
         wait_locked(lease);
     }
     *until_ns = lease->confirmed_ns + lease->lease_ns;
-    if (!is_held_locked(lease, now))
+    if (!is_held_locked(lease, now) && lease->step != LOST && interrupts_pending())
+        rc = interrupted(why);
+    else if (!is_held_locked(lease, now))
         rc = error_set(why, -EROFS, "somebody else may have the volume by now: %s",
                        lease->reason.text[0] != '\0' ? lease->reason.text
                                                      : "nothing confirms that its lock is ours");
@@ -432,10 +439,13 @@ await_first(struct lease *lease, struct error *why)
     int rc = 0;
 
     pthread_mutex_lock(&lease->lock);
-    while (lease->step != LOST && lease->step != RESTING && clock_now_ns() < until_ns)
+    while (lease->step != LOST && lease->step != RESTING && clock_now_ns() < until_ns
+           && !interrupts_pending())
         wait_locked(lease);
     if (lease->step == LOST)
         rc = error_set(why, -EBUSY, "%s", lease->reason.text);
+    else if (lease->step != RESTING && interrupts_pending())
+        rc = interrupted(why);
     else if (lease->step != RESTING)
         rc = error_set(why, -EIO, "the lock of the volume got no first beat: %s",
                        lease->reason.text);
@@ -459,7 +469,7 @@ lease_begin(const struct lease_config *config, struct stats *stats, struct lease
         return error_set(why, -ENOMEM, "out of memory");
     }
     pthread_mutex_init(&lease->lock, NULL);
-    pthread_cond_init(&lease->changed, NULL);
+    cond_init(&lease->changed);
     lease->config = *config;
     lease->mine = config->lock;
     lease->mine.lease.beat = 0;

@@ -28,7 +28,7 @@ struct lease_config {
 };
 
 /* Give it the first beat, and begin.  Waits for the store; never on a pool worker.
- * -EBUSY: the lock is not ours any more.  Else the store's failure, and nothing has begun. */
+ * -EBUSY: the lock is not ours any more.  -EINTR: a signal waits (base/interrupts.h).  Else the store's failure, and nothing has begun. */
 int lease_begin(const struct lease_config *config, struct stats *stats, struct lease **out,
                 struct error *why);
 /* No beat is on its way afterwards, nor will one come.  Whoever writes goes by the last one.  Gives when its lease ends: until
@@ -45,7 +45,7 @@ enum lease_state {
 /* May a write be sent now?  *until_ns (if it is HELD): when it must be given up. */
 enum lease_state lease_check(struct lease *lease, uint64_t *until_ns);
 /* Wait until a write may be sent, but no longer than a whole lease.  *until_ns: as above.  NULL is held, and has no end.
- * -EROFS: it is lost, or nothing confirms it: somebody else may have the volume.  Never on a pool worker. */
+ * -EROFS: it is lost, or nothing confirms it: somebody else may have the volume.  -EINTR: a signal came before it was confirmed.  Never on a pool worker. */
 int lease_await(struct lease *lease, uint64_t *until_ns, struct error *why);
 /* True for good once somebody else has, or may have had, the volume.  `how` (NULL: nobody wants to know): half a
  * sentence about it. */

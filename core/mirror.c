@@ -3,6 +3,7 @@
 #include "mirror.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "s3backer_stats.h"
 
@@ -14,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#define STOP_NS (5 * NS_PER_S) /* so long the volume waits for a file that does not answer */
 
 struct mirror {
     struct stats *stats; /* these: fixed after mirror_start */
@@ -25,8 +27,8 @@ struct mirror {
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t wake;
-    bool is_stopping;
-    bool has_failed; /* the last copy */
+    bool is_stopping, has_ended;
+    bool has_failed; /* the last copy; the thread's alone */
 };
 
 static int
@@ -47,6 +49,20 @@ write_all(int fd, const char *text)
     return 0;
 }
 
+/* Always a new one: what is there may be a FIFO, or have another name elsewhere.  A file there is what somebody has left who died. */
+static int
+new_file(const char *path)
+{
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(path, flags, 0644);
+    struct stat st;
+
+    if (fd == -1 && errno == EEXIST && lstat(path, &st) == 0 && S_ISREG(st.st_mode)
+        && unlink(path) == 0)
+        fd = open(path, flags, 0644);
+    return fd;
+}
+
 /* Who reads the file finds one copy or the other, never a part. */
 static int
 copy(const struct mirror *mirror)
@@ -56,7 +72,7 @@ copy(const struct mirror *mirror)
 
     if (text == NULL)
         return -ENOMEM;
-    fd = open(mirror->new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    fd = new_file(mirror->new_path);
     rc = fd == -1 ? -errno : write_all(fd, text);
     if (fd != -1 && close(fd) != 0 && rc == 0)
         rc = -errno;
@@ -80,23 +96,16 @@ static void *
 run(void *arg)
 {
     struct mirror *mirror = arg;
-    struct timespec until;
 
     pthread_mutex_lock(&mirror->lock);
     while (!mirror->is_stopping) {
-        uint64_t at_ns;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        at_ns = (uint64_t)until.tv_nsec + mirror->interval_ms * NS_PER_MS;
-        until.tv_sec += (time_t)(at_ns / NS_PER_S);
-        until.tv_nsec = (long)(at_ns % NS_PER_S);
-        while (!mirror->is_stopping
-               && pthread_cond_timedwait(&mirror->wake, &mirror->lock, &until) != ETIMEDOUT)
-            continue;
+        cond_wait_ns(&mirror->wake, &mirror->lock, mirror->interval_ms * NS_PER_MS);
         pthread_mutex_unlock(&mirror->lock);
         note(mirror, copy(mirror));
         pthread_mutex_lock(&mirror->lock);
     }
+    mirror->has_ended = true;
+    pthread_cond_signal(&mirror->wake);
     pthread_mutex_unlock(&mirror->lock);
     return NULL;
 }
@@ -111,24 +120,41 @@ mirror_free(struct mirror *mirror)
     free(mirror);
 }
 
+static bool
+is_other_than_file(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 int
 mirror_check(const char *path, struct error *why)
 {
     const char *slash = strrchr(path, '/');
     char *directory = slash != NULL ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    struct stat st;
+    char *new_path = NULL;
     int rc = 0;
 
-    if (directory == NULL)
+    if (directory == NULL || asprintf(&new_path, "%s.new", path) == -1) {
+        free(directory);
         return error_set(why, -ENOMEM, "out of memory");
+    }
     /* A device, a directory, a link to somewhere else are not ours to replace. */
-    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (is_other_than_file(path))
         rc = error_set(why, -EINVAL,
                        "--statsFileMirror=%s is no ordinary file; name one, or one to be made",
                        path);
+    else if (is_other_than_file(new_path))
+        rc =
+            error_set(why, -EINVAL,
+                      "--statsFileMirror=%s is written as %s first, which is there and no ordinary "
+                      "file",
+                      path, new_path);
     else if (access(directory, W_OK | X_OK) != 0)
         rc = error_set(why, -errno, "--statsFileMirror=%s: cannot write to %s: %s", path, directory,
                        strerror(errno));
+    free(new_path);
     free(directory);
     return rc;
 }
@@ -138,7 +164,6 @@ mirror_start(const char *path, uint64_t interval_ms, struct stats *stats, struct
              struct mirror **out)
 {
     struct mirror *mirror;
-    pthread_condattr_t attributes;
     int rc = mirror_check(path, why);
 
     if (rc != 0)
@@ -152,10 +177,7 @@ mirror_start(const char *path, uint64_t interval_ms, struct stats *stats, struct
     if (asprintf(&mirror->new_path, "%s.new", path) == -1)
         mirror->new_path = NULL;
     pthread_mutex_init(&mirror->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&mirror->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init(&mirror->wake);
     rc = mirror->path == NULL || mirror->new_path == NULL ? -ENOMEM : copy(mirror);
     if (rc != 0) {
         error_set(why, rc, "--statsFileMirror=%s: %s", path, strerror(-rc));
@@ -174,6 +196,21 @@ failed:
     return rc;
 }
 
+/* The statistics are copied before anything waits for the file: who is left behind there needs none any more. */
+static bool
+is_over(struct mirror *mirror)
+{
+    uint64_t until_ns = clock_now_ns() + STOP_NS;
+    bool has_ended;
+
+    pthread_mutex_lock(&mirror->lock);
+    while (!mirror->has_ended && clock_now_ns() < until_ns)
+        cond_wait_ns(&mirror->wake, &mirror->lock, STOP_NS / 50);
+    has_ended = mirror->has_ended;
+    pthread_mutex_unlock(&mirror->lock);
+    return has_ended;
+}
+
 void
 mirror_stop(struct mirror *mirror)
 {
@@ -183,6 +220,12 @@ mirror_stop(struct mirror *mirror)
     mirror->is_stopping = true;
     pthread_cond_signal(&mirror->wake);
     pthread_mutex_unlock(&mirror->lock);
-    pthread_join(mirror->thread, NULL);
-    mirror_free(mirror);
+    if (is_over(mirror)) {
+        pthread_join(mirror->thread, NULL);
+        mirror_free(mirror);
+        return;
+    }
+    log_line(BD_WARNING, "%s does not let itself be written; the last statistics are not in it",
+             mirror->path);
+    pthread_detach(mirror->thread);
 }

@@ -13,7 +13,7 @@
 /* The manifest with the tag of its object. */
 struct stored_manifest {
     bool is_there;
-    bool is_erased; /* it says that the volume is being erased, or was in part */
+    bool is_erased;           /* it says that the volume is being erased, or was in part */
     struct manifest manifest; /* end it with manifest_clear, whatever is_there says */
     char tag[BD_TAG_BYTES_MAX + 1];
     uint64_t unknown_at_ns; /* a put got no answer by then, and may still be carried out; 0: none */

@@ -3,6 +3,7 @@
 #include "walk.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/util.h"
 #include "survey.h"
 
@@ -10,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_EVERY_NS (NS_PER_S / 10)
 #define BLOCKS_FIRST 1024u
@@ -29,27 +29,9 @@ struct waiting {
 static void
 waiting_begin(struct waiting *waiting, struct walk *walk, struct progress *progress)
 {
-    pthread_condattr_t attr;
-
     *waiting = (struct waiting){ .walk = walk, .progress = progress };
     pthread_mutex_init(&waiting->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&waiting->changed, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-static void
-wait_a_moment_locked(struct waiting *waiting)
-{
-    struct timespec until;
-    uint64_t ns;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    ns = (uint64_t)until.tv_nsec + LOOK_EVERY_NS;
-    until.tv_sec += (time_t)(ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
-    pthread_cond_timedwait(&waiting->changed, &waiting->lock, &until);
+    cond_init(&waiting->changed);
 }
 
 /* Whoever is interrupted waits for no answer but those to what was sent. */
@@ -68,7 +50,7 @@ waiting_end(struct waiting *waiting)
         progress_draw(waiting->progress);
         pthread_mutex_lock(&waiting->lock);
         if (!waiting->is_done)
-            wait_a_moment_locked(waiting);
+            cond_wait_ns(&waiting->changed, &waiting->lock, LOOK_EVERY_NS);
     }
     pthread_mutex_unlock(&waiting->lock);
     if (waiting->is_interrupted)

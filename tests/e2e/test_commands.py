@@ -198,6 +198,20 @@ class Commands(disk.Story):
         self.assertEqual((report["complete"], report["blocks"], [bad["block"] for bad in report["bad"]]), (False, 30, [0]))
         self.assertTrue(0 < report["checked"] < 30, report)
 
+    def test_a_second_signal_of_any_kind_ends_it_at_once(self):
+        volume = self.volume(3)
+        process = self.start(*self.words("check", volume, chaos=["only=get", "latency=20s", "match=0000000"]), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=disk.environment(self))
+
+        def catches(number):
+            with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+                return next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt")) >> number - 1 & 1
+        disk.wait_until("signals to be caught", lambda: catches(signal.SIGTERM))
+        process.send_signal(signal.SIGINT)
+        disk.wait_until("the first to be taken", lambda: not catches(signal.SIGTERM))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.reap(process), -signal.SIGTERM)
+
     def test_a_store_that_gives_nothing_is_not_damage(self):
         volume = self.volume(10)
         out = self.refused("10 blocks cannot be read", "check", volume, chaos=["only=get", f"denied={ALWAYS}", "match=000000"])

@@ -595,7 +595,9 @@ class Options(disk.Story):
         volume.umount()
         self.assertIn("http_puts                    2\n", mirror.read_text())
         unmade = self.new_disk()
-        for path, word in ((self.tmp, "no ordinary file"), ("/dev/null", "no ordinary file"), ("/nonexistent/mirror", "No such file")):
+        fifo = self.path("fifo")
+        os.mkfifo(f"{fifo}.new")
+        for path, word in ((fifo, f"{fifo}.new first"), (self.tmp, "no ordinary file"), ("/dev/null", "no ordinary file"), ("/nonexistent/mirror", "No such file")):
             status, said = unmade.refused(f"--statsFileMirror={path}")
             self.assertEqual((status, word in said), (1, True))
         self.assertEqual(unmade.store.objects(), [])

@@ -5,6 +5,7 @@
 #include "lease.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -527,6 +528,57 @@ TEST(lease, a_start_that_was_overtaken_begins_nothing)
     rig_close(&writer.rig);
 }
 
+static sigset_t
+only_sigterm(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+TEST(lease, a_signal_ends_the_wait_for_the_first_beat)
+{
+    const sigset_t held = only_sigterm();
+    struct writer writer;
+    struct beginning beginning;
+    struct fake_request *put;
+
+    pthread_sigmask(SIG_BLOCK, &held, NULL);
+    begin(&writer, &beginning, "t0", 0);
+    put = expect_beat(&writer, "t0");
+    pthread_kill(beginning.thread, SIGTERM);
+    fake_answer(put, BD_RETRY);
+    pthread_join(beginning.thread, NULL);
+    assert_int_equal(beginning.rc, -EINTR);
+    assert_null(writer.lease);
+    rig_close(&writer.rig);
+}
+
+TEST(lease, a_signal_ends_the_wait_for_a_confirmation_and_none_is_waited_for_while_there_is_one)
+{
+    const sigset_t held = only_sigterm();
+    struct writer writer;
+    struct fake_request *put;
+    struct error why;
+    uint64_t until_ns;
+    int number;
+
+    open_writer(&writer);
+    pthread_sigmask(SIG_BLOCK, &held, NULL);
+    raise(SIGTERM);
+    assert_int_equal(lease_await(writer.lease, &until_ns, &why), 0);
+    jump_s(&writer, 20);
+    put = expect_beat(&writer, "t1");
+    jump_s(&writer, 11);
+    assert_int_equal(lease_await(writer.lease, &until_ns, &why), -EINTR);
+    sigwait(&held, &number);
+    fake_answer_tag(put, BD_OK, "t2");
+    assert_int_equal(lease_await(writer.lease, &until_ns, &why), 0);
+    close_writer(&writer);
+}
+
 TEST(lease, a_lock_whose_tag_is_not_known_is_looked_at_first)
 {
     struct writer writer;
@@ -761,6 +813,9 @@ main(void)
         RUN(lease, a_machine_that_slept_sends_nothing_before_it_has_asked),
         RUN(lease, a_lease_that_is_stopped_waits_for_its_beat_and_sends_no_other),
         RUN(lease, a_start_that_was_overtaken_begins_nothing),
+        RUN(lease, a_signal_ends_the_wait_for_the_first_beat),
+        RUN(lease,
+            a_signal_ends_the_wait_for_a_confirmation_and_none_is_waited_for_while_there_is_one),
         RUN(lease, a_lock_whose_tag_is_not_known_is_looked_at_first),
         RUN(lease, a_lock_without_a_beat_is_confirmed_from_when_it_was_put),
         RUN(lease,
