@@ -504,11 +504,10 @@ static uint64_t
 zero_blocks(void *arg)
 {
     struct consistency *consistency = arg;
-    uint64_t count = consistency->config.layout->block_count;
+    uint64_t count;
 
     pthread_mutex_lock(&consistency->lock);
-    count -= zeromap_data_count(consistency->map)
-             + zeromap_count_unknown(consistency->map, 0, count, UINT64_MAX);
+    count = zeromap_zero_count(consistency->map);
     pthread_mutex_unlock(&consistency->lock);
     return count;
 }

@@ -26,7 +26,7 @@ struct chunk {
 
 struct zeromap {
     uint64_t block_count;
-    uint64_t data_count;
+    uint64_t data_count, zero_count;
     uint64_t chunk_count;
     struct chunk chunks[];
 };
@@ -91,6 +91,17 @@ chunk_blocks(const struct zeromap *map, uint64_t number)
     return rest < CHUNK_BLOCKS ? (uint32_t)rest : CHUNK_BLOCKS;
 }
 
+static uint32_t
+chunk_zeros(const struct zeromap *map, uint64_t number)
+{
+    const struct chunk *chunk = &map->chunks[number];
+    uint32_t blocks = chunk_blocks(map, number);
+
+    if (chunk->words == NULL)
+        return chunk->uniform == BLOCK_ZERO ? blocks : 0;
+    return blocks - chunk->data - chunk->unknown;
+}
+
 /* All blocks of the chunk take one state. */
 static void
 chunk_fill(struct zeromap *map, uint64_t number, enum block_state state)
@@ -98,12 +109,14 @@ chunk_fill(struct zeromap *map, uint64_t number, enum block_state state)
     struct chunk *chunk = &map->chunks[number];
     uint16_t data = state == BLOCK_DATA ? (uint16_t)chunk_blocks(map, number) : 0;
 
+    map->zero_count -= chunk_zeros(map, number);
     free(chunk->words);
     chunk->words = NULL;
     chunk->uniform = (uint8_t)state;
     chunk->unknown = 0;
     map->data_count = map->data_count - chunk->data + data;
     chunk->data = data;
+    map->zero_count += chunk_zeros(map, number);
 }
 
 /* A mixed chunk that has become uniform gives its memory back. */
@@ -171,6 +184,10 @@ chunk_change(struct zeromap *map, uint64_t number, uint32_t first, uint32_t end,
         chunk->unknown -= (uint16_t)changed;
     if (to == BLOCK_UNKNOWN)
         chunk->unknown += (uint16_t)changed;
+    if (from == BLOCK_ZERO)
+        map->zero_count -= changed;
+    if (to == BLOCK_ZERO)
+        map->zero_count += changed;
     if (from == BLOCK_DATA) {
         chunk->data -= (uint16_t)changed;
         map->data_count -= changed;
@@ -299,4 +316,10 @@ uint64_t
 zeromap_data_count(const struct zeromap *map)
 {
     return map->data_count;
+}
+
+uint64_t
+zeromap_zero_count(const struct zeromap *map)
+{
+    return map->zero_count;
 }

@@ -31,7 +31,8 @@ uint64_t zeromap_find(const struct zeromap *map, uint64_t first, uint64_t end, u
 /* How many of [first, end) are UNKNOWN; stops counting at `enough`. */
 uint64_t zeromap_count_unknown(const struct zeromap *map, uint64_t first, uint64_t end,
                                uint64_t enough);
-/* Of all blocks. */
+/* Of all blocks, at once. */
 uint64_t zeromap_data_count(const struct zeromap *map);
+uint64_t zeromap_zero_count(const struct zeromap *map);
 
 #endif

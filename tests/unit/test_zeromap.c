@@ -139,6 +139,7 @@ TEST(zeromap, behaves_like_an_array)
         assert_int_equal(zeromap_count_unknown(map, first, end, 100),
                          unknown < 100 ? unknown : 100);
         assert_int_equal(zeromap_data_count(map), naive_count(0, BLOCKS, 1u << BLOCK_DATA));
+        assert_int_equal(zeromap_zero_count(map), naive_count(0, BLOCKS, 1u << BLOCK_ZERO));
     }
     for (uint64_t block = 0; block < BLOCKS; block++)
         assert_int_equal(zeromap_get(map, block), naive[block]);
