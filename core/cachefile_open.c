@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/util.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,16 +31,6 @@ super_is_sound(const unsigned char *page)
     super_sum(&super, sum);
     return memcmp(super.magic, magic, sizeof magic) == 0 && super.version == VERSION
            && memcmp(sum, super.sum, sizeof sum) == 0;
-}
-
-static bool
-is_zero(const unsigned char *bytes, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (bytes[i] != 0)
-            return false;
-    }
-    return true;
 }
 
 /* ---- no cache file of ours */
@@ -206,7 +197,7 @@ find_super(struct cachefile *file, const struct cachefile_config *config, struct
         error_set(why, rc, "cannot read the cache file %s: %s", file->path, strerror(-rc));
         goto free_pages;
     }
-    if (size <= DATA_OFFSET && is_zero(pages, SUPER_BYTES)) {
+    if (size <= DATA_OFFSET && is_all_zeros(pages, SUPER_BYTES)) {
         rc = create(file, config, why);
         goto free_pages;
     }

@@ -295,7 +295,7 @@ write_ordered(struct range *range)
     object->data = req->data;
     object->done = write_done;
     /* Block 0 is always an object: it carries the sizes. */
-    if (req->block != 0 && is_all_zero(req->data, consistency->config.layout->block_bytes)) {
+    if (req->block != 0 && is_all_zeros(req->data, consistency->config.layout->block_bytes)) {
         object->op = OBJECT_DELETE;
         object->blocks = &req->block;
         object->count = 1;
@@ -339,7 +339,7 @@ write_turn(struct range *turn)
     job->has_turn = true;
     /* Block 0 becomes an object by any write. */
     if (req->block != 0 && state_now(consistency, req->block) == BLOCK_ZERO
-        && is_all_zero(req->data, consistency->config.layout->block_bytes)) {
+        && is_all_zeros(req->data, consistency->config.layout->block_bytes)) {
         counter_add(consistency->zero_writes, 1);
         version_tell(job->req, true, "");
         consistency_end(job, 0);

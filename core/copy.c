@@ -185,7 +185,7 @@ look_is_over(struct slot *slot)
 {
     struct copy *copy = slot->copy;
     bool is_same =
-        !slot->is_there && is_all_zero(slot->data, copy->config.from.layout->block_bytes);
+        !slot->is_there && is_all_zeros(slot->data, copy->config.from.layout->block_bytes);
 
     slot_end(slot, is_same ? &copy->counts.present : &copy->counts.differing);
 }

@@ -122,12 +122,6 @@ filesystem_can_make(const struct filesystem *filesystem, uint64_t disk_bytes, st
 
 /* ---- what is there */
 
-static bool
-is_zero(const char *data, size_t bytes)
-{
-    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 /* Of holes nothing is read, so an empty disk costs next to nothing, and of any other the first byte decides. */
 static int
 find_data(int file, bool *is_there, struct error *why)
@@ -141,7 +135,7 @@ find_data(int file, bool *is_there, struct error *why)
         return error_set(why, -ENOMEM, "out of memory");
     while (!*is_there && bytes >= 0 && (at = lseek(file, at, SEEK_DATA)) != -1) {
         bytes = pread(file, buffer, READ_BYTES, at);
-        *is_there = bytes > 0 && !is_zero(buffer, (size_t)bytes);
+        *is_there = bytes > 0 && !is_all_zeros(buffer, (size_t)bytes);
         at += bytes;
     }
     if (bytes < 0 || (at == -1 && errno != ENXIO))

@@ -10,13 +10,12 @@
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Of at least one byte. */
 static inline bool
-is_all_zero(const void *data, size_t bytes)
+is_all_zeros(const void *data, size_t bytes)
 {
     const char *text = data;
 
-    return text[0] == 0 && memcmp(text, text + 1, bytes - 1) == 0;
+    return bytes == 0 || (text[0] == 0 && memcmp(text, text + 1, bytes - 1) == 0);
 }
 
 #endif

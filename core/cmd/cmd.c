@@ -36,6 +36,26 @@ cmd_walk_begin(struct stack *stack, struct walk *walk, struct error *why)
 }
 
 int
+cmd_take_here(struct stack *stack, const char *location, char **volume, struct locallock **lock,
+              struct error *why)
+{
+    char *identity = NULL, *called = NULL;
+    int rc = stack_open(stack, location, why);
+
+    if (rc == 0)
+        rc = stack_names(stack, &identity, &called, why);
+    if (rc == 0)
+        rc = locallock_take(identity, called, why, lock);
+    if (rc == 0 && volume != NULL) {
+        *volume = called;
+        called = NULL;
+    }
+    free(identity);
+    free(called);
+    return rc;
+}
+
+int
 cmd_unfinished(const struct stack *stack, const char **command, struct error *why)
 {
     const struct layout layout = { .prefix = stack->settings.prefix };

@@ -3,6 +3,7 @@
 #ifndef CORE_CMD_H
 #define CORE_CMD_H
 
+#include "locallock.h"
 #include "stack.h"
 #include "walk.h"
 
@@ -36,6 +37,10 @@ enum exit_status cmd_status(int rc);
     }
 /* Of an open stack whose layout is known: its objects, and a walk over all blocks that a signal interrupts from here on. */
 int cmd_walk_begin(struct stack *stack, struct walk *walk, struct error *why);
+/* Open the stack, and take its volume on this machine: whoever has it here is refused.  The caller frees `volume` (what people call
+ * it; NULL: nobody wants to know) and releases the lock, also when it fails. */
+int cmd_take_here(struct stack *stack, const char *location, char **volume, struct locallock **lock,
+                  struct error *why);
 /* Which command goes on with what is no whole volume: "copy" with half a copy, "erase" with what that has left.  NULL: none has to.
  * After volume_lock_format or the like. */
 int cmd_unfinished(const struct stack *stack, const char **command, struct error *why);

@@ -39,7 +39,7 @@
 
 struct erase {
     struct stack *stack;
-    char *identity, *volume;
+    char *volume;
     struct locallock *local;
     struct token token;
     bool has_token, is_marked, is_done;
@@ -462,16 +462,11 @@ cmd_erase_volume(struct stack *stack, const char *location, struct error *why)
 
     if (stack->settings.read_only)
         return error_set(why, -EINVAL, "who only reads erases nothing; leave --readOnly out");
-    rc = stack_open(stack, location, why);
-    if (rc == 0)
-        rc = stack_names(stack, &erase.identity, &erase.volume, why);
-    if (rc == 0)
-        rc = locallock_take(erase.identity, erase.volume, why, &erase.local);
+    rc = cmd_take_here(stack, location, &erase.volume, &erase.local, why);
     if (rc == 0)
         rc = erase_it(&erase, why);
     walk_clear(&erase.walk);
     locallock_release(erase.local);
-    free(erase.identity);
     free(erase.volume);
     return rc;
 }

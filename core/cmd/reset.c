@@ -68,7 +68,6 @@ reset(struct stack *stack, const struct locallock *local, struct error *why)
 int
 cmd_reset_token(struct stack *stack, const char *location, struct error *why)
 {
-    char *identity = NULL, *volume = NULL;
     struct locallock *local = NULL;
     int rc;
 
@@ -76,17 +75,10 @@ cmd_reset_token(struct stack *stack, const char *location, struct error *why)
         return error_set(why, -EINVAL,
                          "a mount token is not removed by who only reads; leave "
                          "--readOnly out");
-    rc = stack_open(stack, location, why);
-
-    if (rc == 0)
-        rc = stack_names(stack, &identity, &volume, why);
-    if (rc == 0)
-        rc = locallock_take(identity, volume, why, &local);
+    rc = cmd_take_here(stack, location, NULL, &local, why);
     if (rc == 0)
         rc = reset(stack, local, why);
     locallock_release(local);
-    free(identity);
-    free(volume);
     return rc;
 }
 

@@ -71,19 +71,12 @@ static int
 run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
     struct locallock *local = NULL;
-    char *identity = NULL, *volume = NULL;
-    int rc = stack_open(stack, location, why);
+    int rc = cmd_take_here(stack, location, NULL, &local, why);
 
     (void)fields;
     if (rc == 0)
-        rc = stack_names(stack, &identity, &volume, why);
-    if (rc == 0)
-        rc = locallock_take(identity, volume, why, &local);
-    if (rc == 0)
         rc = take_over(stack, local, why);
     locallock_release(local);
-    free(identity);
-    free(volume);
     return rc;
 }
 

@@ -5,6 +5,7 @@
  * volume it asks first, before anything is stored.  The loop device goes with its last user, and the daemon with the last
  * who has its file: so whatever ends this command, and whoever unmounts the filesystem with plain umount(8), what is
  * below goes by itself. */
+#include "base/human.h"
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -81,20 +82,6 @@ any_given(const struct stack *stack, const char *const *names)
     return false;
 }
 
-static void
-size_text(uint64_t bytes, char out[32])
-{
-    static const char units[] = "KMGTPE";
-    int unit = -1;
-
-    for (; bytes % 1024 == 0 && bytes > 0 && unit < 5; bytes /= 1024)
-        unit++;
-    if (unit == -1)
-        snprintf(out, 32, "%llu bytes", (unsigned long long)bytes);
-    else
-        snprintf(out, 32, "%llu%c", (unsigned long long)bytes, units[unit]);
-}
-
 static int
 ask_for_new(const struct up_command *command, struct stack *stack, const char *size,
             struct error *why)
@@ -130,7 +117,7 @@ agree_to_new(struct stack *stack, void *arg, struct error *why)
     };
     const struct up_command *command = arg;
     const uint64_t bytes = stack->layout.block_bytes * stack->layout.block_count;
-    char size[32];
+    char size[HUMAN_BYTES];
     int rc;
 
     if (command->wanted == NULL)
@@ -138,7 +125,7 @@ agree_to_new(struct stack *stack, void *arg, struct error *why)
                          "there is no volume in %s yet; --fs=ext4, xfs or btrfs says what a new "
                          "one shall have on it",
                          backend_info(stack->backend)->display);
-    size_text(bytes, size);
+    human_bytes(bytes, size);
     rc = filesystem_can_make(command->wanted, bytes, why);
     if (rc == 0 && !command->settings.yes)
         rc = ask_for_new(command, stack, size, why);
