@@ -385,8 +385,8 @@ tell_erased(const struct erase *erase, struct error *why)
 
     human_bytes(erase->deleted_bytes, bytes);
     if (!erase->stack->settings.quiet)
-        printf("%s is erased: %" PRIu64 " blocks, %s.\n", erase->volume, erase->deleted_count,
-               bytes);
+        printf("%s is erased: %" PRIu64 " block%s, %s.\n", erase->volume, erase->deleted_count,
+               erase->deleted_count == 1 ? "" : "s", bytes);
     if (rc == 0 && foreign > 0 && !erase->stack->settings.quiet)
         printf("%s%" PRIu64 " object%s there %s none of the volume's, and %s left.\n",
                foreign == FOREIGN_MAX ? "At least " : "", foreign, foreign == 1 ? "" : "s",

@@ -43,7 +43,7 @@ help(void)
 
 /* A filesystem that `up` has mounted: umount(8) sends it here. */
 static int
-unmount_filesystem(const char *word, const char *path, bool has_mount, bool is_lazy)
+unmount_filesystem(const char *word, const char *path, const struct mountinfo *mount, bool is_lazy)
 {
     struct error why = { "" };
     struct locallock *lock = NULL;
@@ -57,12 +57,12 @@ unmount_filesystem(const char *word, const char *path, bool has_mount, bool is_l
         locallock_state(lock, LOCK_FINISHING, path, NULL, "");
         rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
     } else if (rc == 0
-               && !(has_mount && !mountinfo_at(path, &info))) { /* nobody else was quicker */
-        rc = error_set(
-            &why, -EINVAL,
-            "%s is not a mount of bucketdisk; one that only reads, and has a --subtype of its "
-            "own, is left to umount(8)",
-            word);
+               && !(mount != NULL && !mountinfo_at(path, &info))) { /* nobody else was quicker */
+        rc = error_set(&why, -EINVAL, "%s is not a mount of bucketdisk%s", word,
+                       mount != NULL && strncmp(mount->type, "fuse", 4) == 0
+                           ? ", or it only reads and has a --subtype of its own: then umount(8) "
+                             "does it"
+                           : "");
     }
     if (rc != 0)
         log_line(BD_ERROR, "umount: %s", why.text);
@@ -94,7 +94,7 @@ unmount(const char *word, bool is_lazy)
     /* -1: read-only, or its daemon is dead: nothing to wait for. */
     fd = has_mount ? locallock_find(info.device, info.mountpoint) : -1;
     if (fd == -1 && !(has_mount && is_our_type(info.type))) {
-        rc = unmount_filesystem(word, path, has_mount, is_lazy);
+        rc = unmount_filesystem(word, path, has_mount ? &info : NULL, is_lazy);
         free(path);
         return rc;
     }
