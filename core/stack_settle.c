@@ -6,7 +6,9 @@
  * based on, and dropped and named if not. */
 #include "stack.h"
 
+#include "ask.h"
 #include "base/log.h"
+#include "consistency.h"
 #include "spill.h"
 #include "tier.h"
 #include "wait.h"
@@ -137,6 +139,8 @@ compare(const struct settling *settling, struct cachefile *file, const char *pat
 
     if (batch == NULL)
         return error_set(why, -ENOMEM, "out of memory");
+    /* Before, no answer says what stays, and each block would be taken for one that was changed. */
+    ask_wait_settled(consistency_settled_at_ns(settling->stack->consistency));
     do {
         batch_fill(batch, file, &cursor);
         compared += batch->count;

@@ -261,8 +261,10 @@ take_alone(struct mount *mount, struct error *why)
     if (rc != 0)
         return rc;
     mount->has_token = true;
-    if (must_settle(mount))
+    if (must_settle(mount)) {
         ask_wait_settled(clock_now_ns() + mount->token.hold_ms * NS_PER_MS);
+        mount->token.hold_ms = 0;
+    }
     rc = stack_lease(stack, &mount->token, why);
     if (rc == 0)
         rc = stack_detect(stack, why);

@@ -582,8 +582,8 @@ class Disk:
         self.is_new = False
         return self
 
-    def interrupted(self, is_time, *options):
-        """Start a daemon in the foreground and end it by SIGTERM when it is_time, before it has mounted.  (exit status, log)"""
+    def interrupted(self, is_time, *options, how=signal.SIGTERM):
+        """Start a daemon in the foreground and end it by a signal when it is_time, before it has mounted.  (exit status, log)"""
         mountpoint = self.story.directory("interrupted")
         log = self.story.path("interrupted").with_suffix(".log")
         thing = RECORD.add("mount", mountpoint)
@@ -593,7 +593,7 @@ class Disk:
                                        stdout=file, stderr=file, env=environment(self.story))
         wait_until("the time to interrupt", is_time)
         self.story.assertFalse(is_mounted(mountpoint))
-        process.terminate()
+        process.send_signal(how)
         status = self.story.reap(process, 20)
         self.story.assertFalse(is_mounted(mountpoint))
         RECORD.drop(thing)

@@ -426,6 +426,22 @@ class Crash(CacheFile):
         volume.umount()
         self.assert_stored(volume, data)
 
+    def test_it_dies_while_its_lock_is_put(self):
+        """Whichever is there then, the old one or the new one, the file knows it."""
+        for first in (False, True):
+            with self.subTest(first=first):
+                self.cache = self.path("cache")
+                self.server = faulty.FaultyServer(self)
+                volume, data = self.filled(store=faulty.FaultyStore(self.server))
+                self.crashed(volume, data, 5, 6)
+                self.server.fault("hang", op="put", key=f"^{TOKEN}$", first=first)
+                volume.interrupted(lambda: self.server.fired("hang"), how=disk.signal.SIGKILL)
+                self.server.clear()
+                volume.mount()
+                self.assertRegex(volume.log_text(), r"has 2 blocks that were not stored; they will be")
+                volume.umount()
+                self.assert_stored(volume, data)
+
     def test_parts_of_blocks(self):
         """What the file has of a block, and the store the rest."""
         volume, data = self.filled()
@@ -542,6 +558,11 @@ class Crash(CacheFile):
         self.crashed(volume, data, 4, 5, 6, 7)
         self.interfere(volume, data, 5)
         self.server.fault("500", op="head", key="^0000000[4-7]$")     # not the first block, whose sizes are asked for
+        volume.interrupted(lambda: self.server.fired("500"), "--force", how=disk.signal.SIGKILL)
+        self.server.clear()
+        self.assertIn("--force stores", self.sentence(volume, is_ours=True), "its own lock vouches for nothing")
+        self.server.forget()
+        self.server.fault("500", op="head", key="^0000000[4-7]$")
         status, log = volume.interrupted(lambda: self.server.fired("500"), "--force")
         self.assertEqual(status, 1)
         self.assertIn(f"interrupted; {self.cache} keeps what it has that is not stored", log)
@@ -576,11 +597,11 @@ class Crash(CacheFile):
 
     def test_a_disk_made_smaller_loses_nothing_unseen(self):
         volume, data = self.filled()
-        self.crashed(volume, data, 4, BLOCKS - 1)
+        self.crashed(volume, data, 4, BLOCKS // 2)
         before = volume.store.snapshot()
         status, text = volume.refused("--size=2M", "--force")
         self.assertEqual((status, text.count("\n")), (1, 1), text)
-        self.assertIn(f"block {BLOCKS - 1:08x}, which is not stored and behind the end of the disk; give the --size", text)
+        self.assertIn(f"block {BLOCKS // 2:08x}, which is not stored and behind the end of the disk; give the --size", text)
         self.assertEqual(volume.store.snapshot(), before)
         volume.mount()
         self.assert_is(volume, data)
