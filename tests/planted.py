@@ -44,7 +44,7 @@ def compile_with(build, target, path, planted, directory):
     run(words, build)
 
     link = run(["ninja", "-t", "commands", "-s", target], build).strip()
-    words = shlex.split(re.sub(r"^: && | && :$", "", link))
+    words = shlex.split(re.sub(r"^: && | && .*$", "", link))     # without what is made of the program
     out = words.index("-o") + 1
     words[out] = str(directory / "program")
     words.insert(out + 1, object_file)
