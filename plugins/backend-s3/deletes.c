@@ -56,7 +56,8 @@ send_singles(struct operation *operation)
 struct batch {
     struct operation *operation;
     const struct headers *sent;
-    uint32_t next; /* stores answer in the order of asking, mostly */
+    uint32_t next;  /* stores answer in the order of asking, mostly */
+    uint32_t count; /* of results: there is to be one for each name */
 };
 
 static void
@@ -68,7 +69,8 @@ one_deleted(void *arg, const char *key, const char *code, const char *message)
     size_t prefix_bytes = strlen(operation->s3->prefix);
     uint32_t i = 0, at = 0;
 
-    if (strncmp(key, operation->s3->prefix, prefix_bytes) != 0)
+    /* To look for each of many more would hold this thread up for seconds, and with it all requests. */
+    if (++batch->count > io->name_count || strncmp(key, operation->s3->prefix, prefix_bytes) != 0)
         return;
     for (; i < io->name_count; i++) {
         at = (batch->next + i) % io->name_count;

@@ -76,7 +76,7 @@ static void *
 serve(void *arg)
 {
     int fd = (int)(intptr_t)arg;
-    char request[16384];
+    char request[128 << 10];
     bool goes_on = true;
 
     while (goes_on && web_read(fd, request, sizeof request)) {
@@ -460,6 +460,44 @@ TEST(lies, the_rest_of_an_object_that_is_too_large_is_not_waited_for)
     assert_true(part.seconds < 15);
 }
 
+TEST(lies, an_answer_that_names_what_nobody_asked_for_is_not_looked_through)
+{
+    static const char entry[] = "<Deleted><Key>00000abc</Key></Deleted>";
+    static const char begin[] = "<DeleteResult><Deleted><Key>00000001</Key></Deleted>";
+    static const char end[] = "<Deleted><Key>00000002</Key></Deleted></DeleteResult>";
+    static char texts[1000][9];
+    const size_t entries = 1000;
+    const char *names[1000];
+    uint32_t statuses[1000];
+    char head[100], *body = malloc(sizeof begin + sizeof end + entries * strlen(entry));
+    size_t bytes = strlen(begin);
+    struct backend_io *io;
+
+    assert_non_null(body);
+    strcpy(body, begin);
+    for (size_t i = 0; i < entries; i++, bytes += strlen(entry))
+        memcpy(body + bytes, entry, strlen(entry));
+    strcpy(body + bytes, end);
+    bytes += strlen(end);
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", bytes);
+    store_begin(NULL, NULL);
+    answer_with("POST /bucket/?delete", head, body, bytes, STAYS);
+    free(body);
+    for (unsigned i = 0; i < 1000; i++) {
+        sprintf(texts[i], "%08u", i);
+        names[i] = texts[i];
+    }
+    io = request(&store, BD_DELETE_MANY, NULL);
+    io->io.names = names;
+    io->io.name_count = 1000;
+    io->io.statuses = statuses;
+    backend_submit_wait(io);
+    assert_int_equal(io->status, BD_OK);
+    assert_int_equal(statuses[1], BD_OK);
+    assert_int_equal(statuses[2], BD_RETRY);
+    backend_io_free(io);
+}
+
 /* ---- what goes out */
 
 static atomic_bool tos_is_refused;
@@ -517,6 +555,7 @@ static const struct CMUnitTest tests[] = {
     LIE(a_body_ends_where_the_answer_says_and_no_later),
     LIE(what_goes_before_an_answer_is_none_of_it),
     LIE(an_answer_without_end_ends_with_its_time_and_fills_no_memory),
+    LIE(an_answer_that_names_what_nobody_asked_for_is_not_looked_through),
     LIE(the_type_of_service_is_set_for_each_family_and_what_hinders_it_is_told_once),
     LIE(the_rest_of_an_object_that_is_too_large_is_not_waited_for),
 };
