@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""How fast is `bucketdisk copy`, next to a bare client that moves as many objects?  `bench_copy.py BUILD`; README.md says more."""
+"""How fast is `bucketdisk copy`, next to a bare client that moves as many bytes?  `bench_copy.py BUILD`; README.md says more."""
 import argparse
 import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -21,11 +22,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import disk                                                     # noqa: E402  the record of what is to be removed, and its guard
 from disk import GIB, KIB, MIB, RECORD                          # noqa: E402
+from memory import warm_memory                                  # noqa: E402
 
 SERVERS = HERE.parent / "servers"
-CONNECTIONS = 64                # of the bare client, for each of its two directions
+CONNECTIONS = 128               # of the bare client, for each of its two directions: as many as the copy may have
 GOAL = 0.8
-KILLS = (0.1, 0.3, 0.6)         # of the blocks are there by then
+KILLS = 3
+SHARES = 0.05, 0.3              # of the blocks: somewhere there each of those that are killed is when it is
+TUNING = ["--blockCacheThreads=64", "--blockCacheSize=4000"]    # of s3backer, which makes the volume
 FROM, TO = "from/", "to-{}/"
 OLD, NEW = "s3backer's old password", "a new one"
 
@@ -83,20 +87,33 @@ class Store:
 
     # --- the volume
 
-    def make(self, size, block):
-        """As s3backer encrypts it; half text, half noise, by turns."""
+    def make(self, maker, size, block):
+        """Encrypted as s3backer does it; half text, half noise, by turns."""
         where = self.top / "disk"
         where.mkdir()
         thing = RECORD.add("mount", where)
-        subprocess.run([self.build / "bucketdisk", *self.options(), f"--prefix={FROM}", "--encrypt", f"--password={OLD}",
-                        f"--size={size}", f"--blockSize={block}", self.bucket, where], check=True)
-        with open(where / "file", "r+b", buffering=0) as file:
-            for at in range(0, size, 2 * block):
-                file.write(os.urandom(block) + b"".join(b"%10d says the same again and again\n" % (at + line)
-                                                        for line in range(block // 42 + 1))[:block])
-            os.fsync(file.fileno())
-        subprocess.run([self.build / "bucketdisk", "umount", where], check=True)
+        words = [f"--baseURL={self.url}/", f"--accessFile={self.keys}", f"--prefix={FROM}", "--encrypt", f"--password={OLD}",
+                 f"--size={size}", f"--blockSize={block}"]
+        if maker == "s3backer":     # --region would make it leave the base URL for Amazon's
+            process = subprocess.Popen(["s3backer", "-f", "--quiet", *words, "--compress", *TUNING, self.bucket, where],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        else:
+            process = subprocess.Popen([self.build / "bucketdisk", "-f", "--quiet", *words, f"--region={self.region}", self.bucket, where],
+                                       stdin=subprocess.DEVNULL)
+        self.fill(where / "file", process, size, block)
+        subprocess.run(["fusermount3", "-u", where], check=True)
+        if process.wait() != 0:
+            raise SystemExit(f"{maker} did not end well")
         RECORD.drop(thing)
+
+    @staticmethod
+    def fill(file, process, size, block):
+        disk.wait_until("the disk", lambda: process.poll() is not None or file.exists())
+        with open(file, "r+b", buffering=0) as out:
+            for at in range(0, size, 2 * block):
+                out.write(os.urandom(block) + b"".join(b"%10d says the same again and again\n" % (at + line)
+                                                       for line in range(block // 42 + 1))[:block])
+            os.fsync(out.fileno())
 
     # --- the contenders
 
@@ -107,6 +124,8 @@ class Store:
 
     def copy(self, prefix, *options):
         """A whole copy: what it says, and what it used."""
+        warm_memory()
+        began = time.monotonic()
         with open(self.top / "log", "wb") as log:
             process = subprocess.Popen(self.copy_command(prefix, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=log)
@@ -117,20 +136,48 @@ class Store:
             RECORD.drop(thing)
         if process.returncode != 0 or told["copy"] != "complete":
             raise SystemExit(f"the copy failed: {told['error']}")
-        return {**told, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+        return {**told, "whole": time.monotonic() - began, "cpu_s": usage.ru_utime + usage.ru_stime,
+                "peak_mib": usage.ru_maxrss / 1024}
+
+    def puts(self):
+        """How many the server has been sent so far."""
+        return int(re.search(r"^method PUT (\d+)", urllib.request.urlopen(f"{self.url}/_lab").read().decode(), re.M).group(1))
 
     def kill_copy(self, prefix, blocks):
-        """One that is killed when so many blocks are there."""
+        """One that is killed when it has stored about so many."""
+        until = self.puts() + blocks
         process = subprocess.Popen(self.copy_command(prefix), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         thing = RECORD.add("process", process.pid, disk.process_start(process.pid))
-        while process.poll() is None and self.blocks(prefix)[0] < blocks:
-            time.sleep(0.1)
+        while process.poll() is None and self.puts() < until:
+            time.sleep(0.02)
         if process.poll() is not None:
             raise SystemExit("the copy has ended before it was killed")
         process.kill()
         process.wait()
         RECORD.drop(thing)
+
+    @contextlib.contextmanager
+    def mounted(self, name, *options):
+        """The file of a volume, read-only."""
+        where = self.top / name
+        where.mkdir(exist_ok=True)
+        thing = RECORD.add("mount", where)
+        subprocess.run([self.build / "bucketdisk", *self.options(), "--quiet", "--read-only", *options, self.bucket, where], check=True)
+        with open(where / "file", "rb", buffering=0) as file:
+            yield file
+        subprocess.run([self.build / "bucketdisk", "umount", where], check=True)
+        RECORD.drop(thing)
+
+    def is_same(self, prefix):
+        """Byte by byte."""
+        with self.mounted("old", f"--prefix={FROM}", f"--password={OLD}") as old, \
+                self.mounted("new", f"--prefix={prefix}", f"--password={NEW}") as new:
+            size = os.fstat(old.fileno()).st_size
+            at = 0
+            while at < size and old.read(MIB) == new.read(MIB):
+                at += MIB
+            return size > 0 and at >= size and os.fstat(new.fileno()).st_size == size
 
     def bare(self, op, size, seconds):
         words = {"op": op, "bytes": size, "in_flight": CONNECTIONS, "objects": 1024, "prefix": f"bare-{op}-", "seconds": seconds,
@@ -146,55 +193,78 @@ class Store:
             if process.returncode != 0:
                 raise SystemExit("the bare client failed")
             return json.loads(text)["requests_s"]
+        warm_memory()
         both = [self.bare("get", from_bytes, seconds), self.bare("put", to_bytes, seconds)]
         at_once = min(rate(process) for process in both)
         alone = [rate(self.bare("get", from_bytes, seconds)), rate(self.bare("put", to_bytes, seconds))]
         return {"at_once": at_once, "in_turn": 1 / sum(1 / each for each in alone)}
 
 
-def killed_and_resumed(store, count):
-    """Killed three times, then to its end, verified."""
+def compare(store, args, latency_ms):
+    """Rounds of both, in another order each; the medians, as a row of the table."""
+    block = args.block * KIB
+    count, size = store.blocks(FROM)
+    mean = [size // count, size // count]       # of the objects of the source and of the copy, which is not there yet
+    rows = []
+
+    def copy_round(number):
+        prefix = TO.format(number)
+        store.latency(latency_ms)
+        told = store.copy(prefix)
+        store.latency(0)
+        mean[1] = store.blocks(prefix)[1] // count
+        store.clear(prefix)
+        return {**told, "rate": told["copied"] / told["seconds"], "whole_rate": told["copied"] / told["whole"]}
+
+    def bare_round(_):
+        store.latency(latency_ms)
+        rates = store.bare_rates(*mean, args.seconds)
+        store.latency(0)
+        return {**rates, "best": max(rates.values())}
+
+    for number in range(args.rounds):
+        turns = [copy_round, bare_round] if number % 2 == 0 else [bare_round, copy_round]
+        rows.append({name: value for turn in turns for name, value in turn(number).items()})
+        rows[-1]["ratio"] = rows[-1]["rate"] / rows[-1]["best"]
+    middle = {name: statistics.median(row[name] for row in rows)
+              for name in ("rate", "whole_rate", "at_once", "in_turn", "best", "ratio", "cpu_s", "peak_mib", "seconds")}
+    mib = block / MIB
+    ratios = " to ".join(f"{each(row['ratio'] for row in rows):.2f}" for each in (min, max))
+    print(f"| {latency_ms} ms | {middle['rate'] * mib:.0f} | {middle['whole_rate'] * mib:.0f} "
+          f"| {middle['cpu_s'] / (args.size * MIB / GIB):.1f} | {middle['peak_mib']:.0f} | {middle['at_once'] * mib:.0f} "
+          f"| {middle['in_turn'] * mib:.0f} | {middle['ratio']:.2f} ({ratios}) | {os.getloadavg()[0]:.1f} |", flush=True)
+    return {**middle, "mib": mib}
+
+
+def killed_and_resumed(store, args, latency_ms, middle):
+    """Killed at random, each time resumed, and looked at."""
     prefix = TO.format("killed")
-    for share in KILLS:
-        store.kill_copy(prefix, int(share * count))
-    told = store.copy(prefix)
-    print(f"killed at {', '.join(f'{share:.0%}' for share in KILLS)} and resumed: {told['present']} of {told['blocks']} blocks were "
-          f"there already, {told['copied']} were copied, in {told['seconds']:.1f} s")
+    count = store.blocks(FROM)[0]
+    store.latency(latency_ms)
+    began = time.monotonic()
+    kills = [int(random.uniform(*SHARES) * count) for _ in range(KILLS)]
+    for blocks in kills:
+        store.kill_copy(prefix, blocks)
+    told = store.copy(prefix, "--verify") if args.verify else store.copy(prefix)
+    rate = count / (time.monotonic() - began)
+    print(f"killed after {', '.join(map(str, kills))} blocks: of {told['blocks']} {told['present']} were there already, "
+          f"and {told['copied']} were copied; all runs together, from the first start to the last exit, {rate * middle['mib']:.0f} MiB/s, "
+          f"{rate / middle['best']:.2f} of the bare client")
+    again = store.copy(prefix)
+    print(f"said again: {again['present']} of {again['blocks']} blocks are there, in {again['whole']:.1f} s")
+    verified = store.copy(prefix, "--verify")
+    print(f"said again with --verify: each block was read and compared, in {verified['whole']:.1f} s, "
+          f"{verified['present'] / verified['seconds'] * middle['mib']:.0f} MiB/s")
+    store.latency(0)
     done = subprocess.run([store.build / "bucketdisk", "check", "--json", "--quiet", *store.options(), f"--prefix={prefix}",
                            f"--password={NEW}", store.bucket], check=False, stdout=subprocess.PIPE, text=True)
     checked = json.loads(done.stdout)
-    print(f"checked: {checked['good']} of {checked['blocks']} blocks are good")
-    return told["present"] > 0 and done.returncode == 0 and checked["good"] == checked["blocks"] == count
-
-
-def compare(store, args):
-    """Rounds of both by turns; the rows of the table and the median ratio."""
-    block, ratios = args.block * KIB, []
-    from_count, from_bytes = store.blocks(FROM)
-    gib = args.size * MIB / GIB
-    print("| latency | copy, MiB/s | CPU s per GiB | peak MiB | bare at once, MiB/s | bare in turn, MiB/s | ratio to the better |\n"
-          + "| --- " * 7 + "|", flush=True)
-    for latency_ms in args.latency:
-        to_bytes = None
-        rows = []
-        for number in range(args.rounds):
-            prefix = TO.format(f"{latency_ms}-{number}")
-            store.latency(latency_ms)
-            told = store.copy(prefix)
-            store.latency(0)
-            to_bytes = store.blocks(prefix)[1]
-            store.clear(prefix)
-            store.latency(latency_ms)
-            bare = store.bare_rates(from_bytes // from_count, to_bytes // from_count, args.seconds)
-            rate = told["copied"] / told["seconds"]
-            rows.append({"rate": rate, **bare, **told, "ratio": rate / max(bare["at_once"], bare["in_turn"])})
-        middle = {name: statistics.median(row[name] for row in rows)
-                  for name in ("rate", "at_once", "in_turn", "ratio", "cpu_s", "peak_mib")}
-        print(f"| {latency_ms} ms | {middle['rate'] * block / MIB:.0f} | {middle['cpu_s'] / gib:.1f} | {middle['peak_mib']:.0f} "
-              f"| {middle['at_once'] * block / MIB:.0f} | {middle['in_turn'] * block / MIB:.0f} | {middle['ratio']:.2f} |", flush=True)
-        ratios.append(middle["ratio"])
-    store.latency(0)
-    return ratios, from_count
+    is_same = store.is_same(prefix)
+    print(f"checked: {checked['good']} of {checked['blocks']} blocks are good; through both mounts the bytes are "
+          f"{'the same' if is_same else 'NOT THE SAME'}", flush=True)
+    store.clear(prefix)
+    return told["present"] > 0 and again["present"] == again["blocks"] and done.returncode == 0 \
+        and checked["good"] == checked["blocks"] == count and is_same
 
 
 def stop(number, _):
@@ -212,25 +282,32 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="of both by turns; medians are shown")
     parser.add_argument("--seconds", type=float, default=6, help="of each run of the bare client")
     parser.add_argument("--latency", type=int, action="append", help="ms that the store adds; 20 and 0")
+    parser.add_argument("--maker", choices=("s3backer", "bucketdisk"), help="who writes the volume; s3backer, if it is installed")
+    parser.add_argument("--verify", action="store_true", help="the copy that is killed ends with --verify")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the moments of the kills")
     args = parser.parse_args()
     args.build = args.build.resolve()
     args.latency = args.latency or [20, 0]
+    args.maker = args.maker or ("s3backer" if shutil.which("s3backer") else "bucketdisk")
+    random.seed(args.seed)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     print(f"{os.cpu_count()} processors, Linux {os.uname().release}, load before the run {os.getloadavg()[0]:.1f}; "
-          f"{args.size} MiB in blocks of {args.block} KiB", flush=True)
+          f"{args.size} MiB in blocks of {args.block} KiB, made by {args.maker}; seed {args.seed}", flush=True)
     RECORD.start_guard()
     store = None
     try:
         store = Store(args.build)
-        store.make(args.size * MIB, args.block * KIB)
-        ratios, count = compare(store, args)
-        is_right = killed_and_resumed(store, count)
+        store.make(args.maker, args.size * MIB, args.block * KIB)
+        print("| latency | copy, MiB/s | whole command, MiB/s | CPU s per GiB | peak MiB | bare at once, MiB/s | bare in turn, MiB/s "
+              "| ratio to the better | load |\n" + "| --- " * 9 + "|", flush=True)
+        middles = [compare(store, args, latency_ms) for latency_ms in args.latency]
+        is_right = killed_and_resumed(store, args, args.latency[0], middles[0])
     finally:
         disk.remove_all([thing for thing in RECORD.things if thing[0] != "tree"])
         if store is not None:
             store.close()
-    reached = [ratio >= GOAL for ratio in ratios]
+    reached = [middle["ratio"] >= GOAL for middle in middles]
     print(f"goals (>= {GOAL} of the bare client): {reached.count(True)} reached, {reached.count(False)} not reached; "
           f"killed and resumed: {'right' if is_right else 'WRONG'}")
     sys.exit(0 if all(reached) and is_right else 1)

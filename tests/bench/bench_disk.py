@@ -4,7 +4,6 @@
 import argparse
 import contextlib
 import json
-import mmap
 import os
 import pathlib
 import re
@@ -23,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import disk                                                     # noqa: E402  the record of what is to be removed, and its guard
 from disk import GIB, KIB, MIB, RECORD                          # noqa: E402
+from memory import warm_memory                                  # noqa: E402
 
 SERVERS = HERE.parent / "servers"
 S3BACKERS = ("s3backer", "tuned", "listed")     # by itself; with TUNING; with that and --listBlocks
@@ -36,16 +36,6 @@ LOOP_DEPTH = 32
 END_SECONDS = 600                               # a daemon that takes longer to store the rest is ended by force
 CPU_GOAL = 0.7
 TREE = "/usr/include"
-WARM_BYTES = 4 * GIB
-MADV_POPULATE_WRITE = 23
-
-
-def warm_memory():
-    """Pages that a virtual machine has given back to its host cost several times what copying costs when they are used next:
-    who comes first would pay for all.  So before each contender, memory is used and freed."""
-    with mmap.mmap(-1, WARM_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        memory.madvise(MADV_POPULATE_WRITE)
 
 
 class Failed(Exception):
