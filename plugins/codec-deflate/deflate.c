@@ -4,17 +4,14 @@
  * The bytes are those of compress2() at the same level; what a block becomes does not depend on the
  * blocks before it.
  *
- * Where it was there at build time, libdeflate reads them, which takes a quarter of zlib's time.  It does not say what is wrong with
- * a stream, and takes it whole; so whatever it does not take is zlib's to judge. */
+ * libdeflate reads them, which takes a quarter of zlib's time.  It does not say what is wrong with a stream, and takes it whole; so
+ * whatever it does not take is zlib's to judge. */
 #include <bucketdisk/sdk.h>
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
-#ifdef HAVE_LIBDEFLATE
 #include <libdeflate.h>
-#endif
 #define ZLIB_CONST
 #include <zlib.h>
 
@@ -69,68 +66,13 @@ codec_bound(void *handle, size_t plain_bytes)
     return compressBound(plain_bytes);
 }
 
-/* ---- libdeflate */
-
-#ifdef HAVE_LIBDEFLATE
-
-typedef struct libdeflate_decompressor fast_inflater;
-
-/* NULL: there is none, and zlib reads alone. */
-static fast_inflater *
-fast_new(void)
-{
-    return libdeflate_alloc_decompressor();
-}
-
-static void
-fast_free(fast_inflater *fast)
-{
-    libdeflate_free_decompressor(fast); /* takes NULL */
-}
-
-/* False: this stream is for zlib. */
-static bool
-fast_inflate(fast_inflater *fast, struct bd_bytes in, struct bd_buf *out)
-{
-    return fast != NULL
-           && libdeflate_zlib_decompress(fast, in.data, in.len, out->data, out->cap, &out->len)
-                  == LIBDEFLATE_SUCCESS;
-}
-
-#else
-
-typedef void fast_inflater;
-
-static fast_inflater *
-fast_new(void)
-{
-    return NULL;
-}
-
-static void
-fast_free(fast_inflater *fast)
-{
-    (void)fast;
-}
-
-static bool
-fast_inflate(fast_inflater *fast, struct bd_bytes in, struct bd_buf *out)
-{
-    (void)fast;
-    (void)in;
-    (void)out;
-    return false;
-}
-
-#endif
-
 /* ---- workers */
 
 /* One thread's streams, 270 KiB and 10 KiB whatever the block size: made once, and reset for each block. */
 struct worker {
     z_stream deflater;
     z_stream inflater;
-    fast_inflater *fast;
+    struct libdeflate_decompressor *fast;
 };
 
 static void *
@@ -145,9 +87,13 @@ codec_worker_new(void *handle)
         goto free_worker;
     if (inflateInit(&worker->inflater) != Z_OK)
         goto end_deflater;
-    worker->fast = fast_new();
+    worker->fast = libdeflate_alloc_decompressor();
+    if (worker->fast == NULL)
+        goto end_inflater;
     return worker;
 
+end_inflater:
+    inflateEnd(&worker->inflater);
 end_deflater:
     deflateEnd(&worker->deflater);
 free_worker:
@@ -163,7 +109,7 @@ codec_worker_free(void *handle, void *state)
     (void)handle;
     deflateEnd(&worker->deflater);
     inflateEnd(&worker->inflater);
-    fast_free(worker->fast);
+    libdeflate_free_decompressor(worker->fast);
     free(worker);
 }
 
@@ -255,7 +201,8 @@ codec_decode(void *handle, void *state, struct bd_coding *coding, struct bd_byte
     struct worker *worker = state;
     enum bd_status rc = BD_OK;
 
-    if (!fast_inflate(worker->fast, in, out))
+    if (libdeflate_zlib_decompress(worker->fast, in.data, in.len, out->data, out->cap, &out->len)
+        != LIBDEFLATE_SUCCESS)
         rc = zlib_inflate(codec, worker, coding, in, out);
     if (rc == BD_OK && coding->plain_bytes != 0 && out->len != coding->plain_bytes) {
         codec->host->coding_error(coding, "the stream holds %zu bytes instead of %llu", out->len,
