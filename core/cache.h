@@ -35,8 +35,8 @@ struct cache_config {
                        with next_takes_parts */
     uint32_t dirty_max;      /* blocks, at most seven eighths of blocks_max; 0: that */
     uint64_t write_delay_ns; /* how long a dirty block waits for more writes */
-    uint64_t
-        write_delay_max_ns; /* the same for one that is written to again and again; at least write_delay_ns */
+    /* the same for one that is written to again and again; at least write_delay_ns */
+    uint64_t write_delay_max_ns;
     uint64_t idle_ns;         /* a clean block that nobody used for so long is dropped; 0: never */
     uint64_t protected_count; /* blocks below it are evicted last */
     unsigned in_flight_max;   /* requests at the store, writes and reads ahead, at least 1 */

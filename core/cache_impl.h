@@ -63,8 +63,8 @@ struct gate {
 
 struct entry {
     uint64_t since; /* dirty */
-    uint64_t
-        at_ns; /* dirty: since when, or when storing it failed; clean: stored, or used if idle_ns is set */
+    /* dirty: since when, or when storing it failed; clean: stored, or used if idle_ns is set */
+    uint64_t at_ns;
     struct queue waiting;
     uint32_t block;
     uint32_t hash_next;                /* or the next free slot */

@@ -101,8 +101,8 @@ struct cachefile_block {
 
 struct cachefile_info {
     uint64_t block;
-    uint64_t
-        version; /* of what is there; each put has its own, and later ones are higher, over restarts, too */
+    /* of what is there; each put has its own, and later ones are higher, over restarts, too */
+    uint64_t version;
     enum cachefile_state state;
     enum cachefile_base base;
     bool is_zeros;

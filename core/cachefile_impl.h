@@ -149,10 +149,10 @@ struct cachefile {
     uint64_t noted;                       /* the highest `durable` that any record has */
     uint64_t marked; /* the same, synced: recovery will know that at least so much was durable */
     uint64_t generation; /* of the journal */
-    uint64_t
-        compact_from_bytes; /* not before the journal has grown to that: the last attempt failed */
-    bool has_forgotten;     /* in the file is what the index must not have any more */
-    bool is_soiled;         /* behind the tail is what could not be written, or could */
+    /* not before the journal has grown to that: the last attempt failed */
+    uint64_t compact_from_bytes;
+    bool has_forgotten; /* in the file is what the index must not have any more */
+    bool is_soiled;     /* behind the tail is what could not be written, or could */
     bool is_syncing;
     int failed; /* nothing can be changed any more, for this reason */
     uint64_t rotten, rotten_dirty, evicted, torn, syncs, compactions;
@@ -235,8 +235,8 @@ struct scan {
     size_t window_bytes, window_bytes_max;
     uint64_t pos; /* behind the last record */
     uint64_t end; /* no further than that */
-    uint64_t
-        gap_at; /* of the last call: where something was that is no record; UINT64_MAX: nothing was */
+    /* of the last call: where something was that is no record; UINT64_MAX: nothing was */
+    uint64_t gap_at;
 };
 
 /* -ENOMEM. */

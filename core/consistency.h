@@ -23,8 +23,8 @@ struct consistency_config {
     uint64_t stall_read_ns; /* then a stale read fails */
     unsigned listers_max;   /* listings at once, of one survey; at least 1 */
     bool is_reader;         /* somebody else writes: no block stays known to be zeros */
-    bool
-        is_shared; /* and so do we: a write has ended only when nothing of it can be carried out late, over another's */
+    /* and so do we: a write has ended only when nothing of it can be carried out late, over another's */
+    bool is_shared;
 };
 
 int consistency_new(const struct consistency_config *config, struct objects *objects,

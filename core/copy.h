@@ -31,8 +31,8 @@ struct copy_config {
     struct pool *pool;
     bool is_begun;    /* there may be blocks in the copy */
     bool is_changing; /* the source: what it lists may be zeros when it is read */
-    bool
-        verifies; /* reads each block of the copy, what was there before too, and compares it with the source's */
+    /* reads each block of the copy, what was there before too, and compares it with the source's */
+    bool verifies;
     bool zeros_damaged;  /* a damaged block of the source becomes zeros */
     bool is_look;        /* nothing is written: what would be counts as differing */
     unsigned blocks_max; /* on their way at once; at least 1 */

@@ -9,8 +9,8 @@
 
 struct helper_call {
     const char *source, *directory;
-    char *
-        list; /* all that is behind -o, as our options; NULL: nothing.  Wiped and freed by helper_clear */
+    /* all that is behind -o, as our options; NULL: nothing.  Wiped and freed by helper_clear */
+    char *list;
     bool is_fake;  /* only look whether it could be done */
     bool wants_up; /* a filesystem on the directory, not the disk */
 };

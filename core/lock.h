@@ -35,8 +35,8 @@
 /* Of a writer that lives: rewritten every third of `lease_ms`, with another beat. */
 struct lock_lease {
     uint64_t beat; /* from 1 on; 0: there is no lease */
-    uint64_t
-        epoch; /* of the volume in format 2; else how often the lock was taken from a dead owner, and 1 */
+    /* of the volume in format 2; else how often the lock was taken from a dead owner, and 1 */
+    uint64_t epoch;
     uint64_t lease_ms;  /* without confirmation for so long, the owner has nothing on its way */
     uint64_t settle_ms; /* and so much later the store has carried everything out */
     uint64_t at_s;      /* of the last beat, by the owner's clock of the day */

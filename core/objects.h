@@ -69,8 +69,8 @@ struct object_req {
     char *origin;
 
     struct error *why; /* where the reason of a failure goes; NULL: to the log */
-    char *
-        encoding; /* HEAD: room for BD_ENCODING_BYTES_MAX + 1, for what the object says of itself; may be NULL */
+    /* HEAD: room for BD_ENCODING_BYTES_MAX + 1, for what the object says of itself; may be NULL */
+    char *encoding;
 
     int rc;          /* 0 or a negative errno.  -EROFS: the lease is lost for good */
     bool is_absent;  /* GET, HEAD */

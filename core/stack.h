@@ -34,8 +34,8 @@ struct stack {
     void *when_new_arg;
     bool is_encryption_wanted; /* by who was asked, of a new volume */
     struct stack_side side;    /* set before stack_parse; {0}: there is one stack */
-    bool
-        is_copied_to; /* set before stack_detect: a copy that is not complete is no reason to refuse */
+    /* set before stack_detect: a copy that is not complete is no reason to refuse */
+    bool is_copied_to;
     struct settings settings;
     struct plugins plugins;
     struct options *options;

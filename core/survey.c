@@ -29,8 +29,8 @@ struct lister {
     struct lister *next; /* to be started */
 
     /* Its own, between submit and done: */
-    uint64_t
-        told_end; /* blocks before it, from its first one on, have been told; not in a hashed layout */
+    /* blocks before it, from its first one on, have been told; not in a hashed layout */
+    uint64_t told_end;
     uint64_t first_key, last_key; /* of this page's */
     uint64_t page_blocks;
     unsigned count;

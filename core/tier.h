@@ -35,11 +35,11 @@ struct tier_config {
     bool is_reader;   /* somebody else writes: each read asks whether the version is the store's */
     bool trusts_file; /* no read asks, if the file was closed in order */
     uint64_t write_delay_ns; /* how long a block waits for more writes before it is sent */
-    uint64_t
-        unsent_max_ns; /* writers are slowed, so that nothing waits longer to be sent; 0: no bound */
+    /* writers are slowed, so that nothing waits longer to be sent; 0: no bound */
+    uint64_t unsent_max_ns;
     unsigned in_flight_max; /* blocks being sent, at least 1 */
-    uint64_t
-        stall_ns; /* who waits for room so long fails if nothing can be stored; UINT64_MAX: never */
+    /* who waits for room so long fails if nothing can be stored; UINT64_MAX: never */
+    uint64_t stall_ns;
 };
 
 /* Begins with sending what is dirty in the file. */

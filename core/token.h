@@ -28,11 +28,11 @@ struct token {
     bool is_shared;    /* with all others who have the volume so: it stays when we go */
     bool is_local;     /* as wished */
     bool has_replaced; /* another lock, as --force said: its owner may have sent writes */
-    uint64_t
-        hold_ms; /* so long what the owner of that lock or of `before` sent may still be carried out */
+    /* so long what the owner of that lock or of `before` sent may still be carried out */
+    uint64_t hold_ms;
     uint64_t settle_ms; /* as wished */
-    uint64_t
-        until_ns; /* when our right to it ends, which has a lease: set by who stops that; else UINT64_MAX */
+    /* when our right to it ends, which has a lease: set by who stops that; else UINT64_MAX */
+    uint64_t until_ns;
     /* What a lease begins with: */
     char when[LOCK_WHEN_BYTES];
     char tag[BD_TAG_BYTES_MAX + 1]; /* of the lock as it is there now; "" when none came */

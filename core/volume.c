@@ -28,8 +28,8 @@ struct found {
     uint64_t says_disk_bytes, says_block_bytes; /* in block 0's metadata */
     uint64_t disk_bytes, block_bytes;           /* by whatever tells */
     uint64_t block_count_min; /* there is an object for the block before this one */
-    bool
-        has_other_names; /* no block was listed, but one whose name is hashed and should not be, or the other way round */
+    /* no block was listed, but one whose name is hashed and should not be, or the other way round */
+    bool has_other_names;
     bool is_encoded; /* the block that was looked at: its length says nothing of the block size */
     const char *read_default;
     bool is_first_enough;         /* of a listing */

@@ -28,8 +28,8 @@ struct coded {
     size_t len, cap;
     struct attrs attrs; /* that encode added; freed by coded_clear */
     bool is_attr_wrong; /* one was over the limits */
-    bool
-        is_overrun; /* bytes behind cap, or of the struct bd_coding that it cannot know, were written */
+    /* bytes behind cap, or of the struct bd_coding that it cannot know, were written */
+    bool is_overrun;
     struct error why;
 };
 

@@ -25,8 +25,8 @@ struct copying {
     struct copymark mark; /* of the destination */
     struct locallock *lock;
     struct token token;
-    bool
-        is_repeated; /* the destination was complete before: it is looked at, and nothing is written */
+    /* the destination was complete before: it is looked at, and nothing is written */
+    bool is_repeated;
     bool has_token;
     bool is_marked;       /* or may be */
     bool is_mark_unknown; /* a put or removal of the mark may still be carried out */

@@ -13,8 +13,8 @@ struct s3_profile {
     const char *name;     /* of --s3-store */
     const char *hosts[4]; /* ends of host names that mean this store */
     const char *region;   /* if the user names none; NULL: "us-east-1" */
-    bool
-        region_in_host; /* the label in front of the end is the region, unless it is "s3" or "s3-..." */
+    /* the label in front of the end is the region, unless it is "s3" or "s3-..." */
+    bool region_in_host;
     bool is_vhost;      /* bucket in the host name, if its name allows that */
     bool if_put;        /* worth asking for: conditions on PUT */
     bool if_delete;     /* conditions on DELETE are honoured */
