@@ -71,7 +71,7 @@ void backend_submit_wait(struct backend_io *io);
 /* The same in two halves, for several at once: all are begun, then each is waited for. */
 void backend_submit_begin(struct backend_io *io);
 void backend_wait(struct backend_io *io);
-/* How long after; the machine's sleep does not count.  Only tests change it. */
+/* How long after, as waiter_wait_for counts.  Only tests change it. */
 extern uint64_t backend_lost_ns;
 
 const char *status_name(enum bd_status status); /* "not done, try again" … for log lines */

@@ -3,11 +3,12 @@
 #ifndef BASE_WAITER_H
 #define BASE_WAITER_H
 
-#include <errno.h>
+#include "clock.h"
+#include "cond.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 struct waiter {
     pthread_mutex_t lock;
@@ -24,13 +25,8 @@ struct waiter {
 static inline void
 waiter_init_timed(struct waiter *waiter)
 {
-    pthread_condattr_t attr;
-
     pthread_mutex_init(&waiter->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&waiter->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&waiter->changed);
     waiter->is_done = false;
 }
 
@@ -60,24 +56,22 @@ waiter_wait(struct waiter *waiter)
     pthread_mutex_unlock(&waiter->lock);
 }
 
-/* The same, for so long at most, in which the time that the machine sleeps does not count.  Is it done? */
+/* The same, for so long at most.  The time in which the machine sleeps, or this process is stopped, does not count: nobody could
+ * have woken us.  Is it done? */
 static inline bool
 waiter_wait_for(struct waiter *waiter, uint64_t ns)
 {
-    struct timespec until;
     bool is_done;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ns / 1000000000);
-    until.tv_nsec += (long)(ns % 1000000000);
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
     pthread_mutex_lock(&waiter->lock);
-    while (!waiter->is_done
-           && pthread_cond_timedwait(&waiter->changed, &waiter->lock, &until) != ETIMEDOUT)
-        ;
+    while (!waiter->is_done && ns > 0) {
+        const uint64_t slice_ns = ns < NS_PER_S ? ns : NS_PER_S, before_ns = clock_now_ns();
+        uint64_t passed_ns;
+
+        cond_wait_ns(&waiter->changed, &waiter->lock, slice_ns);
+        passed_ns = clock_now_ns() - before_ns;
+        ns -= passed_ns < slice_ns ? passed_ns : slice_ns;
+    }
     is_done = waiter->is_done;
     pthread_mutex_unlock(&waiter->lock);
     return is_done;
