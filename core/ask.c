@@ -126,7 +126,11 @@ ask_list(struct backend *backend, const char *prefix,
         io->io.start_after = after[0] != '\0' ? after : NULL;
         if (ask(io, NULL) != BD_OK)
             rc = ask_failed(io, what, why);
-    } while (rc == 0 && io->io.more != 0 && !listing.is_enough && strcmp(after, listing.last) != 0);
+        else if (io->io.more != 0 && !listing.is_enough && strcmp(after, listing.last) == 0)
+            rc = error_set(why, -EIO,
+                           "cannot %s: the store listed nothing new, and says that there is more",
+                           what);
+    } while (rc == 0 && io->io.more != 0 && !listing.is_enough);
     backend_io_free(io);
     return rc;
 }

@@ -158,6 +158,13 @@ copy_is_read(struct store_req *req)
     }
 }
 
+/* A look writes nothing, so that only the bytes say whether a block of another origin is another one. */
+static bool
+reads_back(const struct copy_config *config)
+{
+    return config->verifies || config->is_look;
+}
+
 static void
 read_copy(struct slot *slot)
 {
@@ -238,7 +245,7 @@ source_is_read(struct store_req *req)
         memset(slot->data, 0, req->bytes);
         slot->is_damaged = true;
     }
-    if (config->verifies && slot->is_there)
+    if (reads_back(config) && slot->is_there)
         read_copy(slot);
     else
         write_copy(slot);
@@ -474,8 +481,8 @@ copy_new(const struct copy_config *config, struct copy **out)
 
         slot->copy = copy;
         slot->data = malloc(block_bytes);
-        slot->read_back = config->verifies ? malloc(block_bytes) : NULL;
-        if (slot->data == NULL || (config->verifies && slot->read_back == NULL))
+        slot->read_back = reads_back(config) ? malloc(block_bytes) : NULL;
+        if (slot->data == NULL || (reads_back(config) && slot->read_back == NULL))
             rc = -ENOMEM;
     }
     if (rc == 0)

@@ -118,7 +118,7 @@ call_free(struct call *call)
     free(call->buffer);
     free(call);
     pthread_mutex_lock(&frontend->lock);
-    if (--frontend->in_flight == 0)
+    if (--frontend->in_flight == 0 && frontend->ended_count > 0)
         pthread_cond_broadcast(&frontend->idle);
     pthread_mutex_unlock(&frontend->lock);
 }

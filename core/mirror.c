@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define STOP_NS (5 * NS_PER_S) /* so long the volume waits for a file that does not answer */
+#define STOP_LOOKS 50
 
 struct mirror {
     struct stats *stats; /* these: fixed after mirror_start */
@@ -200,12 +201,12 @@ failed:
 static bool
 is_over(struct mirror *mirror)
 {
-    uint64_t until_ns = clock_now_ns() + STOP_NS;
     bool has_ended;
 
     pthread_mutex_lock(&mirror->lock);
-    while (!mirror->has_ended && clock_now_ns() < until_ns)
-        cond_wait_ns(&mirror->wake, &mirror->lock, STOP_NS / 50);
+    /* By count: a process that was stopped meanwhile has not waited. */
+    for (unsigned i = 0; i < STOP_LOOKS && !mirror->has_ended; i++)
+        cond_wait_ns(&mirror->wake, &mirror->lock, STOP_NS / STOP_LOOKS);
     has_ended = mirror->has_ended;
     pthread_mutex_unlock(&mirror->lock);
     return has_ended;

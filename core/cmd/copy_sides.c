@@ -379,6 +379,10 @@ copy_take_destination(struct copying *copying, struct error *why)
         rc = wait_for_dead(copying, why);
     if (rc == 0)
         rc = look_at_destination(copying, why);
+    if (rc == 0 && copying->is_repeated)
+        rc = error_set(why, -EBUSY,
+                       "somebody else has completed this copy meanwhile; say the same again and it "
+                       "is looked at");
     if (rc == 0)
         rc = put_mark(copying, why);
     if (rc == 0)

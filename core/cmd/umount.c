@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int
@@ -35,7 +36,7 @@ help(void)
            "Unmounts a disk, or what \"bucketdisk up\" has mounted, and returns when\n"
            "everything is stored.  If it is in use it says by whom.\n"
            "\n"
-           "-l, --lazy: detach it all the same; it ends when nobody uses it any more.\n"
+           "-l, --lazy: detach it all the same, and wait until nobody uses it any more.\n"
            "\n"
            "Exit status 0: everything is stored.  1: it is not, or nothing was unmounted.\n");
     return EXIT_DONE;
@@ -83,7 +84,8 @@ unmount(const char *word, bool is_lazy)
     char *path = mountpoint_realpath(word), holders[400];
     struct error why = { "" };
     struct mountinfo info;
-    bool has_mount;
+    struct stat st;
+    bool has_mount, is_dead;
     int fd, rc;
 
     if (path == NULL) {
@@ -98,8 +100,17 @@ unmount(const char *word, bool is_lazy)
         free(path);
         return rc;
     }
+    is_dead = stat(path, &st) != 0 && errno == ENOTCONN;
     rc = mountpoint_umount(path, is_lazy);
-    if (rc != 0) {
+    if (rc == 0 && is_dead) {
+        log_line(BD_ERROR,
+                 "umount: %s: its daemon has died, and is unmounted; what was synced is in the "
+                 "store, or in its cache file",
+                 word);
+        rc = -EIO;
+        if (fd != -1)
+            close(fd);
+    } else if (rc != 0) {
         mountpoint_holders(path, holders, sizeof holders);
         log_line(BD_ERROR, "umount: %s: %s%s%s", word, strerror(-rc),
                  rc == -EBUSY && holders[0] != '\0' ? ", used by " : "",

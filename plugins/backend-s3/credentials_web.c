@@ -146,8 +146,8 @@ web_exchange(struct lookup *lookup, const struct web_request *request, struct we
     else if (rc == CURLE_WRITE_ERROR)
         status = lookup_failed(lookup, BD_INVALID, "the answer is too long");
     else {
-        mask_urls(error);
         proxy_mask(error);
+        mask_urls(error);
         status = lookup_failed(lookup, BD_RETRY, "%s",
                                error[0] != '\0' ? error : curl_easy_strerror(rc));
     }

@@ -162,8 +162,8 @@ finish(struct exchange *exchange, const char *why)
         exchange->has_failed = true;
         if (exchange->why[0] == '\0')
             snprintf(exchange->why, sizeof exchange->why, "%s", why);
-        mask_urls(exchange->why);
         proxy_mask(exchange->why);
+        mask_urls(exchange->why);
     }
     exchange->done(exchange);
 }

@@ -225,6 +225,18 @@ class Stop(disk.Story):
         self.assertNotIn(TOKEN, self.volume.store.objects())
         self.volume.ended(0)
 
+    def test_umount_of_a_dead_daemons_mount(self):
+        """It is taken away, but the status is not that of a disk of which everything is stored."""
+        self.volume.mount()
+        self.volume.daemon.send_signal(signal.SIGKILL)
+        self.reap(self.volume.daemon)
+        done = disk.run(disk.BINARY, "umount", self.volume.mountpoint, check=False, env=disk.environment(self))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("its daemon has died", done.stderr)
+        self.assertFalse(disk.is_mounted(self.volume.mountpoint))
+        self.volume.mount()
+        self.volume.umount()
+
     def test_stale_token_after_a_crash(self):
         """The token of a dead daemon of this machine is taken over, and the log says so."""
         self.volume.mount()

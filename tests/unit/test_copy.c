@@ -448,6 +448,9 @@ TEST(copy, a_look_writes_nothing_and_counts_what_is_different)
     pair.config.is_look = true;
     assert_int_equal(pair_again(&pair), 0);
     expect_counts(&pair, 0, SOME + 1, 0, 0); /* zeros that are an object have none in the copy */
+    object_put(&pair.from, 7, 8, BYTES);     /* another object, with the same bytes */
+    assert_int_equal(pair_again(&pair), 0);
+    expect_counts(&pair, 0, SOME + 1, 0, 0);
     object_put(&pair.from, 7, 99, BYTES);
     object_delete(&pair.to, 40);
     assert_int_equal(pair_again(&pair), 0);
