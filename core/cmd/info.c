@@ -216,8 +216,9 @@ print_slots(const struct manifest *manifest)
 
         if (key_slot_is_free(slot))
             continue;
-        printf("%-*s%u%s%s%s%s\n", LABEL_COLUMNS, label, i, slot->label[0] != '\0' ? ": " : "",
-               slot->label, slot->damage[0] != '\0' ? " damaged: " : "", slot->damage);
+        printf("%-*snumber %u%s%s%s%s\n", LABEL_COLUMNS, label, i,
+               slot->label[0] != '\0' ? ": " : "", slot->label,
+               slot->damage[0] != '\0' ? " damaged: " : "", slot->damage);
         label = "";
     }
     if (label[0] != '\0')

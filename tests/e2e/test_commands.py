@@ -161,7 +161,7 @@ class Commands(disk.Story):
         self.assertEqual(info["blocks_looked_at"], info["blocks_in_use"])
         # What is random does not get smaller, and is stored as it is.
         self.assertEqual([row["encoding"] for row in info["encodings"]], [info["codec"].rpartition(",")[2]])
-        self.assertRegex(self.answer("info", volume), "format +2(.|\n)*key slots +0")
+        self.assertRegex(self.answer("info", volume), "format +2(.|\n)*key slots +number 0")
         report = json.loads(self.answer("check", volume, "--json", f"--password={PASSWORD}"))
         self.assertEqual((report["good"], report["authenticated"]), (info["blocks_in_use"], True))
         put(volume.store, "00000003", b"short")
