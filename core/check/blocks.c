@@ -348,7 +348,8 @@ check_blocks(struct check *check)
         { "blocks of every size come back", blocks_come_back,
           "A codec turns bytes into bytes, synchronously, on any thread" },
         { "a block tells its length where any will do", blocks_tell_their_length,
-          "decode: how many bytes it must give, or 0 where only out->cap limits them" },
+          "or 0 where that is not known, as when another codec was applied before this one: then "
+          "only out->cap limits them" },
         { "encode writes no more than bound says", encode_keeps_to_bound,
           "encode writes at most bound(n) bytes, and out->cap is at least that" },
         { "decode writes no more than cap", decode_keeps_to_cap,

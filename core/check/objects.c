@@ -236,7 +236,7 @@ check_objects(struct check *check)
 {
     static const struct check_row rows[] = {
         { "bodies of every size come back, up to the largest", bodies_come_back,
-          "object_bytes_max; /* largest body */" },
+          "object_bytes_max; /* largest body; 0: no limit." },
         { "a body that is too long is INVALID", longer_bodies_are_refused,
           "One that the store cannot hold is BD_INVALID, and so is a body that is longer than "
           "object_bytes_max" },

@@ -250,7 +250,7 @@ check_opening(struct check *check)
         { "its threads block all signals", threads_block_signals,
           "A thread that is not made by host->thread_new must block all signals" },
         { "it works where there are no statistics", it_works_without_statistics,
-          "NULL when out of memory, or where there are no statistics" },
+          "when out of memory, or where there are no statistics" },
         { "close ends all that open and requests began", close_ends_everything,
           "may block; ends and joins what open began" },
     };
