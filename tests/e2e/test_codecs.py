@@ -297,7 +297,7 @@ class Codecs(disk.Story):
                                 (["--codec=xchacha20-poly1305,encrypt-AES-256-CBC"], NOT_FORMAT_2),
                                 (["--codec=aes,encrypt-AES-256-CBC"], ONE_CIPHER), (["--codec=aes,aes"], ONE_CIPHER),
                                 (["--codec=aes,deflate"], ORDER), (["--codec=xaes-256-gcm,zstd"], ORDER)):
-            self.check_refused([*options, *PASSWORD, *QUICK_KEY], f"{reason}|there is no volume here, and who only reads")
+            self.check_refused([*options, *PASSWORD, *QUICK_KEY], f"{reason}|there is no volume here")
         self.assertEqual(self.volume.store.objects(), [])
 
     def test_zeros_under_a_codec_cost_nothing(self):
