@@ -144,16 +144,46 @@ ask_sleep(uint64_t ns)
         ;
 }
 
-void
-ask_wait_settled(uint64_t at_ns)
+int
+ask_sleep_or(uint64_t ns, const sigset_t *signals)
+{
+    uint64_t until_ns = clock_now_ns() + ns, now;
+
+    while ((now = clock_now_ns()) < until_ns) {
+        const struct timespec rest = { (time_t)((until_ns - now) / NS_PER_S),
+                                       (long)((until_ns - now) % NS_PER_S) };
+
+        if (sigtimedwait(signals, NULL, &rest) > 0)
+            return -EINTR;
+        if (errno != EINTR)
+            return 0;
+    }
+    return 0;
+}
+
+/* So long until then; people are told. */
+static uint64_t
+settling_ns(uint64_t at_ns)
 {
     uint64_t now = clock_now_ns();
 
     if (at_ns <= now)
-        return;
+        return 0;
     log_line(BD_INFO, "waiting %llu s until the store cannot carry out a lost write any more",
              (unsigned long long)((at_ns - now) / NS_PER_S + 1));
-    ask_sleep(at_ns - now);
+    return at_ns - now;
+}
+
+void
+ask_wait_settled(uint64_t at_ns)
+{
+    ask_sleep(settling_ns(at_ns));
+}
+
+int
+ask_wait_settled_or(uint64_t at_ns, const sigset_t *signals)
+{
+    return ask_sleep_or(settling_ns(at_ns), signals);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+#include <signal.h>
 #include <stdbool.h>
 
 #define ASK_PAUSE_FIRST_NS (200 * NS_PER_MS)
@@ -31,8 +32,13 @@ int ask_list(struct backend *backend, const char *prefix,
 /* Sleep so long, whatever signal comes. */
 void ask_sleep(uint64_t ns);
 
+/* The same; -EINTR: one of these signals came, which all threads have blocked. */
+int ask_sleep_or(uint64_t ns, const sigset_t *signals);
+
 /* Sleep until then, and say so: somebody else may write when what had no answer cannot be carried out any more. */
 void ask_wait_settled(uint64_t at_ns);
+/* The same; -EINTR as above. */
+int ask_wait_settled_or(uint64_t at_ns, const sigset_t *signals);
 
 /* Sleep before `io` is asked again, at least as long as the store says, but never more than 10 s; a signal ends
  * it.  *pause_ns doubles. */

@@ -115,15 +115,6 @@ holder_kin(const struct lock *lock, const char *lock_id)
 
 /* ---- does it beat? */
 
-/* -EINTR: one of these signals came, which the caller has blocked. */
-static int
-pause_or(const sigset_t *signals, uint64_t ns)
-{
-    const struct timespec pause = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
-
-    return sigtimedwait(signals, NULL, &pause) > 0 ? -EINTR : 0;
-}
-
 int
 holder_watch(struct backend *backend, const struct layout *layout, uint64_t wanted_ns,
              struct lock *lock, struct error *why)
@@ -142,7 +133,7 @@ holder_watch(struct backend *backend, const struct layout *layout, uint64_t want
              "the volume's lock is that of %s; watching for %llu s whether it stands still", host,
              (unsigned long long)(wanted_ns / NS_PER_S));
     do {
-        if (pause_or(&signals, LOOK_EVERY_NS) != 0)
+        if (ask_sleep_or(LOOK_EVERY_NS, &signals) != 0)
             return error_set(why, -EINTR, "interrupted; the volume is as it was");
         looked_ns = clock_now_ns(); /* before the question: the answer is not older */
         rc = holder_look(backend, layout, &now, why);

@@ -54,7 +54,7 @@ struct batch {
     struct store_req req[COMPARED_AT_ONCE];
 };
 
-static void
+static unsigned
 batch_fill(struct batch *batch, struct cachefile *file, uint32_t *cursor)
 {
     struct cachefile_info info;
@@ -73,6 +73,7 @@ batch_fill(struct batch *batch, struct cachefile *file, uint32_t *cursor)
         batch->req[batch->count++] =
             (struct store_req){ .op = STORE_CHECK, .block = info.block, .version = version };
     }
+    return batch->count;
 }
 
 /* Does the store still have what they were based on?  Sets their is_same. */
@@ -140,15 +141,16 @@ compare(const struct settling *settling, struct cachefile *file, const char *pat
     if (batch == NULL)
         return error_set(why, -ENOMEM, "out of memory");
     /* Before, no answer says what stays, and each block would be taken for one that was changed. */
-    ask_wait_settled(consistency_settled_at_ns(settling->stack->consistency));
-    do {
-        batch_fill(batch, file, &cursor);
+    if (ask_wait_settled_or(consistency_settled_at_ns(settling->stack->consistency),
+                            &settling->signals)
+        != 0)
+        rc = interrupted(path, why);
+    while (rc == 0 && batch_fill(batch, file, &cursor) > 0) {
         compared += batch->count;
-        if (batch->count > 0)
-            rc = batch_check(batch, settling, path, why);
+        rc = batch_check(batch, settling, path, why);
         if (rc == 0)
             rc = batch_drop(batch, file, &dropped, why);
-    } while (rc == 0 && batch->count > 0);
+    }
     free(batch);
     if (rc == 0)
         rc = cachefile_sync(file, why);

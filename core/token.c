@@ -179,15 +179,15 @@ free_io:
     return status;
 }
 
-/* In the place of our token, the lock that a dead daemon left, with the beat at which it stands still.  The body says another
- * time, so it is another version to whoever watches. */
+/* In the place of our token, the lock that was there before, with the beat at which it stood still.  The body says another
+ * time, so it is another version to whoever watches, and to its owner, who gives up. */
 static int
 put_back(struct backend *backend, const struct layout *layout, const struct token *token,
-         const char *tag, struct error *why)
+         const struct lock *before, const char *tag, struct error *why)
 {
     bool has_conditions = backend_info(backend)->capabilities & BD_CAP_CONDITIONS_PUT;
     char when[LOCK_WHEN_BYTES];
-    struct putting putting = { .lock = &token->before, .when = when };
+    struct putting putting = { .lock = before, .when = when };
     struct error reason;
     enum bd_status status;
     struct lock now;
@@ -200,7 +200,7 @@ put_back(struct backend *backend, const struct layout *layout, const struct toke
         rc = holder_look(backend, layout, &now, &reason);
     if (status == BD_CONDITION && rc == 0 && !is_ours(&now, token)) {
         /* An attempt whose answer was lost has done it; or somebody else has come. */
-        if (!lock_is_of(&now, token->before.value, token->before.owner))
+        if (!lock_is_of(&now, before->value, before->owner))
             tell_not_ours();
         return 0;
     }
@@ -212,15 +212,14 @@ put_back(struct backend *backend, const struct layout *layout, const struct toke
         return 0;
     return error_set(
         why, rc != 0 ? rc : status_errno(status),
-        "the lock that a dead daemon left on the volume could not be put back, and ours "
-        "is there now: %s",
+        "the lock that was on the volume could not be put back, and ours is there now: %s",
         reason.text);
 }
 
-/* Leave the volume as it was found. */
+/* In the place of our token, what was there before it; which may be nothing. */
 static int
 leave(struct backend *backend, const struct layout *layout, const struct token *token,
-      struct error *why)
+      const struct lock *before, struct error *why)
 {
     struct removing removing;
     struct lock now;
@@ -230,9 +229,9 @@ leave(struct backend *backend, const struct layout *layout, const struct token *
         return rc;
     removing = removing_of(token, &now);
     if (now.is_there && is_ours(&now, token))
-        return token->before.is_there ? put_back(backend, layout, token, now.tag, why)
-                                      : token_delete(backend, layout, &removing, why);
-    if (now.is_there || token->before.is_there)
+        return before->is_there ? put_back(backend, layout, token, before, now.tag, why)
+                                : token_delete(backend, layout, &removing, why);
+    if (now.is_there || before->is_there)
         tell_not_ours();
     return 0;
 }
@@ -421,7 +420,7 @@ take(struct taking *taking, bool is_claimed, struct error *why)
     /* What was put must not lock others out.  (A put that the store carries out after this still does.)  A shared one
      * others rely on by now. */
     if (rc != 0 && rc != -EBUSY && taking->may_be_there && !token->is_shared)
-        leave(taking->backend, taking->layout, token, &ignored);
+        leave(taking->backend, taking->layout, token, &taking->old, &ignored);
     return rc;
 }
 
@@ -497,15 +496,16 @@ look_for_others(struct taking *taking, struct error *why)
     return rc;
 }
 
-/* So long what its owner has sent may still be carried out. */
+/* So long what its owner has sent may still be carried out.  One who may live sends until his lease ends. */
 static uint64_t
-held_ms(const struct taking *taking, const struct token_wish *wish)
+hold_ms(const struct taking *taking, const struct token_wish *wish, bool may_live)
 {
-    const struct lock *old = &taking->old;
+    const struct lock_lease *lease = &taking->old.lease;
+    uint64_t settle_ms = lease->settle_ms > wish->settle_ms ? lease->settle_ms : wish->settle_ms;
 
     if (backend_info(taking->backend)->capabilities & BD_CAP_LOCAL)
-        return 0;
-    return old->lease.settle_ms > wish->settle_ms ? old->lease.settle_ms : wish->settle_ms;
+        settle_ms = 0;
+    return settle_ms + (may_live ? lease->lease_ms : 0);
 }
 
 /* A dead daemon's lock. */
@@ -543,7 +543,7 @@ take_after(struct taking *taking, const struct token_wish *wish, struct error *w
             return rc;
     }
     taking->token->before = *old;
-    taking->token->hold_ms = held_ms(taking, wish) + (may_be_copied ? old->lease.lease_ms : 0);
+    taking->token->hold_ms = hold_ms(taking, wish, may_be_copied);
     if (old->is_there)
         log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking "
                           "it over");
@@ -567,8 +567,7 @@ take_alone(struct backend *backend, const struct layout *layout, const struct to
     if (rc != 0)
         return rc;
     if (old->is_there && wish->is_forced) {
-        token->has_replaced = true;
-        token->hold_ms = held_ms(&taking, wish);
+        token->hold_ms = hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
         log_line(BD_WARNING, "the volume has a mount token; it is overwritten, as was asked for");
     }
     return token_end(&taking, why);
@@ -668,7 +667,7 @@ token_give_back(struct backend *backend, const struct layout *layout, const stru
                  "has the volume mounted any more, --reset-mounted-flag clears it");
         return 0;
     }
-    return leave(backend, &taken, token, why);
+    return leave(backend, &taken, token, &token->before, why);
 }
 
 int

@@ -25,10 +25,9 @@ struct token {
     /* The lock of a dead daemon of this machine, if ours has taken its place; the store may still carry out writes of
      * that.  Else is_there is false. */
     struct lock before;
-    bool is_shared;    /* with all others who have the volume so: it stays when we go */
-    bool is_local;     /* as wished */
-    bool has_replaced; /* another lock, as --force said: its owner may have sent writes */
-    /* so long what the owner of that lock or of `before` sent may still be carried out */
+    bool is_shared; /* with all others who have the volume so: it stays when we go */
+    bool is_local;  /* as wished */
+    /* so long what the owner of the lock that was there before ours sends may still be carried out; 0: of nobody's */
     uint64_t hold_ms;
     uint64_t settle_ms; /* as wished */
     /* when our right to it ends, which has a lease: set by who stops that; else UINT64_MAX */

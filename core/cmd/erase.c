@@ -143,17 +143,6 @@ ask_to_erase(const struct erase *erase, struct error *why)
 
 /* ---- the volume is ours */
 
-/* Somebody who had it may have writes on their way, and one who lives goes on until he finds that he has lost it. */
-static uint64_t
-hold_ns(const struct erase *erase, const struct lock *before)
-{
-    uint64_t ms = erase->token.hold_ms;
-
-    if (erase->token.has_replaced)
-        ms += before->lease.lease_ms;
-    return ms * NS_PER_MS;
-}
-
 static int
 take(struct erase *erase, const struct lock *before, struct error *why)
 {
@@ -166,13 +155,13 @@ take(struct erase *erase, const struct lock *before, struct error *why)
     int rc;
 
     locallock_id(erase->local, lock_id, sizeof lock_id);
-    /* Nothing has to be forced where the owner is dead for sure, which spares his lease. */
+    /* A dead owner's lock is put back if nothing is erased. */
     wish.is_forced = stack->settings.force && holder_kin(before, lock_id) != HOLDER_DEAD;
     rc = token_take(stack->backend, &stack->layout, &wish, &erase->token, why);
     if (rc != 0)
         return rc;
     erase->has_token = true;
-    erase->hold_until_ns = clock_now_ns() + hold_ns(erase, before);
+    erase->hold_until_ns = clock_now_ns() + erase->token.hold_ms * NS_PER_MS;
     rc = stack_lease(stack, &erase->token, why);
     if (rc == 0)
         rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);

@@ -47,6 +47,7 @@ struct mount {
     struct locallock *lock;
     struct token token;
     bool has_token;
+    bool is_hurried; /* a signal has ended the start */
     struct frontend *frontend;
     struct stopper *stopper;
     bool ends_unused;
@@ -214,16 +215,14 @@ start_frontend(struct mount *mount, struct error *why)
     return rc;
 }
 
-/* What another owner has sent may still be carried out: over a description that we put, or over what we are about to compare
- * with blocks on local disk. */
+/* What another owner has sent may still be carried out over a description that we put. */
 static bool
 must_settle(const struct mount *mount)
 {
     const struct stack *stack = &mount->stack;
     const struct token *token = &mount->token;
 
-    return (token->before.is_there && !token->has_if_match && stack->layout.is_format_2)
-           || (token->has_replaced && (stack->file != NULL || stack->spill != NULL));
+    return token->hold_ms > 0 && !token->has_if_match && stack->layout.is_format_2;
 }
 
 /* What another daemon has left here, unless that is given up. */
@@ -404,14 +403,15 @@ start_survey(struct mount *mount)
 /* ---- end */
 
 /* The last attempt of unknown outcome must be settled before somebody else may write here. */
-static void
-wait_settled(struct mount *mount)
+static uint64_t
+settled_at_ns(const struct mount *mount)
 {
     const struct stack *stack = &mount->stack;
+    uint64_t blocks_ns =
+        stack->consistency != NULL ? consistency_settled_at_ns(stack->consistency) : 0;
+    uint64_t rest_ns = stack_settled_at_ns(stack);
 
-    if (stack->consistency != NULL)
-        ask_wait_settled(consistency_settled_at_ns(stack->consistency));
-    ask_wait_settled(stack_settled_at_ns(stack));
+    return blocks_ns > rest_ns ? blocks_ns : rest_ns;
 }
 
 /* Store what is left, and give the volume back. */
@@ -437,7 +437,7 @@ finish(struct mount *mount, struct error *why)
     if (left != LEFTOVER_KEPT)
         locallock_keep(mount->lock, NULL, 0);
     if (left != LEFTOVER_KEPT && !has_lost_volume(mount))
-        wait_settled(mount);
+        ask_wait_settled(settled_at_ns(mount));
     mount->token.until_ns = lease_stop(stack->lease);
     if (left == LEFTOVER_KEPT)
         rc = -EIO;
@@ -455,19 +455,30 @@ finish(struct mount *mount, struct error *why)
     return rc != 0 ? EXIT_FAILED : stopped.was_forced ? EXIT_FORCED : EXIT_DONE;
 }
 
-/* The lock becomes what it was; or it stays, if blocks on local disk go with it. */
+/* The lock becomes what it was; or ours stays, if blocks on local disk go with it, or if we are hurried before the volume may be
+ * free: who finds a lock waits for that himself. */
 static void
 give_back(struct mount *mount)
 {
     struct stack *stack = &mount->stack;
     const struct token *token = &mount->token;
+    bool had_lock = token->before.is_there;
+    bool stays = !had_lock && stack_file_is_unsaved(stack);
     struct error why;
     int rc = 0;
 
-    if (token->before.is_there)
-        rc = stack_file_note(stack, token->before.value, token->value, &why);
-    else if (stack_file_is_unsaved(stack))
+    if (!had_lock && !stays && mount->is_hurried && settled_at_ns(mount) > clock_now_ns()) {
+        log_line(BD_WARNING, "the mount token stays, for what others have sent may still be "
+                             "carried out; a mount on this machine takes it over");
+        stays = true;
+    }
+    if (!had_lock && !stays)
+        ask_wait_settled(settled_at_ns(mount));
+    mount->token.until_ns = lease_stop(stack->lease);
+    if (stays)
         return;
+    if (had_lock)
+        rc = stack_file_note(stack, token->before.value, token->value, &why);
     if (rc == 0)
         rc = token_give_back(stack->backend, &stack->layout, token, &why);
     if (rc != 0)
@@ -485,11 +496,8 @@ release(struct mount *mount)
         objects_pause(stack->objects, true);
     if (stack->tier != NULL)
         tier_stop(stack->tier);
-    if (mount->has_token) {
-        wait_settled(mount);
-        mount->token.until_ns = lease_stop(stack->lease);
+    if (mount->has_token)
         give_back(mount);
-    }
     mirror_stop(mount->mirror);
     frontend_free(mount->frontend);
     stack_close(&mount->stack);
@@ -516,6 +524,7 @@ serve(struct mount *mount)
         if (why.text[0] != '\0')
             log_line(BD_ERROR, "%s", why.text);
         locallock_state(mount->lock, LOCK_DONE, NULL, NULL, why.text);
+        mount->is_hurried = rc == -EINTR;
         release(mount);
         return EXIT_FAILED;
     }

@@ -573,6 +573,24 @@ class Crash(CacheFile):
         volume.umount()
         self.assert_stored(volume, data)
 
+    def test_the_wait_before_a_comparison_is_interrupted(self):
+        """What the owner before may have sent: it is waited for, under our lock, and a signal ends the wait."""
+        self.server = faulty.FaultyServer(self)
+        volume, data = self.filled(store=faulty.FaultyStore(self.server))
+        self.crashed(volume, data, 4, 5)
+        self.interfere(volume, data, 5, leaves_lock=True)
+        self.server.forget()
+        status, log = volume.interrupted(lambda: self.server.requests(op="put", key=TOKEN), "--force", "--settle-time=600s")
+        self.assertEqual(status, 1)
+        self.assertIn(f"interrupted; {self.cache} keeps what it has that is not stored", log)
+        self.assertIn("the mount token stays", log)
+        self.assertNotIn("is dropped", log)
+        disk.run(*volume.command("--reset-mounted-flag"), volume.store.location, env=disk.environment(self))    # spares that wait
+        volume.mount("--force")
+        self.assert_is(volume, data)
+        volume.umount()
+        self.assert_stored(volume, data)
+
     def test_somebody_else_has_written_and_it_is_discarded(self):
         volume, data = self.filled()
         self.crashed(volume, bytearray(data), 4, 5)

@@ -23,6 +23,12 @@ TEST(token, who_is_refused_is_told_who_has_it_since_when_it_stands_still_and_the
     store_close(&store);
 }
 
+static unsigned
+carried_out_later_ms(const struct test_store *store, unsigned settle_ms)
+{
+    return backend_info(store->backend)->capabilities & BD_CAP_LOCAL ? 0 : settle_ms;
+}
+
 /* A copy of this machine, which beat last so many seconds before our boot. */
 static struct {
     struct test_store *store;
@@ -87,13 +93,32 @@ TEST(token, who_may_be_a_copy_of_this_machine_is_watched)
         if (cases[i].rc == 0) {
             assert_true(clock_now_ns() - begun >= copy.lock.lease.lease_ms * NS_PER_MS / 2);
             /* What it has on its way may be for its whole lease, and carried out later. */
-            assert_int_equal(
-                token.hold_ms,
-                400 + ((backend_info(store.backend)->capabilities & BD_CAP_LOCAL) ? 0 : 700));
+            assert_int_equal(token.hold_ms, 400 + carried_out_later_ms(&store, 700));
         }
         store_close(&store);
     }
     machine_id = known;
+}
+
+TEST(token, who_takes_by_force_holds_his_writes_for_the_lease_of_an_owner_who_may_live)
+{
+    static const bool is_dead[] = { false, true };
+
+    for (size_t i = 0; i < ARRAY_LEN(is_dead); i++) {
+        char owner[520];
+        struct token token;
+        struct test_store store;
+
+        variant_fresh(&store);
+        if (is_dead[i])
+            put_dead_neighbours(&store, owner);
+        else
+            put_beating(&store, rival_owner, 5);
+        assert_int_equal(take(&store, "1:2", true, &token), 0);
+        assert_int_equal(token.hold_ms,
+                         carried_out_later_ms(&store, 30000) + (is_dead[i] ? 0 : 60000));
+        store_close(&store);
+    }
 }
 
 TEST(token, a_token_that_is_taken_knows_what_its_lease_begins_with)
@@ -123,6 +148,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         RUN(token, who_is_refused_is_told_who_has_it_since_when_it_stands_still_and_the_ways_out),
         RUN(token, who_may_be_a_copy_of_this_machine_is_watched),
+        RUN(token, who_takes_by_force_holds_his_writes_for_the_lease_of_an_owner_who_may_live),
         RUN(token, a_token_that_is_taken_knows_what_its_lease_begins_with),
     };
 

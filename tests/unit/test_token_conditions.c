@@ -136,6 +136,23 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
     }
 }
 
+TEST(token, a_forced_start_that_fails_leaves_the_lock_that_it_has_overwritten)
+{
+    struct error why = { "" };
+    struct token token;
+    struct test_store store;
+    struct lock lock;
+
+    variant_fresh(&store);
+    put_beating(&store, rival_owner, 5);
+    variant.denied_head = 2;
+    assert_int_equal(take(&store, "1:2", true, &token), -EACCES);
+    assert_int_equal(holder_look(store.backend, &token_layout, &lock, &why), 0);
+    assert_string_equal(lock.owner, rival_owner);
+    assert_int_equal(lock.lease.beat, 5);
+    store_close(&store);
+}
+
 TEST(token, a_store_that_loses_attributes_is_no_faster_mount)
 {
     static const enum treatment treatments[] = { HONOURS, IGNORES, REFUSES };
@@ -164,6 +181,7 @@ main(void)
         RUN(token, a_store_that_cannot_delete_on_a_condition_deletes_the_token_without),
         RUN(token, a_token_whose_answer_was_lost_is_found_to_be_ours),
         RUN(token, a_start_that_fails_leaves_no_token_that_may_have_been_written),
+        RUN(token, a_forced_start_that_fails_leaves_the_lock_that_it_has_overwritten),
         RUN(token, a_store_that_loses_attributes_is_no_faster_mount),
     };
 
