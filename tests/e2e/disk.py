@@ -23,6 +23,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import random
 import select
 import shutil
@@ -404,6 +405,18 @@ class Story(unittest.TestCase):
             file.truncate(sizeof(size))
         run("mkfs.ext4", "-q", "-m0", "-O", "^has_journal", image)
         return self.mount(Loop(self, image).device, "ext4")
+
+
+def as_nobody(story, *directories):
+    """The words before a command that make it nobody's, as these directories and what is in them become."""
+    nobody = pwd.getpwnam("nobody")
+    words = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    if run(*words, "test", "-r", BINARY, check=False).returncode != 0:
+        story.skipTest("the build is where other users cannot read it")
+    for directory in directories:
+        for path in (directory, *Path(directory).iterdir()):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    return words
 
 
 def environment(story):

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache file as a user sees it: a warm start, whose file is taken and whose is not, what a crash leaves, and damage."""
 import os
-import pwd
 import re
 import shutil
 import struct
@@ -363,15 +362,10 @@ class Whose(CacheFile):
     def test_nobody_may_open_it(self):
         """Who mounts is not who made it."""
         volume, _ = self.filled(store=disk.DirStore(self))
-        nobody = pwd.getpwnam("nobody")
-        for path in (self.tmp, volume.store.path):
-            path.chmod(0o777)
-        for entry in os.scandir(volume.store.path):
-            os.chown(entry.path, nobody.pw_uid, nobody.pw_gid)
+        self.tmp.chmod(0o755)
         where = self.directory("theirs")
-        os.chown(where, nobody.pw_uid, nobody.pw_gid)
-        command = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "env", f"XDG_RUNTIME_DIR={where}",
-                   *volume.command(), volume.store.location, where]
+        command = [*disk.as_nobody(self, volume.store.path, where), "env", f"XDG_RUNTIME_DIR={where}", *volume.command(),
+                   volume.store.location, where]
         status, text = volume.refused(command=command)
         self.assertEqual((status, text.count("\n")), (1, 1), text)
         self.assertIn(f"cannot open the cache file {self.cache}: Permission denied; mount as who may read and write it, or give another name",
