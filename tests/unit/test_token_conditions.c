@@ -109,7 +109,7 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
     static const struct {
         enum treatment if_absent;
         bool is_takeover;
-        unsigned lost_put, denied_head;
+        unsigned lost_put, denied_head; /* behind the former, no put is allowed */
     } cases[] = {
         { HONOURS, false, 1, 0 }, { REFUSES, false, 2, 0 }, { HONOURS, true, 1, 0 },
         { HONOURS, false, 0, 2 }, { IGNORES, false, 0, 2 },
@@ -124,13 +124,14 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
             assert_int_equal(take(&store, "1:2", false, &dead), 0);
         variant.puts = variant.heads = 0;
         variant.if_absent = cases[i].if_absent;
-        variant.lost_put = cases[i].lost_put;
+        variant.lost_puts = cases[i].lost_put > 0;
+        variant.first_denied_put = cases[i].lost_put > 0 ? cases[i].lost_put + 1 : 0;
         variant.denied_head = cases[i].denied_head;
         assert_int_equal(take(&store, "1:2", false, &token), -EACCES);
         /* Where a dead neighbour's was, there still is one that this machine alone takes. */
         if (is_mounted(&store) != cases[i].is_takeover)
             fail_msg("case %zu", i);
-        variant.lost_put = 0;
+        variant.first_denied_put = 0;
         assert_int_equal(take(&store, "1:2", false, &token), 0);
         store_close(&store);
     }

@@ -117,10 +117,10 @@ TEST(token, a_lock_that_cannot_be_put_back_leaves_ours_which_this_machine_takes)
     put_dead_neighbours(&store, owner);
     assert_int_equal(take(&store, "1:2", false, &token), 0);
     variant.if_match = REFUSES;
-    variant.lost_put = 1; /* and all behind it are denied */
+    variant.first_denied_put = 1;
     assert_int_equal(token_give_back(store.backend, &token_layout, &token, &why), -EACCES);
     assert_non_null(strstr(why.text, "could not be put back"));
-    variant.lost_put = 0;
+    variant.first_denied_put = 0;
     assert_int_equal(take(&store, "1:2", false, &next), 0);
     assert_int_equal(next.before.value, token.value);
     store_close(&store);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* core/volume_manifest.c over backend-memory: the description of a volume in the store, and the fence for s3backer; and
  * core/volume_erase.c, the end of both. */
-#include "backends.h"
+#include "variant_store.h"
 
 #include "base/clock.h"
 #include "base/util.h"
@@ -14,7 +14,6 @@
 #include <time.h>
 
 #define DESCRIPTION "v/bucketdisk-volume"
-#define TOKEN "v/s3backer-mounted"
 #define FENCE_OWNER "bucketdisk volume of format 2"
 
 static const struct layout layout = { .prefix = "v/", .is_format_2 = true };
@@ -25,132 +24,6 @@ nanosleep(const struct timespec *time, struct timespec *rest)
 {
     (void)time, (void)rest;
     return 0;
-}
-
-/* ---- a store that is worth more or less */
-
-enum treatment { HONOURS, IGNORES, REFUSES };
-
-static struct {
-    enum treatment conditions;
-    /* So many HEADs find nothing; so many PUTs are done and not answered, and so many are not done. */
-    unsigned blind_heads, lost_puts, unknown_puts;
-    bool has_no_tags, puts_are_denied, deletes_are_denied;
-    unsigned unknown_deletes;
-    unsigned puts, puts_conditioned;
-    const struct bd_host *host;
-    const struct bd_lower *lower;
-} variant;
-
-struct variant_op {
-    struct bd_io *io;
-    bool is_lost;
-};
-
-static bool
-take_one(unsigned *count)
-{
-    return *count > 0 && (*count)--;
-}
-
-static void
-variant_done(struct bd_io *child, enum bd_status status, void *arg)
-{
-    struct variant_op *op = arg;
-
-    variant.host->child_result(child, op->io);
-    variant.host->child_free(child);
-    if (variant.has_no_tags)
-        variant.host->tag_set(op->io, "");
-    variant.host->complete(op->io, op->is_lost && status == BD_OK ? BD_UNKNOWN : status);
-}
-
-static void
-variant_submit(void *handle, struct bd_io *io)
-{
-    struct variant_op *op = io->scratch;
-    bool has_condition = io->if_match != NULL || io->if_none_match != NULL;
-    struct bd_io *child;
-
-    (void)handle;
-    *op = (struct variant_op){ .io = io };
-    if (io->op == BD_PUT) {
-        variant.puts++;
-        variant.puts_conditioned += has_condition;
-        if (variant.puts_are_denied) {
-            variant.host->complete(io, BD_DENIED);
-            return;
-        }
-        if (take_one(&variant.unknown_puts)) {
-            variant.host->complete(io, BD_UNKNOWN);
-            return;
-        }
-        op->is_lost = take_one(&variant.lost_puts);
-    }
-    if (io->op == BD_DELETE && variant.deletes_are_denied) {
-        variant.host->complete(io, BD_DENIED);
-        return;
-    }
-    if (io->op == BD_DELETE && take_one(&variant.unknown_deletes)) {
-        variant.host->complete(io, BD_UNKNOWN);
-        return;
-    }
-    if (io->op == BD_HEAD_OBJECT && take_one(&variant.blind_heads)) {
-        variant.host->complete(io, BD_ABSENT);
-        return;
-    }
-    if (has_condition && variant.conditions == REFUSES) {
-        variant.host->complete(io, BD_UNSUPPORTED);
-        return;
-    }
-    child = variant.host->child_new(variant.host, variant.lower, io);
-    if (variant.conditions == IGNORES)
-        child->if_match = child->if_none_match = NULL;
-    variant.host->child_submit(child, variant_done, op);
-}
-
-static enum bd_status
-variant_open(const struct bd_host *host, const void *options, const struct bd_lower *lower,
-             void **handle)
-{
-    (void)options, (void)handle;
-    variant.host = host;
-    variant.lower = lower;
-    return BD_OK;
-}
-
-static void
-variant_info(void *handle, struct bd_backend_info *out)
-{
-    (void)handle;
-    out->capabilities = variant.lower->info->capabilities;
-    out->identity = out->display = "variant";
-}
-
-static void
-variant_close(void *handle)
-{
-    (void)handle;
-}
-
-static const struct bd_backend variant_table = {
-    .head = BD_HEAD(BACKEND, struct bd_backend),
-    .traits = BD_BACKEND_STACKS,
-    .scratch_bytes = sizeof(struct variant_op),
-    .open = variant_open,
-    .info = variant_info,
-    .submit = variant_submit,
-    .close = variant_close,
-};
-
-static void
-variant_fresh(struct test_store *store)
-{
-    memset(&variant, 0, sizeof variant);
-    store_init(store);
-    store->layers[0] = (struct backend_layer){ "backend-variant", &variant_table, NULL };
-    store_layer(store, 1, "backend-memory", NULL);
-    assert_int_equal(store_open(store, 2), 0);
 }
 
 /* ---- descriptions */
@@ -348,11 +221,11 @@ TEST(volume_manifest, a_write_whose_answer_was_lost_is_found_to_be_ours)
     }
     /* lost, and then somebody else's */
     read_it(&store, &other);
-    variant.unknown_puts = 1;
+    variant.dropped_puts = 1;
     other.manifest.epoch = 5;
     write_well(&store, &other);
     stored.manifest.epoch = 6;
-    variant.unknown_puts = 1;
+    variant.dropped_puts = 1;
     assert_int_equal(write_it(&store, &stored, &why), -EBUSY);
     expect_epoch(&store, 5);
     store_close(&store);
@@ -376,7 +249,7 @@ TEST(volume_manifest, conditions_are_used_where_they_can_be)
         struct test_store store;
 
         variant_fresh(&store);
-        variant.conditions = rows[i].conditions;
+        variant.if_absent = variant.if_match = rows[i].conditions;
         variant.has_no_tags = rows[i].has_no_tags;
         write_well(&store, &stored);
         stored.manifest.epoch = 2;
@@ -545,7 +418,7 @@ TEST(volume_fence, no_fence_is_no_success)
     store_close(&store);
 
     variant_fresh(&store);
-    variant.puts_are_denied = true;
+    variant.first_denied_put = 1;
     assert_int_equal(fence(&store, &why), -EACCES);
     assert_true(why.text[0] != '\0');
     store_close(&store);
@@ -557,7 +430,7 @@ TEST(volume_fence, a_store_without_conditions_gets_it_without)
     struct test_store store;
 
     variant_fresh(&store);
-    variant.conditions = REFUSES;
+    variant.if_absent = REFUSES;
     assert_int_equal(fence(&store, &why), 0);
     expect_fence(&store);
     assert_int_equal(variant.puts, 2);
@@ -634,14 +507,14 @@ TEST(volume_erase, what_may_still_be_carried_out_is_told)
 
     variant_fresh(&store);
     erase = (struct volume_erase){ .backend = store.backend, .layout = &layout };
-    variant.unknown_deletes = 1; /* the trial's, which means nothing */
+    variant.dropped_deletes = 1; /* the trial's, which means nothing */
     assert_int_equal(volume_erase_begin(&erase, &why), 0);
     assert_int_equal(erase.unknown_at_ns, 0);
-    variant.unknown_puts = 1;
+    variant.dropped_puts = 1;
     assert_int_equal(volume_erase_begin(&erase, &why), 0);
     assert_int_not_equal(erase.unknown_at_ns, 0);
     erase.unknown_at_ns = 0;
-    variant.unknown_deletes = 1;
+    variant.dropped_deletes = 1;
     assert_int_equal(volume_erase_end(&erase, &why), 0);
     assert_int_not_equal(erase.unknown_at_ns, 0);
     store_close(&store);
