@@ -190,9 +190,9 @@ taking->old.lease.epoch;
  };
 """),
     "a lock is put back without its beat": (NEIGHBOURS, "core/token.c", """\
-    struct putting putting = { .lock = &token->before, .when = when };
+    struct putting putting = { .lock = before, .when = when };
 """, """\
-    struct lock still = token->before;
+    struct lock still = *before;
     struct putting putting = { .lock = &still, .when = when };
 
     still.lease.beat = 0;
@@ -241,9 +241,9 @@ false && old->value"""),
     if (false) {
 """),
     "what a copy of this machine has on its way is not waited for": (BEATS, "core/token.c", """\
- + (may_be_copied ? old->lease.lease_ms : 0);
+    taking->token->hold_ms = hold_ms(taking, wish, may_be_copied);
 """, """\
-;
+    taking->token->hold_ms = hold_ms(taking, wish, false);
 """),
     "whoever is on this boot is a dead neighbour": (TOKEN, "core/holder.c", """\
         return strcmp(local[0], local[1]) == 0 ? HOLDER_DEAD : HOLDER_OTHER;
