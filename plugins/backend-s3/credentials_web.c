@@ -147,7 +147,6 @@ web_exchange(struct lookup *lookup, const struct web_request *request, struct we
         status = lookup_failed(lookup, BD_INVALID, "the answer is too long");
     else {
         proxy_mask(error);
-        mask_urls(error);
         status = lookup_failed(lookup, BD_RETRY, "%s",
                                error[0] != '\0' ? error : curl_easy_strerror(rc));
     }

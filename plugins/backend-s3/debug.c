@@ -30,7 +30,6 @@ log_lines(const struct bd_host *host, const struct headers *sent, const char *ma
         }
         proxy_mask(line);
         mask_line(line);
-        mask_urls(line);
         if (sent != NULL)
             mask_sent(line, sent);
         if (line[0] != '\0')

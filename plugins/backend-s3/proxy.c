@@ -2,6 +2,8 @@
 /* Proxies of the environment. */
 #include "proxy.h"
 
+#include "mask.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,4 +49,6 @@ proxy_mask(char *text)
                        scheme != NULL && scheme < at ? (size_t)(scheme + 3 - value) : 0,
                        (size_t)(at - value));
     }
+    /* Last: of a value of which a part were stars, the rest would not be found. */
+    mask_urls(text);
 }

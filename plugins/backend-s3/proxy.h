@@ -8,7 +8,7 @@
 /* May libcurl find one? */
 bool proxy_is_set(void);
 /* What libcurl says, in place: it repeats the values as they are, also when it cannot read them, and cuts them off
- * where its text ends.  Who is named in them becomes stars. */
+ * where its text ends.  Who is named in them, and in all other URLs, becomes stars. */
 void proxy_mask(char *text);
 
 #endif

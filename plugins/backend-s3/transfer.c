@@ -163,7 +163,6 @@ finish(struct exchange *exchange, const char *why)
         if (exchange->why[0] == '\0')
             snprintf(exchange->why, sizeof exchange->why, "%s", why);
         proxy_mask(exchange->why);
-        mask_urls(exchange->why);
     }
     exchange->done(exchange);
 }

@@ -92,6 +92,10 @@ TEST(proxy, who_is_named_in_a_proxy_of_the_environment_is_masked_however_it_is_w
         { "a:b@c d@proxy", "'a:b@c d@proxy'a:b@c d@proxy", "'*******@proxy'*******@proxy" },
         { "u'://ser:pass@proxy", "'u'://ser:pass@proxy'", "'u'://********@proxy'" },
         { "gopher://us@proxy", "for 'gopher://us@proxy'", "for 'gopher://**@proxy'" },
+        /* Up to the slash it looks like a URL. */
+        { "http://user:p@ss/word@proxy", "in 'http://user:p@ss/word@proxy'",
+          "in 'http://**************@proxy'" },
+        { "user:pass@proxy", "of https://me:mine@host/", "of https://*******@host/" },
         /* Cut off. */
         { "http://user:pass@proxy", "in 'http://user:pa", "in 'http://*******" },
         { "user:pass@proxy", "in 'user:pa", "in '*******" },
