@@ -63,6 +63,7 @@ variant_passed(struct bd_io *child, enum bd_status status, void *arg)
     variant.host->child_free(child);
     if (variant.has_no_tags)
         variant.host->tag_set(op->io, "");
+    op->io->more |= variant.always_has_more;
     op->status = status == BD_OK && is_answer_lost(op->io) ? BD_UNKNOWN : status;
     if ((op->number > 0 && op->number == variant.rival_after)
         || (op->io->op == BD_DELETE && variant.comes_after_delete))

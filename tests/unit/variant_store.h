@@ -27,6 +27,7 @@ struct variant {
     bool deletes_are_denied;
     bool strips_attrs;
     bool has_no_tags;
+    bool always_has_more; /* to list */
 
     /* What has come. */
     unsigned puts, puts_conditioned, heads, deletes;
