@@ -191,6 +191,29 @@ class Copy(disk.Story):
         self.assertEqual((told["copy"], told["copied"], told["present"]), ("complete", 0, 35))
         self.is_the_same()
 
+    def test_completed_by_somebody_else(self):
+        """While our password was awaited.  What is whole gets no mark again."""
+        self.make(40)
+        process, _ = self.begin(10)
+        process.kill()
+        self.reap(process)
+        mark = self.target.store.path / MARK
+        text = mark.read_bytes()
+        self.copy()
+        before = self.target.store.snapshot()
+        mark.write_bytes(text)
+        password = self.path("password")
+        os.mkfifo(password)
+        self.to = ["--to-codec=zstd,xaes-256-gcm", f"--to-password-file={password}"]
+        with subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              env=disk.environment(self)) as process:
+            with open(password, "w", encoding="utf-8") as file:     # which waits for the reader, who has found the mark
+                mark.unlink()
+                file.write(NEW + "\n")
+            self.assertIn("somebody else has completed this copy meanwhile", process.stderr.read())
+        self.assertEqual(process.returncode, FAILED)
+        self.assertEqual(self.target.store.snapshot(), before)
+
     def test_repeated(self):
         """A copy that is complete is looked at, and left alone."""
         self.make(40)

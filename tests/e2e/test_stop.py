@@ -106,6 +106,19 @@ class Stop(disk.Story):
         self.volume.ended(0)
         self.assert_all_there()
 
+    def test_requests_do_not_wake_who_waits_for_the_end(self):
+        """The first thread sleeps as long as the disk is mounted."""
+        self.volume.mount()
+
+        def wakes():
+            return disk.status_of(self.volume.daemon.pid, "voluntary_ctxt_switches")
+        before = wakes()
+        with disk.opened(self.volume.file) as file:
+            for _ in range(500):
+                os.fsync(file)
+        self.assertLess(wakes() - before, 20)
+        self.volume.umount()
+
     def test_second_signal(self):
         """Forced: all that was acknowledged is stored, the mount is gone, and the status says that it was forced."""
         self.write()
