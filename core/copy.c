@@ -500,7 +500,7 @@ copy_new(const struct copy_config *config, struct copy **out)
 void
 copy_start(struct copy *copy)
 {
-    bool lists_copy = copy->config.is_begun;
+    bool lists_copy = copy->config.is_begun || copy->config.is_look;
 
     copy->active = lists_copy ? 2 : 1;
     if (lists_copy)

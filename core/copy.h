@@ -29,7 +29,7 @@ struct copy_side {
 struct copy_config {
     struct copy_side from, to; /* `to` has blocks of the same size, and no fewer */
     struct pool *pool;
-    bool is_begun;    /* there may be blocks in the copy */
+    bool is_begun;    /* there may be blocks in the copy; not asked for a look */
     bool is_changing; /* the source: what it lists may be zeros when it is read */
     /* reads each block of the copy, what was there before too, and compares it with the source's */
     bool verifies;

@@ -84,7 +84,7 @@ build(struct copying *copying, struct error *why)
             .from = side_of(from),
             .to = side_of(to),
             .pool = to->pool,
-            .is_begun = copying->mark.is_there || copying->is_repeated,
+            .is_begun = copying->mark.is_there,
             .is_changing = copying->settings.while_mounted,
             .verifies = copying->settings.verify,
             .zeros_damaged = copying->settings.zero_damaged,
@@ -158,14 +158,14 @@ interrupt(struct copying *copying)
 }
 
 static int
-copy_blocks(struct copying *copying, struct error *why)
+copy_blocks(struct copying *copying, const char *doing, struct error *why)
 {
-    uint64_t look_ns = copying->began_ns + LOOK_NS;
+    uint64_t look_ns = clock_now_ns() + LOOK_NS;
     struct error reason = { "" };
     int rc, look_rc = 0;
 
-    progress_begin(&copying->progress, copying->is_repeated ? "looking at" : "copying", 0,
-                   copying->to.settings.quiet);
+    copying->began_ns = clock_now_ns();
+    progress_begin(&copying->progress, doing, 0, copying->to.settings.quiet);
     copy_start(copying->copy);
     while (!copy_wait(copying->copy, DRAW_MS, &rc)) {
         show(copying);
@@ -178,6 +178,7 @@ copy_blocks(struct copying *copying, struct error *why)
             look_ns = clock_now_ns() + LOOK_NS;
         }
     }
+    copying->ended_ns = clock_now_ns();
     show(copying);
     progress_end(&copying->progress);
     if (look_rc != 0)
@@ -191,12 +192,17 @@ copy_blocks(struct copying *copying, struct error *why)
     return copy_refuse_changed(copying, why);
 }
 
-/* It was complete before.  Blocks that are different are nobody's fault. */
+/* A copy that is complete.  Blocks that are different are nobody's fault. */
 static int
-judge(struct copying *copying, struct error *why)
+look(struct copying *copying, struct error *why)
 {
     const struct copy_counts *counts = &copying->counts;
+    int rc = build(copying, why);
 
+    if (rc == 0)
+        rc = copy_blocks(copying, "looking at", why);
+    if (rc != 0)
+        return rc;
     if (counts->differing > 0)
         return error_set(why, -EEXIST,
                          "there is a complete copy of the source here, of which %" PRIu64
@@ -208,7 +214,7 @@ judge(struct copying *copying, struct error *why)
         return error_set(why, -EUCLEAN,
                          "%" PRIu64 " blocks of the source cannot be read, and the log names them",
                          counts->damaged);
-    copying->is_complete = true;
+    copying->outcome = COPY_WAS_COMPLETE;
     return 0;
 }
 
@@ -221,8 +227,6 @@ complete(struct copying *copying, struct error *why)
     uint64_t until_ns;
     int rc;
 
-    if (copying->is_repeated)
-        return judge(copying, why);
     if (counts->differing > 0)
         return error_set(why, -EUCLEAN,
                          "%" PRIu64 " blocks of the copy are not what was written, and the log "
@@ -237,7 +241,8 @@ complete(struct copying *copying, struct error *why)
     rc = lease_await(to->lease, &until_ns, why);
     if (rc == 0)
         rc = copymark_remove(to->backend, &to->layout, until_ns, &copying->is_mark_unknown, why);
-    copying->is_complete = rc == 0;
+    if (rc == 0)
+        copying->outcome = COPY_COMPLETE;
     if (rc == 0 && counts->damaged > 0)
         rc = error_set(why, -EUCLEAN,
                        "%" PRIu64 " blocks of the source cannot be read, and are zeros in the copy",
@@ -250,11 +255,10 @@ complete(struct copying *copying, struct error *why)
 static const char *
 outcome(const struct copying *copying, int rc)
 {
-    return copying->is_complete    ? "complete"
-           : rc == -EINTR          ? "interrupted"
-           : copying->is_repeated  ? "refused"
-           : copying->copy != NULL ? "incomplete"
-                                   : "refused";
+    return copying->outcome >= COPY_COMPLETE     ? "complete"
+           : rc == -EINTR                        ? "interrupted"
+           : copying->outcome == COPY_INCOMPLETE ? "incomplete"
+                                                 : "refused";
 }
 
 static json_t *
@@ -276,7 +280,7 @@ print_json(const struct copying *copying, int rc, const char *error)
     all = json_pack("{s:s, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o}", "copy",
                     outcome(copying, rc), "source", json_words(copying->from_volume), "destination",
                     json_words(copying->to_volume), "verified",
-                    copying->settings.verify && copying->is_complete, "block_bytes",
+                    copying->settings.verify && copying->outcome >= COPY_COMPLETE, "block_bytes",
                     (json_int_t)copying->from.layout.block_bytes, "blocks",
                     (json_int_t)counts->total, "copied", (json_int_t)counts->copied, "present",
                     (json_int_t)counts->present, "damaged", (json_int_t)counts->damaged,
@@ -306,14 +310,14 @@ print_words(const struct copying *copying)
     if (copying->settings.verify)
         printf(", %" PRIu64 " differ", counts->differing);
     printf(".\n");
-    if (copying->is_complete && copying->is_repeated)
+    if (copying->outcome == COPY_WAS_COMPLETE)
         printf("%s was a complete copy of %s before, and still is%s; nothing was written.\n",
                copying->to_volume, copying->from_volume,
                copying->settings.verify ? ": each block was read and compared" : "");
-    else if (copying->is_complete)
+    else if (copying->outcome == COPY_COMPLETE)
         printf("%s is a copy of %s%s.\n", copying->to_volume, copying->from_volume,
                copying->settings.verify ? ", and each block was read back and compared" : "");
-    else if (!copying->is_repeated)
+    else if (copying->outcome == COPY_INCOMPLETE)
         printf("The copy is not complete, and cannot be mounted; say the same again and it goes "
                "on.\n");
 }
@@ -349,16 +353,14 @@ run(struct copying *copying, char **words, struct error *why)
     if (chain_encrypts(copying->from.chain) && !chain_encrypts(copying->to.chain))
         log_line(BD_WARNING, "the source is encrypted, and the copy will not be");
     interrupts_hold(&copying->held, &copying->before);
+    if (copying->is_repeated)
+        return look(copying, why);
     rc = of_side(&copying->to, copy_take_destination(copying, why), why);
     if (rc == 0)
         rc = build(copying, why);
-    copying->began_ns = clock_now_ns();
     if (rc == 0)
-        rc = copy_blocks(copying, why);
-    copying->ended_ns = clock_now_ns();
-    if (rc == 0)
-        rc = complete(copying, why);
-    return rc;
+        rc = copy_blocks(copying, "copying", why);
+    return rc == 0 ? complete(copying, why) : rc;
 }
 
 static int

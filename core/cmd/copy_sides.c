@@ -330,11 +330,11 @@ put_mark(struct copying *copying, struct error *why)
 
         if (rc != 0)
             return rc;
-        copying->is_marked = true;
+        copying->outcome = COPY_INCOMPLETE;
         return copymark_put(to->backend, &to->layout, &mark, until_ns, &copying->is_mark_unknown,
                             why);
     }
-    copying->is_marked = true;
+    copying->outcome = COPY_INCOMPLETE;
     return 0;
 }
 
@@ -367,8 +367,6 @@ copy_take_destination(struct copying *copying, struct error *why)
                                      .settle_ms = to->settings.settle_time_ms };
     int rc;
 
-    if (copying->is_repeated)
-        return 0;
     locallock_id(copying->lock, lock_id, sizeof lock_id);
     rc = token_take(to->backend, &to->layout, &wish, &copying->token, why);
     if (rc != 0)
@@ -409,9 +407,9 @@ copy_give_back(struct copying *copying, struct error *why)
     copying->token.until_ns = lease_stop(to->lease);
     if (to->lease != NULL && lease_is_lost(to->lease, why))
         return -EROFS;
-    if (!copying->is_marked)
+    if (copying->outcome == COPY_REFUSED)
         return token_give_back(to->backend, &to->layout, &copying->token, why);
-    if (!copying->is_complete && !to->layout.is_format_2)
+    if (copying->outcome != COPY_COMPLETE && !to->layout.is_format_2)
         return 0;
     return token_drop(to->backend, &to->layout, &copying->token, why);
 }

@@ -12,6 +12,14 @@
 
 #include <signal.h>
 
+/* What has become of the destination. */
+enum copy_outcome {
+    COPY_REFUSED,    /* nothing was written */
+    COPY_INCOMPLETE, /* it is marked, or may be */
+    COPY_COMPLETE,
+    COPY_WAS_COMPLETE, /* and still is: it was looked at, and nothing was written */
+};
+
 struct copy_settings {
     uint8_t verify, while_mounted, zero_damaged, json;
 };
@@ -25,10 +33,8 @@ struct copying {
     struct copymark mark; /* of the destination */
     struct locallock *lock;
     struct token token;
-    /* the destination was complete before: it is looked at, and nothing is written */
-    bool is_repeated;
+    bool is_repeated; /* the destination is a complete copy already */
     bool has_token;
-    bool is_marked;       /* or may be */
     bool is_mark_unknown; /* a put or removal of the mark may still be carried out */
     struct copy *copy;
     struct copy_counts counts;
@@ -36,7 +42,7 @@ struct copying {
     uint64_t began_ns, ended_ns; /* of the copying */
     sigset_t held, before;       /* signals */
     bool is_interrupted;
-    bool is_complete;
+    enum copy_outcome outcome;
 };
 
 /* As a reader; -EBUSY: somebody may write to it. */
@@ -47,7 +53,7 @@ int copy_refuse_mounted(const struct copying *copying, struct error *why);
 int copy_refuse_changed(const struct copying *copying, struct error *why);
 /* After the source: it is empty, or a copy of that, begun or complete, and fits.  Nothing is stored. */
 int copy_open_destination(struct copying *copying, const char *location, struct error *why);
-/* From here on nobody else writes to the destination, and it is marked; if it is not complete.  With signals held; -EINTR: one came. */
+/* From here on nobody else writes to the destination, and it is marked.  With signals held; -EINTR: one came. */
 int copy_take_destination(struct copying *copying, struct error *why);
 /* The volume goes back, the mark stays unless the copy is complete.  Also after failures of all of these. */
 int copy_give_back(struct copying *copying, struct error *why);
