@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "attrs.h"
 #include "base/clock.h"
+#include "holder.h"
 #include "token.h"
 
 #include <errno.h>
@@ -215,33 +216,21 @@ volume_manifest_layout(const struct manifest *manifest, const struct volume_wish
 
 /* Is it our fence that is there? */
 static int
-fence_check(struct backend *backend, const char *name, bool *is_ours, struct error *why)
+fence_check(struct backend *backend, const struct layout *layout, bool *is_ours, struct error *why)
 {
-    struct backend_io *io = backend_io_new(backend);
-    enum bd_status status;
-    const char *owner;
-    size_t bytes;
-    int rc = 0;
+    const struct layout s3backers = { .prefix = layout->prefix };
+    struct lock lock;
+    int rc = holder_look(backend, &s3backers, &lock, why);
+    object_name name;
 
-    if (io == NULL)
-        return error_set(why, -ENOMEM, "out of memory");
-    io->io.op = BD_HEAD_OBJECT;
-    io->io.name = name;
-    status = ask(io, NULL);
-    *is_ours = false;
-    if (status == BD_OK) {
-        owner = backend_io_attr(io, ATTR_OWNER, &bytes);
-        *is_ours = owner != NULL && strcmp(owner, TOKEN_FENCE_OWNER) == 0;
-        if (!*is_ours)
-            rc = error_set(why, -EBUSY,
-                           "the volume has a mount token of s3backer's kind, %s; it may be in use. "
-                           "If it is not, clear it with --reset-mounted-flag",
-                           name);
-    } else if (status != BD_ABSENT) {
-        rc = ask_failed(io, "look for the mount token", why);
-    }
-    backend_io_free(io);
-    return rc;
+    *is_ours = lock_is_fence(&lock);
+    if (rc != 0 || !lock.is_there || *is_ours)
+        return rc;
+    lock_name(&s3backers, name);
+    return error_set(why, -EBUSY,
+                     "the volume has a mount token of s3backer's kind, %s; it may be in use. "
+                     "If it is not, clear it with --reset-mounted-flag",
+                     name);
 }
 
 int
@@ -256,12 +245,11 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
     enum bd_status status = BD_UNSUPPORTED;
     struct error reason = { "" };
     bool is_ours;
-    int rc;
+    int rc = fence_check(backend, layout, &is_ours, why);
 
-    layout_control_name(layout, TOKEN_OBJECT, name);
-    rc = fence_check(backend, name, &is_ours, why);
     if (rc != 0 || is_ours)
         return rc;
+    layout_control_name(layout, TOKEN_OBJECT, name);
     if (attrs_add(&attrs, ATTR_TOKEN, FENCE_VALUE, strlen(FENCE_VALUE)) != 0
         || attrs_add(&attrs, ATTR_OWNER, TOKEN_FENCE_OWNER, strlen(TOKEN_FENCE_OWNER)) != 0) {
         attrs_clear(&attrs);
@@ -276,7 +264,7 @@ volume_fence_s3backer(struct backend *backend, const struct layout *layout, stru
         return 0;
     if (status != BD_CONDITION)
         return error_set(why, status_errno(status), "%s", reason.text);
-    rc = fence_check(backend, name, &is_ours, why);
+    rc = fence_check(backend, layout, &is_ours, why);
     if (rc == 0 && !is_ours)
         rc = error_set(why, -EBUSY, "somebody else's mount token was in the way; try again");
     return rc;
@@ -287,11 +275,8 @@ volume_reset_fence(struct backend *backend, const struct layout *layout, uint64_
                    struct error *why)
 {
     const struct layout s3backers = { .prefix = layout->prefix };
-    object_name name;
     bool is_ours;
-    int rc;
+    int rc = fence_check(backend, layout, &is_ours, why);
 
-    layout_control_name(layout, TOKEN_OBJECT, name);
-    rc = fence_check(backend, name, &is_ours, why);
     return rc == -EBUSY ? token_reset(backend, &s3backers, settle_ms, why) : rc;
 }
