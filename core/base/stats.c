@@ -6,8 +6,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PLUGIN_PREFIX "plugin_"
 
 struct stats {
     pthread_mutex_t lock; /* guards the list; never held while a gauge is read */
@@ -38,7 +41,7 @@ static void
 statistic_free(struct statistic *statistic)
 {
     histogram_free(statistic->histogram);
-    free(statistic->full_name);
+    free(statistic->plugin_name);
     free(statistic->help);
     free(statistic);
 }
@@ -69,45 +72,42 @@ stats_find_locked(const struct stats *stats, const char *name)
     return NULL;
 }
 
-static const char plugin_prefix[] = "plugin_";
-
 static struct statistic *
 statistic_new(enum statistic_kind kind, bool is_plugins, const char *name, const char *help)
 {
-    const size_t skip = is_plugins ? strlen(plugin_prefix) : 0;
     struct statistic *statistic = calloc(1, sizeof *statistic);
 
     if (statistic == NULL)
         return NULL;
     statistic->kind = kind;
     statistic->is_plugins = is_plugins;
-    statistic->full_name = malloc(skip + strlen(name) + 1);
+    if (asprintf(&statistic->plugin_name, PLUGIN_PREFIX "%s", name) == -1)
+        statistic->plugin_name = NULL;
     statistic->help = strdup(help != NULL ? help : "");
     if (kind == STATISTIC_HISTOGRAM)
         statistic->histogram = histogram_new();
-    if (statistic->full_name == NULL || statistic->help == NULL
+    if (statistic->plugin_name == NULL || statistic->help == NULL
         || (kind == STATISTIC_HISTOGRAM && statistic->histogram == NULL)) {
         statistic_free(statistic);
         return NULL;
     }
-    memcpy(statistic->full_name, plugin_prefix, skip);
-    strcpy(statistic->full_name + skip, name);
-    statistic->name = statistic->full_name + skip;
+    statistic->name = statistic->plugin_name + strlen(PLUGIN_PREFIX);
     return statistic;
 }
 
-/* The one that has this name already; NULL: none.  A name that the core and a plugin have is the core's, whoever
- * came first: a plugin is called what its author likes. */
+/* The one that there is already; NULL: none.  A name that the core and a plugin have is the core's, whoever came first: a
+ * plugin is called what its author likes. */
 static struct statistic *
 stats_enter_locked(struct stats *stats, struct statistic *statistic)
 {
     struct statistic *old = stats_find_locked(stats, statistic->name);
 
-    if (old != NULL && old->is_plugins != statistic->is_plugins) {
-        struct statistic *plugins = old->is_plugins ? old : statistic;
-
-        plugins->name = plugins->full_name;
-        old = statistic->is_plugins ? stats_find_locked(stats, statistic->full_name) : NULL;
+    if (old != NULL && old->is_plugins && !statistic->is_plugins) {
+        old->name = old->plugin_name;
+        old = NULL;
+    } else if (old != NULL && statistic->is_plugins && !old->is_plugins) {
+        statistic->name = statistic->plugin_name;
+        old = stats_find_locked(stats, statistic->name);
     }
     if (old != NULL)
         return old;

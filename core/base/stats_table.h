@@ -24,9 +24,9 @@ struct counter {
 struct statistic {
     enum statistic_kind kind;
     bool is_plugins;
-    char *full_name; /* of a plugin's: "plugin_" and what it is called */
+    char *plugin_name; /* "plugin_" and its name */
     const char
-        *_Atomic name; /* in full_name; of a plugin's all of it where the core has that name, too */
+        *_Atomic name; /* in that one; of a plugin's all of it where the core has the name, too */
     char *help;
     struct counter counter;
     uint64_t (*value)(void *arg); /* of a gauge */
