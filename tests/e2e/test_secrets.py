@@ -74,7 +74,7 @@ class Secrets(disk.Story):
         self.search("stats.json", (volume.mountpoint / "stats.json").read_text(), "requests")
         self.search("metrics", (volume.mountpoint / "metrics").read_text(), str(volume.mountpoint))
         self.search("mountinfo", Path("/proc/self/mountinfo").read_bytes(), str(volume.mountpoint))
-        self.search("the state of daemons", b"".join(path.read_bytes() for path in Path("/run/bucketdisk").glob("*")),
+        self.search("the state of daemons", b"".join(path.read_bytes() for path in Path("/run/bucketdisk").rglob("*") if path.is_file()),
                     str(volume.mountpoint))
         self.search("ps of all processes", subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout,
                     "--debug-http")
