@@ -245,6 +245,21 @@ false && old->value"""),
 """, """\
     taking->token->hold_ms = hold_ms(taking, wish, false);
 """),
+    "the lease of who is replaced by force does not count": (BEATS, "core/token.c", """\
+hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
+""", """\
+hold_ms(&taking, wish, false);
+"""),
+    "who is replaced by force is taken to live": (BEATS, "core/token.c", """\
+hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
+""", """\
+hold_ms(&taking, wish, true);
+"""),
+    "a take by force that fails frees the volume": (CONDITIONS, "core/token.c", """\
+        leave(taking->backend, taking->layout, token, &taking->old, &ignored);
+""", """\
+        leave(taking->backend, taking->layout, token, &token->before, &ignored);
+"""),
     "whoever is on this boot is a dead neighbour": (TOKEN, "core/holder.c", """\
         return strcmp(local[0], local[1]) == 0 ? HOLDER_DEAD : HOLDER_OTHER;
 """, """\
