@@ -365,12 +365,17 @@ class Story(unittest.TestCase):
         remove_mount(where)
         RECORD.drop(thing)
 
+    def let_go(self):
+        """Words for the shell of a new namespace: others' mounts, of which it has copies, would not end while it lives."""
+        return (f"awk '$5 ~ /bucketdisk-e2e-/ && $5 !~ /{self.tmp.name}/ {{ print $5 }}' /proc/self/mountinfo | tac | "
+                "while read -r place; do umount -i -l $place; done; ")
+
     def start_elsewhere(self, *command, flags=("-m",), first="", **more):
         """Start a process on another machine: a mount namespace with a lock directory of its own.  What it mounts is seen
         there alone, as /proc/PID/root/...  `first`: what its shell does before."""
         if run("unshare", *flags, "true", check=False).returncode != 0:
             self.skipTest("no namespaces can be made here, as in a chroot")
-        script = f"mkdir -p /run/bucketdisk && mount -t tmpfs -o mode=755 none /run/bucketdisk && {first} exec \"$@\""
+        script = f"{self.let_go()} mkdir -p /run/bucketdisk && mount -t tmpfs -o mode=755 none /run/bucketdisk && {first} exec \"$@\""
         return self.start("unshare", *flags, "sh", "-c", script, "-", *command, **{"env": environment(self), **more})
 
     def reap(self, process, seconds=60):
@@ -395,8 +400,12 @@ class Story(unittest.TestCase):
         return where
 
     def umount(self, where, *flags, seconds=120):
+        """Another story's namespace may have had a copy of the mount: unless it is lazy, wait until the filesystem has ended."""
+        device = run("findmnt", "-n", "-o", "SOURCE", "--mountpoint", where, check=False).stdout.strip()
         run("umount", *flags, where, timeout=seconds)
         RECORD.drop(("mount", str(where)))
+        if "-l" not in flags and device.startswith("/dev/loop"):
+            wait_until(f"the filesystem of {device} to end", lambda: not is_in_use(Path(device).name), seconds)
 
     def small_filesystem(self, size):
         """A filesystem that can be filled, and made read-only."""
@@ -405,6 +414,11 @@ class Story(unittest.TestCase):
             file.truncate(sizeof(size))
         run("mkfs.ext4", "-q", "-m0", "-O", "^has_journal", image)
         return self.mount(Loop(self, image).device, "ext4")
+
+
+def is_in_use(device):
+    """Is the filesystem on "loop0" mounted, wherever that may be?"""
+    return any(Path("/sys/fs").glob(f"*/{device}")) or any(Path("/sys/fs/btrfs").glob(f"*/devices/{device}"))
 
 
 def as_nobody(story, *directories):
