@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define HOLDERS_BYTES 400
+
 static int
 usage(const char *word)
 {
@@ -36,10 +38,30 @@ help(void)
            "Unmounts a disk, or what \"bucketdisk up\" has mounted, and returns when\n"
            "everything is stored.  If it is in use it says by whom.\n"
            "\n"
-           "-l, --lazy: detach it all the same, and wait until nobody uses it any more.\n"
+           "-l, --lazy: detach it all the same.  Of a disk that is in use it says by whom,\n"
+           "and waits until that ends and everything is stored; of what \"up\" has mounted\n"
+           "it says so and does not wait: \"bucketdisk down\" tells whether it is done.\n"
            "\n"
-           "Exit status 0: everything is stored.  1: it is not, or nothing was unmounted.\n");
+           "Exit status 0: everything is stored, or is when nobody uses any more what \"up\"\n"
+           "had mounted.  1: it is not, or nothing was unmounted.\n");
     return EXIT_DONE;
+}
+
+/* As umount(8) -l, which sends people here, it does not wait for who uses it. */
+static int
+detach_filesystem(const char *word, const char *path, struct error *why)
+{
+    char holders[HOLDERS_BYTES];
+    int rc;
+
+    mountpoint_holders(path, holders, sizeof holders); /* who cannot be found afterwards */
+    rc = filesystem_umount(path, true, why);
+    if (rc == 0 && holders[0] != '\0')
+        log_line(BD_INFO,
+                 "umount: %s is detached, and still used by %s: the rest is stored when that ends, "
+                 "and not waited for; \"bucketdisk down %s\" tells whether it is done",
+                 word, holders, word);
+    return rc;
 }
 
 /* A filesystem that `up` has mounted: umount(8) sends it here. */
@@ -56,7 +78,7 @@ unmount_filesystem(const char *word, const char *path, const struct mountinfo *m
         updown_find(path, &updown);
     if (rc == 0 && updown_is_anything(&updown)) {
         locallock_state(lock, LOCK_FINISHING, path, NULL, "");
-        rc = is_lazy ? filesystem_umount(path, true, &why) : updown_end(&updown, &why);
+        rc = is_lazy ? detach_filesystem(word, path, &why) : updown_end(&updown, &why);
     } else if (rc == 0
                && !(mount != NULL && !mountinfo_at(path, &info))) { /* nobody else was quicker */
         rc = error_set(&why, -EINVAL, "%s is not a mount of bucketdisk%s", word,
@@ -78,10 +100,23 @@ is_our_type(const char *type)
     return strcmp(type, "fuse.bucketdisk") == 0 || strcmp(type, "fuse.s3backer") == 0;
 }
 
+/* Gives who uses it if it is in use, be it detached or not; "" if nobody does, or that is unknown. */
+static int
+unmount_disk(const char *path, bool is_lazy, char holders[HOLDERS_BYTES])
+{
+    int rc = mountpoint_umount(path, false);
+
+    holders[0] = '\0';
+    if (rc != -EBUSY)
+        return rc;
+    mountpoint_holders(path, holders, HOLDERS_BYTES);
+    return is_lazy ? mountpoint_umount(path, true) : rc;
+}
+
 static int
 unmount(const char *word, bool is_lazy)
 {
-    char *path = mountpoint_realpath(word), holders[400];
+    char *path = mountpoint_realpath(word), holders[HOLDERS_BYTES];
     struct error why = { "" };
     struct mountinfo info;
     struct stat st;
@@ -101,7 +136,7 @@ unmount(const char *word, bool is_lazy)
         return rc;
     }
     is_dead = stat(path, &st) != 0 && errno == ENOTCONN;
-    rc = mountpoint_umount(path, is_lazy);
+    rc = unmount_disk(path, is_lazy, holders);
     if (rc == 0 && is_dead) {
         log_line(BD_ERROR,
                  "umount: %s: its daemon has died, and is unmounted; what was synced is in the "
@@ -111,13 +146,16 @@ unmount(const char *word, bool is_lazy)
         if (fd != -1)
             close(fd);
     } else if (rc != 0) {
-        mountpoint_holders(path, holders, sizeof holders);
         log_line(BD_ERROR, "umount: %s: %s%s%s", word, strerror(-rc),
-                 rc == -EBUSY && holders[0] != '\0' ? ", used by " : "",
-                 rc == -EBUSY ? holders : "");
+                 holders[0] != '\0' ? ", used by " : "", holders);
         if (fd != -1)
             close(fd);
     } else if (fd != -1) {
+        if (holders[0] != '\0')
+            log_line(BD_INFO,
+                     "umount: %s is detached, and still used by %s: waiting until that ends and "
+                     "everything is stored",
+                     word, holders);
         rc = locallock_wait(fd, &why);
         if (rc != 0)
             log_line(BD_ERROR, "umount: %s: %s", word, why.text);

@@ -155,6 +155,23 @@ class Stop(disk.Story):
             self.volume.ended(0)
         self.assert_all_there()
 
+    def test_lazy_umount_says_what_it_waits_for(self):
+        """Detached at once; who uses it is named, and waited for.  What nobody uses needs no word."""
+        self.volume.mount()
+        log = self.path("log")
+        with open(self.volume.file, "r+b") as file, open(log, "wb") as said:
+            lazy = self.start(disk.BINARY, "umount", "--lazy", self.volume.mountpoint, stderr=said)
+            disk.wait_until("the disk to be detached", lambda: not disk.is_mounted(self.volume.mountpoint))
+            disk.wait_until("a word", lambda: f"used by python3 ({os.getpid()}): waiting until that ends and" in log.read_text())
+            file.write(b"late" * 1000)
+            self.assertIsNone(lazy.poll())
+        self.assertEqual(self.reap(lazy), 0, log.read_text())
+        self.volume.ended(0)
+        self.volume.mount()
+        self.assertEqual(disk.read_at(self.volume.file, 0, 4000), b"late" * 1000)
+        self.assertEqual(disk.run(disk.BINARY, "umount", "-l", self.volume.mountpoint).stderr, "")
+        self.volume.ended(0)
+
     def test_umount8_of_a_busy_disk_is_refused(self):
         self.write()
         self.assertNotEqual(disk.run("umount", self.volume.mountpoint, check=False).returncode, 0)

@@ -160,6 +160,23 @@ class Life(Up):
         self.down()
         self.assert_nothing_left()
 
+    def test_detached_in_use(self):
+        """umount -l does not wait for who uses it, but names him, and says what tells when it is done."""
+        self.up("--yes", f"--size={SIZE}", "--fs=ext4")
+        with open(self.where / "open", "w", encoding="ascii") as file:
+            said = self.bucketdisk("umount", "-l", self.where)
+            self.assertIn(f"python3 ({os.getpid()})", said)
+            self.assertIn(f'"bucketdisk down {self.where}" tells', said)
+            self.assertFalse(disk.is_mounted(self.where))
+            file.write("late")
+        self.down()
+        self.assert_nothing_left()
+        self.up()
+        self.assertEqual((self.where / "open").read_text(), "late")
+        self.assertEqual(self.bucketdisk("umount", "-l", self.where), "")
+        self.down()
+        self.assert_nothing_left()
+
     def test_two_take_it_down(self):
         """As systemd does at shutdown, by the unit and by umount(8): who comes later waits for the first."""
         self.up("--yes", f"--size={SIZE}", "--fs=ext4")
