@@ -43,3 +43,9 @@ human_duration(uint64_t seconds, char out[HUMAN_BYTES])
     else
         snprintf(out, HUMAN_BYTES, "%u:%02u", rest / MINUTE_S, rest % MINUTE_S);
 }
+
+const char *
+human_form(uint64_t count, const char *one, const char *many)
+{
+    return count == 1 ? one : many;
+}

@@ -11,5 +11,7 @@
 void human_bytes(uint64_t bytes, char out[HUMAN_BYTES]);
 /* "0:05", "1:02:03", "3 days". */
 void human_duration(uint64_t seconds, char out[HUMAN_BYTES]);
+/* What stands behind the number: "block is", "blocks are". */
+const char *human_form(uint64_t count, const char *one, const char *many);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "copymark.h"
+#include "volume_samples.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -67,6 +68,22 @@ cmd_unfinished(const struct stack *stack, const char **command, struct error *wh
     return rc;
 }
 
+int
+cmd_has_volume(const struct stack *stack, bool *is_there, struct error *why)
+{
+    const struct layout layout = { .prefix = stack->settings.prefix };
+    struct volume_look look = { .is_there = false };
+    const char *unfinished = NULL;
+    int rc = 0;
+
+    if (!stack->description.is_there)
+        rc = cmd_unfinished(stack, &unfinished, why);
+    if (rc == 0 && !stack->description.is_there && unfinished == NULL)
+        rc = volume_look_any(stack->backend, &layout, &look, why);
+    *is_there = stack->description.is_there || unfinished != NULL || look.is_there;
+    return rc;
+}
+
 void
 cmd_clean(char *text)
 {
@@ -90,6 +107,34 @@ cmd_json_text(const char *text)
         json = json_string(copy);
     free(copy);
     return json;
+}
+
+json_t *
+cmd_json_slots(const struct manifest *manifest)
+{
+    json_t *slots = json_array();
+
+    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
+        const struct key_slot *slot = &manifest->slots[i];
+
+        if (!key_slot_is_free(slot))
+            json_array_append_new(slots, json_pack("{s:i, s:o, s:o}", "slot", (int)i, "label",
+                                                   cmd_json_text(slot->label), "damage",
+                                                   cmd_json_text(slot->damage)));
+    }
+    return slots;
+}
+
+int
+cmd_print_json(json_t *all, struct error *why)
+{
+    int rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+    json_decref(all);
+    if (rc != 0)
+        return error_set(why, -EIO, "cannot print what was found");
+    printf("\n");
+    return cmd_flush(why);
 }
 
 int

@@ -44,16 +44,22 @@ int cmd_take_here(struct stack *stack, const char *location, char **volume, stru
 /* Which command goes on with what is no whole volume: "copy" with half a copy, "erase" with what that has left.  NULL: none has to.
  * After volume_lock_format or the like. */
 int cmd_unfinished(const struct stack *stack, const char **command, struct error *why);
+/* Is there a volume, or a part of one?  After volume_lock_format or the like. */
+int cmd_has_volume(const struct stack *stack, bool *is_there, struct error *why);
 /* What comes from a store does nothing at a terminal: its control characters become question marks. */
 void cmd_clean(char *text);
 /* As JSON, whatever bytes it has.  NULL when out of memory. */
 struct json_t *cmd_json_text(const char *text);
+/* The key slots in use. */
+struct json_t *cmd_json_slots(const struct manifest *manifest);
+/* Takes it, and prints it in lines; NULL when out of memory. */
+int cmd_print_json(struct json_t *all, struct error *why);
 /* What was printed has gone where it should: 0, or -EIO and why. */
 int cmd_flush(struct error *why);
 
 /* What a mount's command line may ask for instead, too: their stacks are parsed, and not open. */
-int cmd_erase_volume(struct stack *stack, const char *location, struct error *why);
-int cmd_reset_token(struct stack *stack, const char *location, struct error *why);
+int cmd_erase_volume(struct stack *stack, const char *location, bool is_json, struct error *why);
+int cmd_reset_token(struct stack *stack, const char *location, bool is_json, struct error *why);
 
 int cmd_check(int argc, char **argv);
 int cmd_copy(int argc, char **argv);

@@ -18,6 +18,7 @@
 #include "base/human.h"
 #include "base/interrupts.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "confirm.h"
 #include "holder.h"
 #include "locallock.h"
@@ -27,11 +28,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+struct erase_settings {
+    uint8_t json;
+};
+
+static const struct bd_option erase_rows[] = { CMD_JSON_ROW(struct erase_settings, json) };
 
 #define PASSES_MAX 5u       /* a store may list for a while what it has deleted */
 #define FAILED_BATCHES 10u  /* then the others will fail, too */
@@ -43,6 +51,7 @@ struct erase {
     struct locallock *local;
     struct token token;
     bool has_token, is_marked, is_done;
+    bool is_there;          /* a volume, or something of one */
     bool is_unfinished;     /* what was here is no whole volume: half a copy, or erased in part */
     uint64_t hold_until_ns; /* so long others' writes may still be carried out */
     struct volume_erase control;
@@ -105,7 +114,7 @@ look_at_volume(struct erase *erase, struct lock *holder, struct error *why)
 
 /* Whether there is anything to erase. */
 static int
-look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there, struct error *why)
+look_for_anything(struct erase *erase, const struct lock *holder, struct error *why)
 {
     struct stack *stack = erase->stack;
     struct volume_look look;
@@ -115,8 +124,8 @@ look_for_anything(struct erase *erase, const struct lock *holder, bool *is_there
     if (rc == 0)
         rc = cmd_unfinished(stack, &unfinished, why);
     erase->is_unfinished = unfinished != NULL;
-    *is_there = look.is_there || holder->is_there || stack->layout.is_format_2
-                || stack->description.is_there || erase->is_unfinished;
+    erase->is_there = look.is_there || holder->is_there || stack->layout.is_format_2
+                      || stack->description.is_there || erase->is_unfinished;
     return rc;
 }
 
@@ -237,8 +246,8 @@ delete_listed(struct erase *erase, struct error *why)
         return 0;
     if (rc == -EROFS)
         return error_set(why, rc, "somebody else has taken the volume meanwhile");
-    return error_set(why, -EIO, "%" PRIu64 " blocks could not be deleted: %s", erase->failed_count,
-                     erase->reason.text);
+    return error_set(why, -EIO, "%" PRIu64 " %s could not be deleted: %s", erase->failed_count,
+                     human_form(erase->failed_count, "block", "blocks"), erase->reason.text);
 }
 
 /* What was on its way when the volume was taken may come after what was deleted. */
@@ -309,8 +318,8 @@ erase_blocks(struct erase *erase, struct error *why)
         if (erase->walk.count == 0 && is_waited)
             return 0;
         if (passes++ == PASSES_MAX)
-            return error_set(why, -EIO, "the store still lists %zu blocks that it has deleted",
-                             erase->walk.count);
+            return error_set(why, -EIO, "the store still lists %zu %s that it has deleted",
+                             erase->walk.count, human_form(erase->walk.count, "block", "blocks"));
         if (erase->walk.count > 0)
             rc = delete_listed(erase, why);
         if (rc == 0 && !is_waited)
@@ -362,26 +371,52 @@ foreign_entry(void *arg, const char *name, uint64_t object_bytes, const char *ta
     return ++*count < FOREIGN_MAX;
 }
 
+static void
+print_text(const struct erase *erase, uint64_t foreign)
+{
+    char bytes[HUMAN_BYTES];
+
+    human_bytes(erase->deleted_bytes, bytes);
+    /* With --force it is looked for all the same: what lists late may not have listed it at first. */
+    if (!erase->is_there && erase->deleted_count == 0)
+        printf("There was no volume in %s; nothing was deleted.\n", erase->volume);
+    else
+        printf("%s is erased: %" PRIu64 " %s, %s.\n", erase->volume, erase->deleted_count,
+               human_form(erase->deleted_count, "block", "blocks"), bytes);
+    if (foreign > 0)
+        printf("%s%" PRIu64 " %s.\n", foreign == FOREIGN_MAX ? "At least " : "", foreign,
+               human_form(foreign, "object there is none of the volume's, and is left",
+                          "objects there are none of the volume's, and are left"));
+}
+
 static int
-tell_erased(const struct erase *erase, struct error *why)
+print_json(const struct erase *erase, bool is_counted, uint64_t foreign, struct error *why)
+{
+    return cmd_print_json(
+        json_pack("{s:o, s:b, s:I, s:I, s:o}", "volume", cmd_json_text(erase->volume), "was_there",
+                  erase->is_there || erase->deleted_count > 0, "blocks",
+                  (json_int_t)erase->deleted_count, "bytes", (json_int_t)erase->deleted_bytes,
+                  "other_objects", is_counted ? json_integer((json_int_t)foreign) : json_null()),
+        why);
+}
+
+static int
+tell_erased(const struct erase *erase, bool is_json, struct error *why)
 {
     const struct stack *stack = erase->stack;
     uint64_t foreign = 0;
-    char bytes[HUMAN_BYTES];
     /* What is none of the volume's is left, and told of. */
     int rc = ask_list(stack->backend, stack->layout.prefix, foreign_entry, &foreign,
                       "list what is left", why);
 
-    human_bytes(erase->deleted_bytes, bytes);
-    if (!erase->stack->settings.quiet)
-        printf("%s is erased: %" PRIu64 " block%s, %s.\n", erase->volume, erase->deleted_count,
-               erase->deleted_count == 1 ? "" : "s", bytes);
-    if (rc == 0 && foreign > 0 && !erase->stack->settings.quiet)
-        printf("%s%" PRIu64 " object%s there %s none of the volume's, and %s left.\n",
-               foreign == FOREIGN_MAX ? "At least " : "", foreign, foreign == 1 ? "" : "s",
-               foreign == 1 ? "is" : "are", foreign == 1 ? "is" : "are");
-    if (rc != 0)
+    if (rc != 0) {
         log_line(BD_WARNING, "what else there is was not counted: %s", why->text);
+        foreign = 0;
+    }
+    if (is_json)
+        return print_json(erase, rc == 0, foreign, why);
+    if (!stack->settings.quiet)
+        print_text(erase, foreign);
     return cmd_flush(why);
 }
 
@@ -396,27 +431,27 @@ tell_unfinished(const struct erase *erase, int rc, struct error *why)
                            : "the blocks cannot be listed; the lines above say why";
 
     if (rc == -EROFS)
-        return error_set(why, rc, "%s; nothing more was erased, after %" PRIu64 " blocks", text,
-                         erase->deleted_count);
+        return error_set(why, rc, "%s; nothing more was erased, after %" PRIu64 " %s", text,
+                         erase->deleted_count, human_form(erase->deleted_count, "block", "blocks"));
     if (!erase->is_marked)
         return error_set(why, rc, "%s", text);
     return error_set(why, rc,
                      "%s; the volume is erased in part (%" PRIu64
-                     " blocks) and of no use any more: the same command goes on",
-                     text, erase->deleted_count);
+                     " %s) and of no use any more: the same command goes on",
+                     text, erase->deleted_count,
+                     human_form(erase->deleted_count, "block", "blocks"));
 }
 
 static int
-erase_it(struct erase *erase, struct error *why)
+erase_it(struct erase *erase, bool is_json, struct error *why)
 {
     struct stack *stack = erase->stack;
     struct lock holder;
-    bool is_there = false;
     int dropped, rc = look_at_volume(erase, &holder, why);
 
     if (rc == 0)
-        rc = look_for_anything(erase, &holder, &is_there, why);
-    if (rc == 0 && !is_there && !stack->settings.force)
+        rc = look_for_anything(erase, &holder, why);
+    if (rc == 0 && !erase->is_there && !stack->settings.force)
         return error_set(why, -ENOENT, "there is no volume in %s; is --prefix right?",
                          erase->volume);
     if (rc == 0)
@@ -440,11 +475,11 @@ erase_it(struct erase *erase, struct error *why)
     /* What a daemon could not store here is of no use any more. */
     locallock_keep(erase->local, NULL, 0);
     locallock_state(erase->local, LOCK_DONE, NULL, NULL, "");
-    return tell_erased(erase, why);
+    return tell_erased(erase, is_json, why);
 }
 
 int
-cmd_erase_volume(struct stack *stack, const char *location, struct error *why)
+cmd_erase_volume(struct stack *stack, const char *location, bool is_json, struct error *why)
 {
     struct erase erase = { .stack = stack, .lock = PTHREAD_MUTEX_INITIALIZER };
     int rc;
@@ -453,7 +488,7 @@ cmd_erase_volume(struct stack *stack, const char *location, struct error *why)
         return error_set(why, -EINVAL, "who only reads erases nothing; leave --readOnly out");
     rc = cmd_take_here(stack, location, &erase.volume, &erase.local, why);
     if (rc == 0)
-        rc = erase_it(&erase, why);
+        rc = erase_it(&erase, is_json, why);
     walk_clear(&erase.walk);
     locallock_release(erase.local);
     free(erase.volume);
@@ -464,7 +499,7 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf("usage: bucketdisk erase [--force] [options] LOCATION\n"
+    printf("usage: bucketdisk erase [--force] [--json] [options] LOCATION\n"
            "\n"
            "Deletes a volume: all its blocks, and what it says of itself.  Other objects\n"
            "are left, and counted.  Asks first, at a terminal.  A volume that somebody has\n"
@@ -472,6 +507,7 @@ help(const struct stack *stack)
            "\n"
            "--force: do not ask, and do not mind who has it on another machine.  (On this\n"
            "machine: unmount it.)\n"
+           "--json: print one JSON object.\n"
            "\n"
            "Interrupted, or killed, it leaves what cannot be mounted; the same command goes\n"
            "on.  Exit status 0: all is erased.  1: something could not be deleted, or\n"
@@ -484,16 +520,22 @@ help(const struct stack *stack)
 static int
 run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
-    (void)fields;
-    return cmd_erase_volume(stack, location, why);
+    const struct erase_settings *own = fields;
+
+    return cmd_erase_volume(stack, location, own->json, why);
 }
 
 int
 cmd_erase(int argc, char **argv)
 {
-    const struct command command = {
-        .usage = "erase [options] LOCATION", .question = "which volume?", .help = help, .run = run
-    };
+    struct erase_settings own = { 0 };
+    const struct command command = { .usage = "erase [options] LOCATION",
+                                     .question = "which volume?",
+                                     .rows = erase_rows,
+                                     .row_count = ARRAY_LEN(erase_rows),
+                                     .fields = &own,
+                                     .help = help,
+                                     .run = run };
 
     return cmd_on_location(&command, argc, argv);
 }

@@ -252,8 +252,8 @@ print_half_copy(const struct copymark *mark)
         printf("%-*sof %s\n", LABEL_COLUMNS, "", mark->called);
 }
 
-static void
-print_text(const struct info *info)
+static int
+print_text(const struct info *info, struct error *why)
 {
     const struct layout *layout = &info->stack->layout;
     const struct manifest *manifest = &info->stack->description.manifest;
@@ -280,6 +280,7 @@ print_text(const struct info *info)
            "in use", info->walk.count, layout->block_count, stored, info->walk.bytes);
     print_chains(info);
     print_holder(info);
+    return cmd_flush(why);
 }
 
 static json_t *
@@ -292,22 +293,6 @@ json_chains(const struct info *info)
                                                 cmd_json_text(info->chains[i].encoding), "blocks",
                                                 (json_int_t)info->chains[i].count));
     return chains;
-}
-
-static json_t *
-json_slots(const struct manifest *manifest)
-{
-    json_t *slots = json_array();
-
-    for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
-        const struct key_slot *slot = &manifest->slots[i];
-
-        if (!key_slot_is_free(slot))
-            json_array_append_new(slots, json_pack("{s:i, s:o, s:o}", "slot", (int)i, "label",
-                                                   cmd_json_text(slot->label), "damage",
-                                                   cmd_json_text(slot->damage)));
-    }
-    return slots;
 }
 
 static json_t *
@@ -329,7 +314,7 @@ json_holder(const struct info *info)
 }
 
 static int
-print_json(const struct info *info)
+print_json(const struct info *info, struct error *why)
 {
     const struct layout *layout = &info->stack->layout;
     const struct manifest *manifest = &info->stack->description.manifest;
@@ -342,7 +327,6 @@ print_json(const struct info *info)
                   (json_int_t)info->walk.count, "bytes_in_use", (json_int_t)info->walk.bytes,
                   "encodings", json_chains(info), "blocks_looked_at",
                   (json_int_t)info->looked_count, "holder", json_holder(info));
-    int rc;
 
     if (all != NULL)
         json_object_set_new(
@@ -354,11 +338,8 @@ print_json(const struct info *info)
         json_object_update_new(
             all, json_pack("{s:o, s:b, s:I, s:o}", "codec", cmd_json_text(manifest->codec),
                            "encrypted", manifest_is_encrypted(manifest), "epoch",
-                           (json_int_t)manifest->epoch, "key_slots", json_slots(manifest)));
-    rc = all == NULL ? -1 : json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    json_decref(all);
-    printf("\n");
-    return rc;
+                           (json_int_t)manifest->epoch, "key_slots", cmd_json_slots(manifest)));
+    return cmd_print_json(all, why);
 }
 
 /* ---- the command */
@@ -422,12 +403,8 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
     struct info info = { .stack = stack, .lock = PTHREAD_MUTEX_INITIALIZER };
     int rc = find_out(&info, location, own->all, why);
 
-    if (rc == 0 && !own->json)
-        print_text(&info);
-    else if (rc == 0 && print_json(&info) != 0)
-        rc = error_set(why, -EIO, "cannot print what was found");
     if (rc == 0)
-        rc = cmd_flush(why);
+        rc = own->json ? print_json(&info, why) : print_text(&info, why);
     walk_clear(&info.walk);
     copymark_clear(&info.mark);
     free(info.identity);

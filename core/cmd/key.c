@@ -25,6 +25,7 @@
 #include "token.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@
 struct key_settings {
     const char *new_password, *new_password_file, *new_key_file, *label;
     uint32_t slot;
-    bool last_slot;
+    uint8_t last_slot, json;
 };
 
 static const struct bd_option key_rows[] = {
@@ -63,6 +64,7 @@ static const struct bd_option key_rows[] = {
       .type = BD_OPT_BOOL,
       BD_FIELD(struct key_settings, last_slot),
       .help = "remove also the last slot: then nobody can read the volume any more" },
+    CMD_JSON_ROW(struct key_settings, json),
 };
 
 /* One command at work. */
@@ -288,6 +290,14 @@ pick_used(struct key_command *command, struct error *why)
 /* ---- the four commands */
 
 static int
+print_json(const struct manifest *manifest, struct error *why)
+{
+    return cmd_print_json(json_pack("{s:o, s:o}", "wrap", cmd_json_text(manifest->wrap), "slots",
+                                    cmd_json_slots(manifest)),
+                          why);
+}
+
+static int
 key_list(struct key_command *command, struct error *why)
 {
     const struct manifest *manifest = manifest_of(command);
@@ -295,6 +305,8 @@ key_list(struct key_command *command, struct error *why)
 
     if (rc != 0)
         return rc;
+    if (command->settings.json)
+        return print_json(manifest, why);
     printf("slot  wrapped by  label\n");
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
         const struct key_slot *slot = &manifest->slots[i];
@@ -382,7 +394,7 @@ static const struct {
 static void
 help(void)
 {
-    printf("usage: bucketdisk key list   [options] LOCATION\n"
+    printf("usage: bucketdisk key list   [--json] [options] LOCATION\n"
            "       bucketdisk key add    [--slot=N] [options] LOCATION\n"
            "       bucketdisk key change [--slot=N] [options] LOCATION\n"
            "       bucketdisk key remove [--slot=N] [options] LOCATION\n"
@@ -399,6 +411,7 @@ help(void)
            "that the password opens.\n"
            "--last-slot: remove also the last slot: then nobody can read the volume any\n"
            "more.\n"
+           "--json: list prints one JSON object.\n"
            "\n"
            "All other options are those of the mount: --backend and its options, --prefix.\n"
            "None goes over another machine's mount token; see bucketdisk reset.\n");
@@ -416,6 +429,8 @@ run(struct key_command *command, const char *verb, const char *location, struct 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i].word, verb) != 0)
             continue;
+        if (command->settings.json && verbs[i].run != key_list)
+            return error_set(why, -EINVAL, "--json is for \"key list\" alone");
         rc = stack_open(&command->stack, location, why);
         return rc != 0 ? rc : verbs[i].run(command, why);
     }

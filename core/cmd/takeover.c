@@ -19,8 +19,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A place without anything may be the wrong one. */
 static int
-take_over(struct stack *stack, const struct locallock *local, struct error *why)
+tell_free(const char *volume, bool has_volume, const char *unfinished, struct error *why)
+{
+    if (!has_volume)
+        return error_set(why, -ENOENT, "there is no volume in %s; is --prefix right?", volume);
+    if (unfinished != NULL)
+        printf("Nobody has what is here.  It is no whole volume: \"bucketdisk %s\" goes on with "
+               "it.\n",
+               unfinished);
+    else
+        printf("Nobody has the volume; there is nothing to take over.\n");
+    return cmd_flush(why);
+}
+
+/* Since it was looked at first, what the dead owner had sent may have been carried out. */
+static int
+look_again(struct stack *stack, bool *has_volume, struct error *why)
+{
+    struct layout layout = { .prefix = stack->settings.prefix };
+    int rc = volume_lock_format(stack->backend, &layout, &stack->description, why);
+
+    return rc == 0 ? cmd_has_volume(stack, has_volume, why) : rc;
+}
+
+static void
+tell_taken(const struct lock *lock, bool is_format_2, bool has_volume, const char *unfinished)
+{
+    const char *host = lock_host(lock);
+
+    host = host != NULL ? host : "its owner";
+    if (unfinished != NULL)
+        printf("What is here has been taken from %s.  It is no whole volume: \"bucketdisk %s\" on "
+               "this machine goes on with it.\n",
+               host, unfinished);
+    else if (!has_volume)
+        printf("What was begun here has been taken from %s.  It is no volume yet: a mount with "
+               "%s--size makes one.\n",
+               host, is_format_2 ? "--format=2 and " : "");
+    else
+        printf("The volume has been taken from %s and can be mounted.\n", host);
+}
+
+static int
+take_over(struct stack *stack, const struct locallock *local, const char *volume, struct error *why)
 {
     struct layout layout = { .prefix = stack->settings.prefix };
     struct takeover_config config = { .backend = stack->backend,
@@ -30,7 +73,8 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
     struct token_wish wish = { .settle_ms = stack->settings.settle_time_ms };
     struct token token;
     struct lock lock;
-    const char *host, *unfinished;
+    const char *unfinished;
+    bool has_volume;
     char lock_id[64];
     int rc;
 
@@ -43,27 +87,17 @@ take_over(struct stack *stack, const struct locallock *local, struct error *why)
         rc = cmd_unfinished(stack, &unfinished, why);
     if (rc == 0)
         rc = takeover_watch(&config, &lock, why);
-    if (rc != 0)
-        return rc;
-    if (!lock.is_there) {
-        printf("Nobody has the volume; there is nothing to take over.\n");
-        return 0;
-    }
-    rc = token_take_from(stack->backend, &layout, &wish, &lock, &token, why);
-    if (rc != 0)
-        return rc;
-    if (unfinished == NULL || layout.is_format_2)
+    if (rc == 0)
+        rc = look_again(stack, &has_volume, why);
+    if (rc == 0 && !lock.is_there)
+        return tell_free(volume, has_volume, unfinished, why);
+    if (rc == 0)
+        rc = token_take_from(stack->backend, &layout, &wish, &lock, &token, why);
+    if (rc == 0 && (unfinished == NULL || layout.is_format_2))
         rc = token_drop(stack->backend, &layout, &token, why);
     if (rc != 0)
         return rc;
-    host = lock_host(&lock);
-    host = host != NULL ? host : "its owner";
-    if (unfinished == NULL)
-        printf("The volume has been taken from %s and can be mounted.\n", host);
-    else
-        printf("What is here has been taken from %s.  It is no whole volume: \"bucketdisk %s\" on "
-               "this machine goes on with it.\n",
-               host, unfinished);
+    tell_taken(&lock, layout.is_format_2, has_volume, unfinished);
     return cmd_flush(why);
 }
 
@@ -71,12 +105,14 @@ static int
 run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
     struct locallock *local = NULL;
-    int rc = cmd_take_here(stack, location, NULL, &local, why);
+    char *volume = NULL;
+    int rc = cmd_take_here(stack, location, &volume, &local, why);
 
     (void)fields;
     if (rc == 0)
-        rc = take_over(stack, local, why);
+        rc = take_over(stack, local, volume, why);
     locallock_release(local);
+    free(volume);
     return rc;
 }
 

@@ -464,7 +464,62 @@ class Commands(disk.Story):
         for verb in ("info", "list", "check"):
             self.refused("there is no volume here", verb, empty)
         self.refused("there is no volume in", "erase", empty, "--force=no")
+        self.refused("there is no volume in", "takeover", empty)
         self.assertEqual(empty.store.objects(), [])
+
+    def test_where_nothing_is_nothing_is_said_to_be_done(self):
+        empty = disk.Disk(self, store=disk.new_store(self))
+        self.assertRegex(self.answer("reset", empty), "^There is no volume and no mount token in .*; nothing was changed\\.$")
+        self.assertEqual(self.answer("reset", empty, "--quiet"), "")
+        self.assertEqual(json.loads(self.answer("reset", empty, "--json"))["mount_token"], "none")
+        put(empty.store, "other1", b"not ours")
+        out = self.ask("erase", empty, "--force", "--settle-time=0s")[1]
+        self.assertRegex(out, "^There was no volume in .*; nothing was deleted\\.\n1 object there is none of the volume's, and is left\\.$")
+        report = json.loads(self.ask("erase", empty, "--force", "--json", "--settle-time=0s")[1])
+        self.assertEqual([report[name] for name in ("was_there", "blocks", "bytes", "other_objects")], [False, 0, 0, 1])
+        self.assertEqual(empty.store.objects(), ["other1"])
+
+    def test_reset_says_whose_token_it_removed(self):
+        volume = self.volume(1)
+        lock = {"s3backer-mount-token": "12345678", "bucketdisk-owner": "machine boot 1:2 there",
+                "bucketdisk-lease": "beat=7 epoch=1 lease=1000 settle=0 at=1700000000"}
+        for verb in ("reset", ["--reset-mounted-flag"]):
+            for attributes, sentence in ((lock, "The mount token of there is removed."),
+                                         ({"s3backer-mount-token": "12345678"}, "The mount token is removed; it did not say whose it was."),
+                                         ({"s3backer-mount-token": "7fffffff"}, "The mount token of all who shared the volume is removed.")):
+                put(volume.store, TOKEN, b"there\n", None, attributes)
+                self.assertEqual(self.answer(verb, volume, "--settle-time=0s"), sentence + "\n")
+                self.assertNotIn(TOKEN, volume.store.objects())
+            self.assertRegex(self.answer(verb, volume), "^There is no mount token in .*; nothing was changed\\.$")
+        put(volume.store, TOKEN, b"there\n", None, lock)
+        report = json.loads(self.answer("reset", volume, "--json", "--settle-time=0s"))
+        self.assertEqual((report["mount_token"], report["host"]), ("removed", "there"))
+        report = json.loads(self.ask("erase", volume, "--force", "--json", "--settle-time=0s")[1])
+        self.assertEqual([report[name] for name in ("was_there", "blocks", "bytes", "other_objects")], [True, 1, BLOCK, 0])
+
+    def test_what_was_only_begun_is_not_said_to_be_a_volume(self):
+        """A mount that makes a volume of format 2 is killed, later each time: what is taken over is what is there."""
+        if disk.IS_REMOTE:
+            self.skipTest("each of many steps waits for the store there")
+        volume, seen = disk.Disk(self, store=disk.new_store(self)), set()
+        for step in range(1, 40, 3):
+            self.assertEqual(disk.run(disk.BINARY, "--backend=chaos,dir", f"--chaos-die-at={step}", f"--chaos-seed={disk.SEED}",
+                                      "--format=2", "--size=64M", "--settle-time=0s", "-f", volume.store.location,
+                                      self.directory("begun"), check=False, env=disk.environment(self)).returncode, -signal.SIGKILL)
+            objects = volume.store.objects()
+            status, out, err = self.ask("takeover", volume, "--settle-time=0s")
+            if DESCRIPTION in objects:
+                seen.add("volume")
+                self.assertRegex(out, "^The volume has been taken from .* and can be mounted")
+                break
+            if LOCK in objects:
+                seen.add("begun")
+                self.assertRegex(out, "^What was begun here has been taken from .*no volume yet: a mount with --format=2 and --size makes")
+            else:
+                seen.add("nothing")
+                self.assertRegex(err, "there is no volume in")
+            self.assertEqual(status, 0 if LOCK in objects else 1, out + err)
+        self.assertEqual(seen, {"nothing", "begun", "volume"})
 
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ class Keys(disk.Story):
         """Number -> label, as the command says."""
         head, *lines = self.key("list").stdout.splitlines()
         self.assertRegex(head, "slot +wrapped by +label")
-        return {int(words[0]): " ".join(words[2:]) for words in map(str.split, lines)}
+        slots = {int(words[0]): " ".join(words[2:]) for words in map(str.split, lines)}
+        report = json.loads(self.key("list", "--json").stdout)
+        self.assertEqual({slot["slot"]: slot["label"] for slot in report["slots"] if not slot["damage"]},
+                         {number: label for number, label in slots.items() if "(damaged" not in label})
+        return slots
 
     def opens(self, *passwords):
         """Each of them, and all data is there, in the very objects that were written first."""
@@ -262,7 +266,8 @@ class Keys(disk.Story):
                 ("slot 7 is not in use", "remove", given, "--slot=7"),
                 ("slot", "remove", given, "--slot=32"),
                 ("frobnicate.*usage", "frobnicate", given),
-                ("nosuch", "list", "--nosuch")):
+                ("nosuch", "list", "--nosuch"),
+                ("key list", "add", "--json")):
             with self.subTest(verb=verb, options=options):
                 self.refused(words, verb, *options)
         done = disk.run(disk.BINARY, "key", check=False, env=disk.environment(self))
