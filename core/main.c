@@ -1,57 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: which command is meant. */
 #include "base/log.h"
+#include "base/options.h"
 #include "base/program.h"
 #include "base/secret.h"
-#include "base/spelling.h"
-#include "base/util.h"
 #include "cmd/cmd.h"
+#include "cmd/mount_check.h"
+#include "mountinfo.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-static const struct {
-    const char *word;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    { "mount", cmd_mount }, { "umount", cmd_umount },   { "info", cmd_info },
-    { "list", cmd_list },   { "check", cmd_check },     { "erase", cmd_erase },
-    { "reset", cmd_reset }, { "key", cmd_key },         { "takeover", cmd_takeover },
-    { "probe", cmd_probe }, { "plugins", cmd_plugins }, { "up", cmd_up },
-    { "down", cmd_down },   { "plugin", cmd_plugin },   { "copy", cmd_copy },
-};
-
-/* The command that somebody may have meant by this word; NULL: none is near. */
-static const char *
-command_near(const char *word)
+/* What s3backer takes beside one word alone. */
+static bool
+wants_no_directory(const char *option)
 {
-    const size_t len = strlen(word);
-    size_t best = spelling_slip_max(len) + 1;
-    const char *nearest = NULL;
+    const char *name = option + strspn(option, "-");
 
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        size_t distance = spelling_distance(word, len, commands[i].word, strlen(commands[i].word));
-
-        if (distance < best && distance < len) {
-            best = distance;
-            nearest = commands[i].word;
-        }
-    }
-    return nearest;
+    return options_name_is(name, strlen(name), "erase")
+           || options_name_is(name, strlen(name), "reset-mounted-flag");
 }
 
-/* A volume may have any name, also one that looks like a command's; but it is mounted on a directory that is there. */
+static bool
+is_mounted(const char *word)
+{
+    char *path = mountpoint_realpath(word);
+    struct mountinfo info;
+    bool is = path != NULL && mountinfo_at(path, &info);
+
+    free(path);
+    return is;
+}
+
+/* A volume may have any name, also one that looks like a command's; but it is mounted on a directory that is there, and nothing
+ * else is mounted on it. */
 static bool
 is_misspelt(int argc, char **argv)
 {
-    struct stat status;
+    const char *near = cmd_near(argv[1]);
 
-    if (argv[1][0] == '-' || command_near(argv[1]) == NULL)
+    if (argv[1][0] == '-' || near == NULL)
         return false;
     for (int i = 2; i < argc; i++) {
-        if (argv[i][0] != '-' && stat(argv[i], &status) == 0 && S_ISDIR(status.st_mode))
+        if (argv[i][0] != '-' && mount_has_directory(argv[i]))
+            return strcmp(near, "umount") == 0 && is_mounted(argv[i]);
+        if (argv[i][0] == '-' && wants_no_directory(argv[i]))
             return false;
     }
     return true;
@@ -61,6 +55,7 @@ static int
 run(int argc, char **argv)
 {
     const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const struct cmd_word *command;
 
     name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
     if (strncmp(name, "umount.", 7) == 0)
@@ -71,16 +66,15 @@ run(int argc, char **argv)
     /* To s3backer any of these words would be a bucket. */
     if (argc < 2 || program_is_s3backer())
         return cmd_mount(argc, argv);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(argv[1], commands[i].word) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
+    command = cmd_find(argv[1]);
+    if (command != NULL)
+        return command->run(argc - 1, argv + 1);
     if (!is_misspelt(argc, argv))
         return cmd_mount(argc, argv);
     log_line(BD_ERROR,
              "there is no command \"%s\"; did you mean %s? A volume of that name is mounted with "
              "bucketdisk mount %s DIRECTORY",
-             argv[1], command_near(argv[1]), argv[1]);
+             argv[1], cmd_near(argv[1]), argv[1]);
     return EXIT_FAILED;
 }
 

@@ -205,6 +205,20 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
     return rc != 0 ? rc : refuse_unused(stack, list, why);
 }
 
+bool
+stack_wants_path(const struct stack *stack)
+{
+    const char *names = stack->settings.backend, *last = strrchr(names, ',');
+    const struct plugin *plugin =
+        plugins_backend(&stack->plugins, last != NULL ? last + 1 : names, &(struct error){ "" });
+
+    for (uint32_t i = 0; plugin != NULL && i < plugin->desc.option_count; i++) {
+        if (plugin->options[i].flags & BD_OPTF_LOCATION)
+            return plugin->options[i].type == BD_OPT_PATH;
+    }
+    return false;
+}
+
 int
 stack_open(struct stack *stack, const char *location, struct error *why)
 {

@@ -86,6 +86,8 @@ int stack_parse(struct stack *stack, const struct stack_rows *more, int argc, ch
                 char **words, int *word_count, struct error *why);
 /* Start the workers and open the backends on `location`. */
 int stack_open(struct stack *stack, const char *location, struct error *why);
+/* Is the location a path on this machine?  Before stack_open. */
+bool stack_wants_path(const struct stack *stack);
 /* What tells the volume from all others, and what people call it.  Gives both. */
 int stack_names(const struct stack *stack, char **identity, char **volume, struct error *why);
 /* The layout as far as options alone say it. */

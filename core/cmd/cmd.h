@@ -15,6 +15,16 @@ enum exit_status {
     EXIT_INTERRUPTED = 130, /* by a signal, as shells say it of SIGINT */
 };
 
+/* What the first word may be. */
+struct cmd_word {
+    const char *word;
+    int (*run)(int argc, char **argv);
+};
+/* NULL: it is no command. */
+const struct cmd_word *cmd_find(const char *word);
+/* The command that somebody may have meant by this word; NULL: none is near. */
+const char *cmd_near(const char *word);
+
 /* Most commands: options and one LOCATION. */
 struct command {
     const char *usage;            /* behind "bucketdisk " */

@@ -34,7 +34,7 @@ cmd_helper(int argc, char **argv)
         helper_clear(&call);
         return EXIT_FAILED;
     }
-    words[count++] = argv[0];
+    words[count++] = strdupa("mount"); /* and so no word behind it is a command */
     if (call.list != NULL) {
         words[count++] = strdupa("-o");
         words[count++] = call.list;

@@ -613,6 +613,8 @@ help(struct mount *mount, int word_count, char **words)
         help_plugins(&stack->plugins);
         return EXIT_DONE;
     }
+    if (!program_is_s3backer() && cmd_find(words[0]) != NULL)
+        return cmd_find(words[0])->run(2, (char *[]){ words[0], strdupa("--help"), NULL });
     for (unsigned i = 0; i < stack->plugins.count; i++) {
         const struct plugin *plugin = &stack->plugins.all[i];
 
@@ -632,7 +634,10 @@ help(struct mount *mount, int word_count, char **words)
 int
 cmd_mount(int argc, char **argv)
 {
-    return mount_as_wished(argc, argv, &(struct mount_wish){ .rows = NULL });
+    const struct mount_wish wish = { .may_be_command =
+                                         strcmp(argv[0], "mount") != 0 && !program_is_s3backer() };
+
+    return mount_as_wished(argc, argv, &wish);
 }
 
 int
@@ -653,6 +658,8 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
     stack->when_new = wish->when_new;
     stack->when_new_arg = wish->when_new_arg;
     rc = stack_parse(stack, wish->rows, argc, argv, words, &word_count, &why);
+    if (rc == -ENOENT && wish->may_be_command)
+        mount_explain_option(argc, argv, &why);
     if (rc != 0)
         goto fail;
     if (settings->debug)
@@ -671,7 +678,10 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
         free(words);
         return status;
     }
-    rc = mount_check_words(settings, words, word_count, &why);
+    if (wish->may_be_command)
+        rc = mount_check_command(stack, words, word_count, &why);
+    if (rc == 0)
+        rc = mount_check_words(settings, words, word_count, &why);
     if (rc == 0)
         rc = mount_check_settings(stack, &why);
     if (rc == 0 && (settings->erase || settings->reset_mounted_flag)) {

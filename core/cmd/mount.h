@@ -11,7 +11,8 @@ struct mount_wish {
     const char *mountpoint; /* in place of the one on the command line; absolute */
     stack_when_new *when_new;
     void *when_new_arg;
-    bool ends_unused; /* when the file was closed by the last who had it open */
+    bool may_be_command; /* nobody said that it is a mount */
+    bool ends_unused;    /* when the file was closed by the last who had it open */
 };
 
 /* As cmd_mount.  Borrows the wish. */

@@ -3,6 +3,7 @@
 
 #include "base/program.h"
 #include "base/util.h"
+#include "cmd.h"
 #include "fuse.h"
 #include "mirror.h"
 #include "mountinfo.h"
@@ -11,6 +12,48 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+bool
+mount_has_directory(const char *word)
+{
+    struct stat st;
+
+    return stat(word, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
+}
+
+int
+mount_check_command(const struct stack *stack, char **words, int count, struct error *why)
+{
+    const struct settings *settings = &stack->settings;
+    bool has_directory = count == 2 && mount_has_directory(words[1]);
+    bool has_place;
+
+    if (count == 0 || settings->erase || settings->reset_mounted_flag || cmd_find(words[0]) == NULL)
+        return 0;
+    /* With a size it may be a volume that is to be made. */
+    has_place = settings->size != 0 || !stack_wants_path(stack) || mount_has_directory(words[0]);
+    if (has_directory && has_place)
+        return 0;
+    return error_set(why, -EINVAL,
+                     "a command comes before its options: say bucketdisk %s, and then the rest; "
+                     "to mount a volume in \"%s\" it takes %s",
+                     words[0], words[0],
+                     has_directory ? "a directory of that name"
+                                   : "one directory that is there, to mount it on");
+}
+
+void
+mount_explain_option(int argc, char **argv, struct error *why)
+{
+    int i = 1;
+
+    while (i < argc && (argv[i][0] == '-' || cmd_find(argv[i]) == NULL))
+        i++;
+    if (i < argc)
+        error_set(why, 0, "%s; if \"%s\" is the command, it comes before its options",
+                  strdupa(why->text), argv[i]);
+}
 
 int
 mount_check_words(const struct settings *settings, char **words, int count, struct error *why)
@@ -52,14 +95,12 @@ mount_check_mountpoint(const char *word, char **out, struct error *why)
     struct stat st;
 
     *out = realpath(word, NULL);
-    if (*out == NULL)
+    if (*out == NULL || stat(*out, &st) != 0)
         return error_set(why, -errno,
                          errno == ENOTCONN
                              ? "the mount point %s is a dead mount; unmount it first (umount %s)"
                              : "cannot use the mount point %s: %s",
                          word, errno == ENOTCONN ? word : strerror(errno));
-    if (stat(*out, &st) != 0)
-        return error_set(why, -errno, "cannot use the mount point %s: %s", word, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return error_set(why, -ENOTDIR, "the mount point %s is not a directory", word);
     return 0;

@@ -152,11 +152,42 @@ class BadInput(disk.Story):
                 ([disk.BINARY, "umount"], "which mount point.*usage"),
                 ([disk.BINARY, "prob", "a-bucket"], "no command \"prob\"; did you mean probe"),
                 ([disk.BINARY, "pluigns"], "did you mean plugins"),
+                ([disk.BINARY, "infos", absent], "did you mean info"),
+                ([disk.BINARY, "infos", "--reset-mounted-flag", "--backend=dir"], "infos does not exist"),
+                ([*start, "check", store], "command comes before.*say bucketdisk check, .*a directory of that name$"),
+                ([*start, "info"], "command comes before.*say bucketdisk info, .*one directory that is there"),
+                ([disk.BINARY, "--region=eu-west-1", "erase", "a-bucket"], "command comes before.*say bucketdisk erase, "),
+                ([*start, "copy", store, empty], "command comes before.*say bucketdisk copy, "),
+                ([disk.BINARY, "--json", "info", store], "no option --json.*if \"info\" is the command, it comes before"),
+                ([disk.BINARY, "mount", "--backend=dir", "check", absent], "cannot use the mount point"),
                 ([disk.BINARY, "umount", absent], "no such|not mounted|no bucketdisk|not a"),
                 ([disk.BINARY, "umount", empty], "not mounted|no bucketdisk|not a|mount"),
                 ([*start, "--reset-mounted-flag", absent], "no such|not exist")):
             with self.subTest(command=[str(word) for word in command[1:]]):
                 self.assert_refused(volume, [], words, command=command)
+        self.assertIn("usage: bucketdisk reset", disk.run(disk.BINARY, "--help", "reset").stdout)
+
+    def test_a_volume_has_the_name_of_a_command(self):
+        """As buckets of s3backer's users may: behind options it is no command, where there is a directory to mount it on."""
+        where, top = self.directory("where"), self.directory("top")
+        (top / "check").mkdir()
+        for options in (["--size=1M"], []):
+            thing = disk.RECORD.add("mount", where)
+            disk.run(disk.BINARY, "--backend=dir", f"--spill-directory={self.spills}", *options, "check", where, cwd=top)
+            self.assertTrue((where / "file").exists())
+            disk.run(disk.BINARY, "umount", where)
+            disk.RECORD.drop(thing)
+
+    def test_a_dead_mount_is_no_word_that_was_misspelt(self):
+        volume = self.volume()
+        volume.mount()
+        volume.daemon.kill()
+        self.reap(volume.daemon)
+        self.assert_refused(volume, [], "is a dead mount; unmount it first",
+                            command=[disk.BINARY, "infos", "--backend=dir", volume.mountpoint])
+        self.assert_refused(volume, [], "did you mean umount", command=[disk.BINARY, "unmount", volume.mountpoint])
+        disk.run(disk.BINARY, "umount", volume.mountpoint, check=False)
+        disk.RECORD.drop(("mount", str(volume.mountpoint)))
 
     def test_as_another_user(self):
         """A directory that may not be read or not be written."""
