@@ -2,6 +2,7 @@
 /* The cache file opened: whose it is, made if it is new, and what is in it after whatever happened. */
 #include "cachefile_impl.h"
 
+#include "base/human.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/util.h"
@@ -369,8 +370,9 @@ drop_all(struct cachefile *file, bool drops_clean, bool drops_dirty)
         index_remove(file, slot);
     }
     if (dropped > 0)
-        log_line(BD_WARNING, "%u blocks in %s that were not stored are dropped", dropped,
-                 file->path);
+        log_line(BD_WARNING, "%u %s in %s that %s dropped", dropped,
+                 human_form(dropped, "block", "blocks"), file->path,
+                 human_form(dropped, "was not stored is", "were not stored are"));
 }
 
 static int
@@ -454,9 +456,11 @@ open_file(struct cachefile *file, const struct cachefile_config *config, struct 
         file->config.slots = file->slot_count;
     if (file->dirty_count > file->config.slots)
         return error_set(why, -ENOSPC,
-                         "the cache file %s holds %u blocks that are not stored yet, more than the "
-                         "%u it is to have room for: mount once with at least as many",
-                         file->path, file->dirty_count, file->config.slots);
+                         "the cache file %s holds %u %s not stored yet, more than the %u it is to "
+                         "have room for: mount once with at least as many",
+                         file->path, file->dirty_count,
+                         human_form(file->dirty_count, "block that is", "blocks that are"),
+                         file->config.slots);
     rc = super_settle(file, why);
     if (rc != 0)
         return rc;

@@ -3,6 +3,7 @@
 #include "consistency_inner.h"
 
 #include "base/clock.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -105,8 +106,8 @@ list_all_listed(void *arg, int rc)
     pthread_mutex_unlock(&consistency->lock);
     if (done != NULL && rc == 0)
         log_line(BD_INFO,
-                 "all blocks are listed: %" PRIu64 " have an object (%" PRIu64 ".%" PRIu64 " s)",
-                 found, ms / 1000, ms % 1000 / 100);
+                 "all blocks are listed: %" PRIu64 " %s an object (%" PRIu64 ".%" PRIu64 " s)",
+                 found, human_form(found, "has", "have"), ms / 1000, ms % 1000 / 100);
     while (joined != NULL) {
         struct job *next = joined->next_joined;
 

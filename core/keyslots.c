@@ -142,7 +142,9 @@ keyslots_open(const struct manifest *manifest, const struct plugins *plugins,
 
     if (rc == 0) {
         rc = open_one(manifest, &wrapper, passphrase, key, slot, damage);
-        if (rc != 0)
+        if (rc != 0 && keyslots_count(manifest) == 1)
+            error_set(why, rc, "this password does not open the volume's only key slot");
+        else if (rc != 0)
             error_set(why, rc, "this password opens none of the volume's %u key slots",
                       keyslots_count(manifest));
         rc = tell_damage(damage, rc, why);

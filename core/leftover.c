@@ -10,6 +10,7 @@
  * What can neither be stored nor kept stays in memory, and so does the process. */
 #include "leftover.h"
 
+#include "base/human.h"
 #include "base/log.h"
 #include "cache.h"
 #include "spill.h"
@@ -120,7 +121,8 @@ tell_kept(const struct leftover_of *of, struct error *why)
     struct error where;
 
     if (unsent > 0)
-        error_set(&where, 0, "%" PRIu64 " blocks are kept in %s%s%s", unsent, file,
+        error_set(&where, 0, "%" PRIu64 " %s kept in %s%s%s", unsent,
+                  human_form(unsent, "block is", "blocks are"), file,
                   spill != NULL ? ", and others in " : "", spill != NULL ? spill : "");
     else
         error_set(&where, 0, "the rest is kept %s%s", spill != NULL ? "in " : "on local disk",
@@ -129,8 +131,9 @@ tell_kept(const struct leftover_of *of, struct error *why)
               where.text,
               is_lost(stack) ? "the next mount says what can be done with that, for somebody else "
                                "has the volume"
-              : unsent > 0   ? "the next mount with this cache file stores them"
-                             : "the next mount on this machine stores it");
+              : unsent == 1 && spill == NULL ? "the next mount with this cache file stores it"
+              : unsent > 0                   ? "the next mount with this cache file stores them"
+                                             : "the next mount on this machine stores it");
     /* Who mounts here next without it is told. */
     if (!is_lost(stack))
         locallock_keep(of->lock, unsent > 0 ? file : spill, of->token);

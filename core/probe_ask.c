@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "base/clock.h"
+#include "base/human.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -396,8 +397,10 @@ probe_tidy_up(struct probe *probe)
     if (probe->has_answered && probe_list(probe, "", NULL, 0, &listing) == BD_OK
         && listing.count > 0)
         snprintf(probe->left_behind, sizeof probe->left_behind,
-                 "%u objects whose names begin with %.200s are still there%s%.200s", listing.count,
-                 probe->scratch, why.text[0] != '\0' ? ": " : "", why.text);
+                 "%u %s with %.200s %s still there%s%.200s", listing.count,
+                 human_form(listing.count, "object whose name begins", "objects whose names begin"),
+                 probe->scratch, human_form(listing.count, "is", "are"),
+                 why.text[0] != '\0' ? ": " : "", why.text);
     else if (failed > 0)
         snprintf(probe->left_behind, sizeof probe->left_behind,
                  "objects whose names begin with %.200s could not be removed: %.200s",

@@ -8,6 +8,7 @@
  * Zeros come first, since blocks that were written before a range was zeroed are not in the cache any more. */
 #include "spill.h"
 
+#include "base/human.h"
 #include "base/log.h"
 #include "cache.h"
 #include "wait.h"
@@ -292,10 +293,10 @@ spill_write(const struct spill_config *config, struct store *cache, uint32_t tok
         rc = write_all(&spilling, cache);
     if (rc == 0 && spilling.blocks + spilling.ranges > 0)
         log_line(BD_WARNING,
-                 "%" PRIu64 " blocks and %" PRIu64 " zeroed ranges that the store does not have "
-                 "are in %s now; the next mount of the volume on "
-                 "this machine stores them",
-                 spilling.blocks, spilling.ranges, spilling.spill->path);
+                 "%" PRIu64 " %s and %" PRIu64 " zeroed %s that the store does not have are in %s "
+                 "now; the next mount of the volume on this machine stores them",
+                 spilling.blocks, human_form(spilling.blocks, "block", "blocks"), spilling.ranges,
+                 human_form(spilling.ranges, "range", "ranges"), spilling.spill->path);
     else
         remove_both(spilling.spill, &ignored);
     spill_close(spilling.spill);

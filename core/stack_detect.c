@@ -404,6 +404,9 @@ try_others(struct stack *stack, struct error *why)
     }
     if (rc != 0 || encrypted == 0)
         return rc;
+    if (encrypted == 1)
+        return error_set(why, -EKEYREJECTED,
+                         "the password does not open the only encrypted block that was tried");
     return error_set(why, -EKEYREJECTED,
                      "the password opens none of the %u encrypted blocks that were tried",
                      encrypted);

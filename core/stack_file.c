@@ -9,6 +9,7 @@
  * note: a mount that dies before must not vouch for it. */
 #include "stack.h"
 
+#include "base/human.h"
 #include "base/log.h"
 #include "holder.h"
 #include "locallock.h"
@@ -210,8 +211,9 @@ judge(struct stack *stack, const struct unsaved *unsaved, bool *is_vouched, stru
         stack->vouched = lock.value;
         *is_vouched = true;
         if (!is_empty)
-            log_line(BD_INFO, "%s has %" PRIu64 " blocks that were not stored; they will be",
-                     unsaved->path, unsaved->blocks);
+            log_line(BD_INFO, "%s has %" PRIu64 " %s be", unsaved->path, unsaved->blocks,
+                     human_form(unsaved->blocks, "block that was not stored; it will",
+                                "blocks that were not stored; they will"));
         return 0;
     }
     if (is_empty || (settings->force && !settings->read_only))

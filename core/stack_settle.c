@@ -7,6 +7,7 @@
 #include "stack.h"
 
 #include "ask.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "consistency.h"
 #include "spill.h"
@@ -119,13 +120,15 @@ tell_compared(uint64_t kept, uint64_t dropped)
 {
     if (kept > 0 && dropped > 0)
         log_line(BD_WARNING,
-                 "--force: %" PRIu64 " blocks on local disk will be stored, %" PRIu64
-                 " were dropped",
-                 kept, dropped);
+                 "--force: %" PRIu64 " %s on local disk will be stored, %" PRIu64 " %s dropped",
+                 kept, human_form(kept, "block", "blocks"), dropped,
+                 human_form(dropped, "was", "were"));
     else if (kept > 0)
-        log_line(BD_WARNING, "--force: %" PRIu64 " blocks on local disk will be stored", kept);
+        log_line(BD_WARNING, "--force: %" PRIu64 " %s on local disk will be stored", kept,
+                 human_form(kept, "block", "blocks"));
     else if (dropped > 0)
-        log_line(BD_WARNING, "--force: %" PRIu64 " blocks on local disk were dropped", dropped);
+        log_line(BD_WARNING, "--force: %" PRIu64 " %s dropped", dropped,
+                 human_form(dropped, "block on local disk was", "blocks on local disk were"));
 }
 
 /* By force: what the store has changed meanwhile is dropped. */

@@ -3,6 +3,7 @@
 #include "volume.h"
 
 #include "ask.h"
+#include "base/human.h"
 #include "codecs.h"
 #include "encoding.h"
 
@@ -267,8 +268,9 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
         if (found.block_count_min > 0 && wish->disk_bytes == 0)
             return error_set(why, -EINVAL,
                              "the volume does not say its size; give --size, which must "
-                             "be at least %" PRIu64 " blocks",
-                             found.block_count_min);
+                             "be at least %" PRIu64 " %s",
+                             found.block_count_min,
+                             human_form(found.block_count_min, "block", "blocks"));
     }
     if (wish->auto_detect && found.block_bytes == 0 && wish->block_bytes == 0 && sample->is_there)
         rc = measure(wish, &found, why);
@@ -311,9 +313,10 @@ volume_detect(struct backend *backend, const struct volume_wish *wish, struct la
     if (layout->block_count < found.block_count_min)
         return error_set(why, -EINVAL,
                          "a size of %" PRIu64 " bytes would cut off stored blocks: the "
-                         "volume has at least %" PRIu64 " blocks of %u bytes; give --size=%" PRIu64
+                         "volume has at least %" PRIu64 " %s of %u bytes; give --size=%" PRIu64
                          " or more",
-                         found.disk_bytes, found.block_count_min, layout->block_bytes,
+                         found.disk_bytes, found.block_count_min,
+                         human_form(found.block_count_min, "block", "blocks"), layout->block_bytes,
                          found.block_count_min * layout->block_bytes);
     return 0;
 }

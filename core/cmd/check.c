@@ -153,14 +153,16 @@ print_text(const struct check *check)
     human_bytes(
         (uint64_t)((double)check->bytes / (check->seconds > 0.001 ? check->seconds : 0.001)), rate);
     human_duration((uint64_t)check->seconds, took);
-    printf("%" PRIu64 " blocks are good, %zu damaged, %zu cannot be read", check->good_count,
-           check->damaged_count, check->bad_count - check->damaged_count);
+    printf("%" PRIu64 " %s good, %zu damaged, %zu cannot be read", check->good_count,
+           human_form(check->good_count, "block is", "blocks are"), check->damaged_count,
+           check->bad_count - check->damaged_count);
     if (check->gone_count > 0)
-        printf(", %" PRIu64 " were zeroed meanwhile", check->gone_count);
+        printf(", %" PRIu64 " %s zeroed meanwhile", check->gone_count,
+               human_form(check->gone_count, "was", "were"));
     printf(".\n%s fetched in %s, %s/s.\n", stored, took, rate);
     if (left > 0)
-        printf("Not complete: %" PRIu64 " of %zu blocks were not checked.\n", left,
-               check->listed_count);
+        printf("Not complete: %" PRIu64 " of %zu blocks %s not checked.\n", left,
+               check->listed_count, human_form(left, "was", "were"));
     if (!chain_authenticates(chain))
         printf("Nothing authenticates these blocks: only that they can be decoded was checked.\n");
 }
@@ -285,11 +287,11 @@ check_all(struct check *check, bool is_json, struct error *why)
     if (report(check, is_json, &unprinted) != 0 && rc == 0)
         return error_set(why, -EIO, "%s", unprinted.text);
     if (rc == 0 && check->damaged_count > 0)
-        rc = error_set(why, -EUCLEAN, "%zu block%s damaged", check->damaged_count,
-                       check->damaged_count == 1 ? " is" : "s are");
+        rc = error_set(why, -EUCLEAN, "%zu %s damaged", check->damaged_count,
+                       human_form(check->damaged_count, "block is", "blocks are"));
     else if (rc == 0 && check->bad_count > 0)
-        rc = error_set(why, -EIO, "%zu block%s cannot be read", check->bad_count,
-                       check->bad_count == 1 ? "" : "s");
+        rc = error_set(why, -EIO, "%zu %s cannot be read", check->bad_count,
+                       human_form(check->bad_count, "block", "blocks"));
     return rc;
 }
 

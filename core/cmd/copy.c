@@ -206,14 +206,16 @@ look(struct copying *copying, struct error *why)
     if (counts->differing > 0)
         return error_set(why, -EEXIST,
                          "there is a complete copy of the source here, of which %" PRIu64
-                         " blocks are not what the source has now: one of both was written to "
-                         "since. Nothing was changed; erase the copy first, or give another "
+                         " %s not what the source has now: one of both was written to since. "
+                         "Nothing was changed; erase the copy first, or give another "
                          "--to-prefix",
-                         counts->differing);
+                         counts->differing,
+                         human_form(counts->differing, "block is", "blocks are"));
     if (counts->damaged > 0)
-        return error_set(why, -EUCLEAN,
-                         "%" PRIu64 " blocks of the source cannot be read, and the log names them",
-                         counts->damaged);
+        return error_set(why, -EUCLEAN, "%" PRIu64 " %s", counts->damaged,
+                         human_form(counts->damaged,
+                                    "block of the source cannot be read, and the log names it",
+                                    "blocks of the source cannot be read, and the log names them"));
     copying->outcome = COPY_WAS_COMPLETE;
     return 0;
 }
@@ -228,15 +230,18 @@ complete(struct copying *copying, struct error *why)
     int rc;
 
     if (counts->differing > 0)
-        return error_set(why, -EUCLEAN,
-                         "%" PRIu64 " blocks of the copy are not what was written, and the log "
-                         "names them",
-                         counts->differing);
+        return error_set(
+            why, -EUCLEAN, "%" PRIu64 " %s", counts->differing,
+            human_form(counts->differing,
+                       "block of the copy is not what was written, and the log names it",
+                       "blocks of the copy are not what was written, and the log names them"));
     if (counts->damaged > 0 && !copying->settings.zero_damaged)
-        return error_set(why, -EUCLEAN,
-                         "%" PRIu64 " blocks of the source cannot be read, and the log names "
-                         "them; all others are copied. With --zero-damaged these become zeros",
-                         counts->damaged);
+        return error_set(
+            why, -EUCLEAN, "%" PRIu64 " %s; all others are copied. With --zero-damaged %s",
+            counts->damaged,
+            human_form(counts->damaged, "block of the source cannot be read, and the log names it",
+                       "blocks of the source cannot be read, and the log names them"),
+            human_form(counts->damaged, "this one becomes zeros", "these become zeros"));
     ask_wait_settled(consistency_settled_at_ns(to->consistency));
     rc = lease_await(to->lease, &until_ns, why);
     if (rc == 0)
@@ -244,9 +249,9 @@ complete(struct copying *copying, struct error *why)
     if (rc == 0)
         copying->outcome = COPY_COMPLETE;
     if (rc == 0 && counts->damaged > 0)
-        rc = error_set(why, -EUCLEAN,
-                       "%" PRIu64 " blocks of the source cannot be read, and are zeros in the copy",
-                       counts->damaged);
+        rc = error_set(why, -EUCLEAN, "%" PRIu64 " %s zeros in the copy", counts->damaged,
+                       human_form(counts->damaged, "block of the source cannot be read, and is",
+                                  "blocks of the source cannot be read, and are"));
     return rc;
 }
 
@@ -303,12 +308,14 @@ print_words(const struct copying *copying)
         return;
     human_bytes(counts->copied * copying->from.layout.block_bytes, bytes);
     human_duration((copying->ended_ns - copying->began_ns) / NS_PER_S, time);
-    printf("%" PRIu64 " of %" PRIu64 " blocks: %" PRIu64 " copied (%s in %s), %" PRIu64
-           " were there already, %" PRIu64 " damaged",
-           blocks_done(counts), counts->total, counts->copied, bytes, time, counts->present,
+    printf("%" PRIu64 " of %" PRIu64 " %s: %" PRIu64 " copied (%s in %s), %" PRIu64
+           " %s there already, %" PRIu64 " damaged",
+           blocks_done(counts), counts->total, human_form(counts->total, "block", "blocks"),
+           counts->copied, bytes, time, counts->present, human_form(counts->present, "was", "were"),
            counts->damaged);
     if (copying->settings.verify)
-        printf(", %" PRIu64 " differ", counts->differing);
+        printf(", %" PRIu64 " %s", counts->differing,
+               human_form(counts->differing, "differs", "differ"));
     printf(".\n");
     if (copying->outcome == COPY_WAS_COMPLETE)
         printf("%s was a complete copy of %s before, and still is%s; nothing was written.\n",

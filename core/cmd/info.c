@@ -240,8 +240,9 @@ print_chains(const struct info *info)
     if (info->other_count > 0)
         printf("%-*sothers: %" PRIu64 "\n", LABEL_COLUMNS, "", info->other_count);
     if (info->looked_count < info->walk.count)
-        printf("%-*s(of %zu blocks that were looked at; --all looks at all)\n", LABEL_COLUMNS, "",
-               info->looked_count);
+        printf("%-*s(of %zu %s looked at; --all looks at all)\n", LABEL_COLUMNS, "",
+               info->looked_count,
+               human_form(info->looked_count, "block that was", "blocks that were"));
 }
 
 static void
@@ -276,8 +277,9 @@ print_text(const struct info *info, struct error *why)
     if (is_encrypted)
         print_slots(manifest);
     human_bytes(info->walk.bytes, stored);
-    printf("%-*s%zu of %" PRIu64 " blocks, %s stored (%" PRIu64 " bytes)\n", LABEL_COLUMNS,
-           "in use", info->walk.count, layout->block_count, stored, info->walk.bytes);
+    printf("%-*s%zu of %" PRIu64 " %s, %s stored (%" PRIu64 " bytes)\n", LABEL_COLUMNS, "in use",
+           info->walk.count, layout->block_count,
+           human_form(layout->block_count, "block", "blocks"), stored, info->walk.bytes);
     print_chains(info);
     print_holder(info);
     return cmd_flush(why);

@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "base/clock.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
@@ -24,6 +25,7 @@
 #include "wait.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,13 +65,14 @@ static void
 file_is_ready(void *arg)
 {
     struct mount *mount = arg;
+    const uint64_t block_count = mount->stack.layout.block_count;
 
     if (mount->ready_fd != -1)
         daemon_leave_terminal(mount->ready_fd);
     mount->ready_fd = -1;
-    log_line(BD_INFO, "%s is %s/%s: %llu blocks of %u bytes", mount->volume, mount->mountpoint,
-             mount->stack.settings.filename, (unsigned long long)mount->stack.layout.block_count,
-             mount->stack.layout.block_bytes);
+    log_line(BD_INFO, "%s is %s/%s: %" PRIu64 " %s of %u bytes", mount->volume, mount->mountpoint,
+             mount->stack.settings.filename, block_count,
+             human_form(block_count, "block", "blocks"), mount->stack.layout.block_bytes);
     if (mount->unprotected != NULL)
         log_line(BD_INFO,
                  "not allowed to set %s: when memory is short, the disk may suffer with it",

@@ -3,6 +3,7 @@
 #include "cmd.h"
 
 #include "base/clock.h"
+#include "base/human.h"
 #include "base/interrupts.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -56,10 +57,10 @@ summary(const struct probe *probe, bool is_complete, char *out, size_t out_bytes
         snprintf(out, out_bytes, "Not everything was asked.");
     else if (bad > 0)
         snprintf(out, out_bytes, "Not fit for a disk: %u of %u answers %s bad.", bad,
-                 probe_row_count(probe), bad == 1 ? "is" : "are");
+                 probe_row_count(probe), human_form(bad, "is", "are"));
     else if (weak > 0)
-        snprintf(out, out_bytes, "Fit for a disk, with %u weak point%s.", weak,
-                 weak == 1 ? "" : "s");
+        snprintf(out, out_bytes, "Fit for a disk, with %u weak %s.", weak,
+                 human_form(weak, "point", "points"));
     else
         snprintf(out, out_bytes, "Fit for a disk.");
 }

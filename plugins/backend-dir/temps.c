@@ -99,6 +99,6 @@ temps_remove(struct dir *dir)
     }
     closedir(stream);
     if (removed > 0)
-        dir->host->log(dir->host, BD_INFO, "%s: removed %u unfinished files of an earlier run",
-                       dir->path, removed);
+        dir->host->log(dir->host, BD_INFO, "%s: removed %u unfinished file%s of an earlier run",
+                       dir->path, removed, removed == 1 ? "" : "s");
 }

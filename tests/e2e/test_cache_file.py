@@ -541,7 +541,7 @@ class Crash(CacheFile):
                 log = volume.log_text()
                 self.assertRegex(log, "block 00000005 on local disk is dropped: the store has another version by now")
                 self.assertEqual(log.count("is dropped"), 1, log)
-                self.assertRegex(log, "3 blocks on local disk will be stored, 1 were dropped")
+                self.assertRegex(log, "3 blocks on local disk will be stored, 1 was dropped")
                 self.assert_is(volume, data)
                 volume.umount()
                 self.assert_stored(volume, data)

@@ -126,6 +126,16 @@ class Commands(disk.Story):
         for verb in ("info", "list", "check", "erase", "reset"):
             self.assert_fits(disk.run(disk.BINARY, verb, "--help").stdout)
 
+    def test_one_block_is_not_called_blocks(self):
+        volume = self.volume(1)
+        self.assertRegex(self.answer("check", volume), "^1 block is good, 0 damaged")
+        volume.mount("--listBlocks")
+        volume.umount()
+        self.assertIn("all blocks are listed: 1 has an object", volume.log_text())
+        put(volume.store, "00000001", b"short")
+        self.refused("1 block is damaged", "check", volume, status=3)
+        self.assertRegex(self.ask("erase", volume, "--force", "--settle-time=0s")[1], "is erased: 2 blocks, ")
+
     def test_what_s3backer_has_encrypted_is_read_and_what_is_damaged_is_named(self):
         store = disk.new_store(self)
         volume = disk.Disk(self, store=store)

@@ -394,7 +394,7 @@ class Copy(disk.Story):
         process, _ = self.begin(10)
         process.kill()
         self.reap(process)
-        self.refused(r"the destination \(--to-\.\.\.\): .* opens none of the volume's", "--to-password=another")
+        self.refused(r"the destination \(--to-\.\.\.\): .* does not open the volume's only key slot", "--to-password=another")
         self.copy()
         self.is_the_same()
 

@@ -20,7 +20,10 @@ BLOCKS = 16
 DESCRIPTION, LOCK, FENCE = "bucketdisk-volume", "bucketdisk-lock", "s3backer-mounted"
 QUICK_KEY = ["--argon2id-memory=1M", "--argon2id-passes=1"]
 FIRST, SECOND, THIRD = "the first password", "a second one", "das dritte Paßwort"
-OPENS_NONE = "opens none of the volume's {} key slots"
+
+
+def opens_none(count):
+    return "does not open the volume's only key slot" if count == 1 else f"opens none of the volume's {count} key slots"
 
 
 class Keys(disk.Story):
@@ -82,7 +85,7 @@ class Keys(disk.Story):
         for password in passwords:
             status, text = self.volume.refused(f"--password={password}")
             self.assertGreater(status, 0)
-            self.assertRegex(text, OPENS_NONE.format(count))
+            self.assertRegex(text, opens_none(count))
 
     # --- what changes
 
@@ -186,7 +189,7 @@ class Keys(disk.Story):
         self.key("remove", f"--password={FIRST}", "--slot=2")
         status, text = self.volume.refused(f"--key-file={key_file}")
         self.assertGreater(status, 0)
-        self.assertRegex(text, OPENS_NONE.format(2))
+        self.assertRegex(text, opens_none(2))
         self.key("remove", f"--password={FIRST}")
         self.opens(THIRD)
         self.opens_not(FIRST, count=1)
@@ -211,7 +214,7 @@ class Keys(disk.Story):
         self.key("remove", f"--password={FIRST}", "--last-slot")
         self.assertEqual(self.slots(), {})
         self.opens_not(FIRST, count=0)
-        self.refused(OPENS_NONE.format(0), "add", f"--password={FIRST}", f"--new-password={SECOND}")
+        self.refused(opens_none(0), "add", f"--password={FIRST}", f"--new-password={SECOND}")
         self.assertEqual(self.stored_blocks(), self.blocks)
 
     def test_damaged_ones_are_not_another_one(self):
@@ -250,9 +253,9 @@ class Keys(disk.Story):
         empty.touch()
         long_file.write_bytes(b"x" * 5000)
         for words, verb, *options in (
-                (OPENS_NONE.format(1), "add", f"--password={SECOND}", f"--new-password={THIRD}"),
-                (OPENS_NONE.format(1), "change", f"--password={SECOND}", f"--new-password={THIRD}"),
-                (OPENS_NONE.format(1), "remove", f"--password={SECOND}", "--slot=0", "--last-slot"),
+                (opens_none(1), "add", f"--password={SECOND}", f"--new-password={THIRD}"),
+                (opens_none(1), "change", f"--password={SECOND}", f"--new-password={THIRD}"),
+                (opens_none(1), "remove", f"--password={SECOND}", "--slot=0", "--last-slot"),
                 ("opens the volume is needed.*--password-file", "add", f"--new-password={THIRD}"),
                 ("new password is needed.*--new-password-file", "add", given),
                 ("new password is needed.*--new-password-file", "change", given),
@@ -387,7 +390,7 @@ class Keys(disk.Story):
         self.opens(SECOND, THIRD)
         self.opens_not(FIRST, count=2)
         # Not its own, but it has to be one.
-        self.refused(OPENS_NONE.format(2), "change", given, f"--new-password={FIRST}", "--slot=0")
+        self.refused(opens_none(2), "change", given, f"--new-password={FIRST}", "--slot=0")
         # What was damaged is whole again, where it was.
         self.change_slots(lambda slots: slots[0].update(blob=None))
         self.key("change", f"--password={THIRD}", f"--new-password={FIRST}", "--slot=0")

@@ -317,7 +317,7 @@ class OneWriter(Words):
         self.assertIn(f"{cache} has what was not stored, but since then the volume's lock is gone", said)
         volume.mount(f"--block-cache-file={cache}", "--force")
         self.assertIn("block 00000005 on local disk is dropped", volume.log_text())
-        self.assertIn("2 blocks on local disk will be stored, 1 were dropped", volume.log_text())
+        self.assertIn("2 blocks on local disk will be stored, 1 was dropped", volume.log_text())
         volume.umount()
         volume.mount()
         data[4 * BLOCK:7 * BLOCK] = ours[:BLOCK] + theirs + ours[2 * BLOCK:]

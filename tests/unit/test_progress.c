@@ -124,6 +124,13 @@ TEST(progress, durations_grow_with_what_they_say)
     }
 }
 
+TEST(progress, only_one_has_the_form_of_one)
+{
+    assert_string_equal(human_form(1, "block is", "blocks are"), "block is");
+    assert_string_equal(human_form(0, "block is", "blocks are"), "blocks are");
+    assert_string_equal(human_form(2, "block is", "blocks are"), "blocks are");
+}
+
 /* ---- on a terminal, and elsewhere */
 
 #define END_MARK '\a' /* in no line */
@@ -283,6 +290,7 @@ main(void)
         RUN(progress, the_first_seconds_guess_no_end),
         RUN(progress, sizes_are_cut_to_three_digits),
         RUN(progress, durations_grow_with_what_they_say),
+        RUN(progress, only_one_has_the_form_of_one),
         RUN(progress, a_terminal_has_the_bar_below_the_log_and_is_clean_at_the_end),
         RUN(progress, elsewhere_each_tenth_is_a_line_of_the_log_and_nothing_moves),
         RUN(progress, a_dumb_terminal_gets_lines),

@@ -343,7 +343,7 @@ TEST(stack, the_key_that_was_made_up_opens_nothing_that_somebody_else_made)
     HOST(&late, &store, SECRET);
     detect(&late);
     MOUNT(&store, NEW, "--codec=wax", "--password=other");
-    expect_refused(&late, -EKEYREJECTED, "opens none");
+    expect_refused(&late, -EKEYREJECTED, "the volume's only key slot");
     host_close(&late);
     store_close(&store);
 }
@@ -400,7 +400,7 @@ TEST(stack, a_description_that_was_changed_or_does_not_open_is_refused)
     memory_open(&store, NULL);
     MOUNT(&store, SECRET);
     HOST(&stack, &store, "--password=wrong");
-    expect_refused(&stack, -EKEYREJECTED, "opens none");
+    expect_refused(&stack, -EKEYREJECTED, "the volume's only key slot");
     host_close(&stack);
     HOST(&stack, &store, "--password=secret", "--format=1");
     expect_refused(&stack, -EINVAL, "--format=1");
