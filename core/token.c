@@ -545,8 +545,8 @@ take_after(struct taking *taking, const struct token_wish *wish, struct error *w
     taking->token->before = *old;
     taking->token->hold_ms = hold_ms(taking, wish, may_be_copied);
     if (old->is_there)
-        log_line(BD_INFO, "a daemon on this machine ended without giving the volume back; taking "
-                          "it over");
+        log_line(BD_INFO, "a mount or a command on this machine ended without giving the volume "
+                          "back; taking it over");
     return 0;
 }
 

@@ -251,6 +251,8 @@ print_half_copy(const struct copymark *mark)
     printf("%-*sa copy that is not complete, and cannot be mounted\n", LABEL_COLUMNS, "state");
     if (mark->called != NULL)
         printf("%-*sof %s\n", LABEL_COLUMNS, "", mark->called);
+    printf("%-*sthe same \"bucketdisk copy\" goes on; \"bucketdisk erase\" removes it\n",
+           LABEL_COLUMNS, "");
 }
 
 static int

@@ -433,7 +433,13 @@ class Commands(disk.Story):
                 put(volume.store, MARK, json.dumps({"copy": 1, "source": "s", "called": "/elsewhere", "volume": "", "encryption": "",
                                                     "disk_bytes": 64 * disk.MIB, "block_bytes": BLOCK}).encode())
                 self.assertEqual(self.info(volume)["half_copy_of"], "/elsewhere")
-                self.assertRegex(self.answer("info", volume), "(?s)not complete, and cannot be mounted.*of /elsewhere")
+                self.assertRegex(self.answer("info", volume), "(?s)not complete, and cannot be mounted.*of /elsewhere.*bucketdisk copy.* goes on")
+                self.assert_fits(self.answer("info", volume))
+                (volume.store.path / "00000000").unlink()       # it may not be there yet
+                self.assertEqual(self.info(volume)["half_copy_of"], "/elsewhere")
+                for block in range(1, 5):
+                    (volume.store.path / f"{block:08x}").unlink()
+                self.refused('copy of /elsewhere that is not complete: say "bucketdisk copy" as it was begun', "info", volume)
             put(volume.store, TOKEN, b"there\n", None, {
                 "s3backer-mount-token": "12345678", "bucketdisk-owner": "machine boot 1:2 there",
                 "bucketdisk-lease": "beat=7 epoch=1 lease=1000 settle=0 at=1700000000"})

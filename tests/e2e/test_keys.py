@@ -142,7 +142,7 @@ class Keys(disk.Story):
             self.reap(process)
             self.assertIsNotNone(self.lock())
             self.volume.mount(f"--password={FIRST}")
-            self.assertIn("without giving the volume back", self.volume.log_text())
+            self.assertIn("a mount or a command on this machine ended without giving the volume back", self.volume.log_text())
             self.volume.kill9()
             dead = self.lock()
         self.volume.mount(f"--password={FIRST}")
