@@ -58,6 +58,7 @@ static const struct {
 };
 
 #define TRAIT_COUNT (sizeof trait_names / sizeof trait_names[0])
+#define TEXT_COLUMN 13
 
 static bool
 plugin_is_wanted(const struct plugin *plugin, char **names, int name_count)
@@ -69,29 +70,86 @@ plugin_is_wanted(const struct plugin *plugin, char **names, int name_count)
     return name_count == 0;
 }
 
+/* A label, and behind it words in lines that begin below each other. */
+struct row {
+    char *text;
+    size_t bytes;
+    FILE *out; /* NULL: out of memory */
+};
+
+static bool
+row_begin(struct row *row)
+{
+    row->out = open_memstream(&row->text, &row->bytes);
+    return row->out != NULL;
+}
+
+static void
+row_end(struct row *row, const char *label)
+{
+    fclose(row->out);
+    printf("  %-*s", TEXT_COLUMN - 2, label);
+    options_wrap(row->text != NULL ? row->text : "", TEXT_COLUMN, stdout);
+    free(row->text);
+}
+
+static void
+summary_print(FILE *out, const char *summary)
+{
+    if (summary != NULL && summary[0] != '\0')
+        fprintf(out, ": %s", summary);
+}
+
 static void
 codec_print(const struct bd_codec *codec, bool is_verbose)
 {
     const char *between = "";
+    struct row row;
 
-    printf("  codec      %s", codec->token);
-    if (codec->match != NULL)
-        printf(" and its family");
-    printf(" (");
+    if (!row_begin(&row))
+        return;
+    fprintf(row.out, "%s%s (", codec->token, codec->match != NULL ? " and its family" : "");
     for (size_t i = 0; i < TRAIT_COUNT; i++) {
         if (codec->traits & trait_names[i].trait) {
-            printf("%s%s", between, trait_names[i].name);
+            fprintf(row.out, "%s%s", between, trait_names[i].name);
             between = ", ";
         }
     }
-    printf(")%s%s\n", codec->summary != NULL ? ": " : "",
-           codec->summary != NULL ? codec->summary : "");
-    if (!is_verbose || codec->aliases == NULL || codec->aliases[0] == NULL)
+    fputc(')', row.out);
+    summary_print(row.out, codec->summary);
+    row_end(&row, "codec");
+    if (!is_verbose || codec->aliases == NULL || codec->aliases[0] == NULL || !row_begin(&row))
         return;
-    printf("             also");
+    fprintf(row.out, "also");
     for (size_t i = 0; codec->aliases[i] != NULL; i++)
-        printf(" %s", codec->aliases[i]);
-    printf("\n");
+        fprintf(row.out, " %s", codec->aliases[i]);
+    row_end(&row, "");
+}
+
+static void
+option_names_print(const struct plugin *plugin)
+{
+    struct row row;
+
+    if (!row_begin(&row))
+        return;
+    for (uint32_t i = 0; i < plugin->desc.option_count; i++) {
+        if (!(plugin->options[i].flags & BD_OPTF_HIDDEN))
+            fprintf(row.out, " --%s-%s", plugin_owner(plugin), plugin->options[i].name);
+    }
+    row_end(&row, "options");
+}
+
+static void
+keywrap_print(const struct bd_keywrap *keywrap)
+{
+    struct row row;
+
+    if (!row_begin(&row))
+        return;
+    fputs(keywrap->name, row.out);
+    summary_print(row.out, keywrap->summary);
+    row_end(&row, "key wrap");
 }
 
 static void
@@ -103,12 +161,7 @@ options_print(const struct plugin *plugin, bool is_verbose)
     if (desc->option_count == 0)
         return;
     if (!is_verbose) {
-        printf("  options   ");
-        for (uint32_t i = 0; i < desc->option_count; i++) {
-            if (!(plugin->options[i].flags & BD_OPTF_HIDDEN))
-                printf(" --%s-%s", plugin_owner(plugin), plugin->options[i].name);
-        }
-        printf("\n");
+        option_names_print(plugin);
         return;
     }
     if (options_new(&options) != 0)
@@ -127,11 +180,13 @@ plugin_print(const struct plugin *plugin, bool is_verbose)
     const struct bd_plugin *desc = &plugin->desc;
 
     if (plugin->why.text[0] != '\0') {
-        printf("%s: no good\n  %s\n", plugin->name, plugin->why.text);
+        printf("%s: no good\n  ", plugin->name);
+        options_wrap(plugin->why.text, 2, stdout);
         return;
     }
-    printf("%s%s%s%s%s\n", plugin->name, desc->version[0] != '\0' ? " " : "", desc->version,
-           desc->summary[0] != '\0' ? ": " : "", desc->summary);
+    printf("%s%s%s", plugin->name, desc->version[0] != '\0' ? " " : "", desc->version);
+    summary_print(stdout, desc->summary);
+    printf("\n");
     printf("  ABI        %u.%u\n", (unsigned)desc->head.abi_major, (unsigned)desc->abi_minor);
     printf("  path       %s\n", plugin->path);
     if (desc->backend != NULL)
@@ -140,9 +195,7 @@ plugin_print(const struct plugin *plugin, bool is_verbose)
     for (uint32_t i = 0; i < desc->codec_count; i++)
         codec_print(&plugin->codecs[i], is_verbose);
     for (uint32_t i = 0; i < desc->keywrap_count; i++)
-        printf("  key wrap   %s%s%s\n", plugin->keywraps[i].name,
-               plugin->keywraps[i].summary != NULL ? ": " : "",
-               plugin->keywraps[i].summary != NULL ? plugin->keywraps[i].summary : "");
+        keywrap_print(&plugin->keywraps[i]);
     options_print(plugin, is_verbose);
 }
 

@@ -242,6 +242,12 @@ class Commands(disk.Story):
         server.fault("error", **gone, count=2)       # deleted, listed, and written again
         self.assertRegex(self.answer("check", volume), "^6 blocks are good, 0 damaged, 0 cannot be read\\.")
 
+    def test_the_list_of_plugins_fits(self):
+        for options in ([], ["-v"]):
+            text = disk.run(disk.BINARY, "plugins", *options).stdout
+            self.assert_fits("".join(line + "\n" for line in text.splitlines() if not line.startswith("  path ")))
+            self.assertIn("  codec      zstd (compresses, may decline): Zstandard; ", text)
+
     # ---- on a terminal
 
     def on_terminal(self, *command, typed=None, seconds=30):
