@@ -158,9 +158,20 @@ ask_to_make(const struct up_command *command, struct error *why)
 
 /* ---- what is there already */
 
-/* Is the disk there the one that is asked for, and mounted so?  Who only reads has no lock, and is known by its source alone. */
+/* Who only reads has no lock. */
 static bool
-is_same_volume(struct up_command *command)
+is_writer(const struct mountinfo *disk)
+{
+    int lock = locallock_find(disk->device, disk->mountpoint);
+
+    if (lock != -1)
+        close(lock);
+    return lock != -1;
+}
+
+/* Is the disk there of the volume that is asked for?  Who only reads is known by its source alone. */
+static bool
+is_same_volume(struct up_command *command, bool has_writer)
 {
     const struct mountinfo *disk = &command->updown.disk;
     const struct settings *settings = &command->stack.settings;
@@ -171,15 +182,55 @@ is_same_volume(struct up_command *command)
     if (stack_open(&command->stack, command->location, &ignored) == 0
         && stack_names(&command->stack, &identity, &volume, &ignored) == 0) {
         const char *source = settings->fsname != NULL ? settings->fsname : volume;
-        bool is_writer = locallock_serves(identity, disk->device, disk->mountpoint);
 
-        is_same = settings->read_only
-                      ? !is_writer && strncmp(source, disk->source, sizeof disk->source - 1) == 0
-                      : is_writer;
+        is_same = has_writer ? locallock_serves(identity, disk->device, disk->mountpoint)
+                             : strncmp(source, disk->source, sizeof disk->source - 1) == 0;
     }
     free(identity);
     free(volume);
     return is_same;
+}
+
+/* Gives *is_up if what is there is what is asked for, and mounted so. */
+static int
+compare(struct up_command *command, bool *is_up, struct error *why)
+{
+    const struct updown *there = &command->updown;
+    const char *source = there->disk.source, *directory = there->directory;
+    const bool is_read_only = command->stack.settings.read_only;
+    const bool has_writer = is_writer(&there->disk);
+    const bool is_same = is_same_volume(command, has_writer);
+
+    *is_up = is_same && has_writer == !is_read_only;
+    if (*is_up)
+        return 0;
+    if (is_same)
+        return error_set(why, -EBUSY, "%s is up on %s already, %s; bucketdisk down %s first",
+                         source, directory, is_read_only ? "and not read-only" : "and read-only",
+                         directory);
+    if (has_writer)
+        return error_set(why, -EBUSY,
+                         "another volume, %s, is up on %s already; bucketdisk down %s first",
+                         source, directory, directory);
+    return error_set(why, -EBUSY,
+                     "%s is up on %s already, read-only, and by that name it is another volume; "
+                     "bucketdisk down %s first",
+                     source, directory, directory);
+}
+
+static void
+tell_up(const struct up_command *command)
+{
+    const struct settings *settings = &command->stack.settings;
+    const char *directory = command->updown.directory;
+
+    if (settings->read_only && settings->fsname != NULL)
+        log_line(
+            BD_INFO,
+            "a volume called %s is up on %s already, read-only; by that name it is taken for %s",
+            settings->fsname, directory, command->location);
+    else
+        log_line(BD_INFO, "%s is up on %s already", command->location, directory);
 }
 
 /* Gives *is_up if nothing is left to do. */
@@ -194,15 +245,8 @@ look_around(struct up_command *command, bool *is_up, struct error *why)
                          "the disk's daemon under %s has died; take it down first: bucketdisk down "
                          "%s",
                          there->directory, there->directory);
-    if (there->is_mounted) {
-        *is_up = is_same_volume(command);
-        if (*is_up)
-            return 0;
-        return error_set(why, -EBUSY,
-                         "%s is up on %s already, as another volume, or read-only where this is "
-                         "not, or the other way round; bucketdisk down %s first",
-                         there->disk.source, there->directory, there->directory);
-    }
+    if (there->is_mounted)
+        return compare(command, is_up, why);
     if (!updown_is_anything(there))
         return 0;
     log_line(BD_INFO, "taking down what is left of an earlier one on %s", there->directory);
@@ -467,7 +511,7 @@ up(struct up_command *command, char **words, int count, struct error *why)
     if (rc != 0)
         return rc;
     if (is_up) {
-        log_line(BD_INFO, "%s is up on %s already", command->location, command->updown.directory);
+        tell_up(command);
         return 0;
     }
     rc = put_up(command, why);

@@ -129,7 +129,9 @@ class Life(Up):
         self.up("--readOnly")
         self.assertEqual(disk.checksums(self.where), sums)
         self.assertEqual(disk.error_of((self.where / "new").write_text, ""), "EROFS")
-        self.assertIn("other way round", self.up(status=1))
+        self.assertIn("already, and read-only; bucketdisk down", self.up(status=1))
+        self.assertIn(f"{self.store.location} is up on {self.where} already\n", self.up("--readOnly"))
+        self.assertIn("by that name it is another volume", self.up("--readOnly", "--fsname=mine", status=1))
         self.down()
         self.assertEqual(self.store.snapshot(), before)
         self.assertIn("nothing is up", self.down())
@@ -314,12 +316,18 @@ class Refused(Up):
         self.up("--yes", f"--size={SIZE}", "--fs=ext4", "--fsname=mine")
         self.up("--fs=ext4")                    # whatever it is called, it is up already
         mine, self.store = self.store, disk.DirStore(self)
-        self.assertIn("already, as another volume", self.up("--yes", f"--size={SIZE}", "--fs=ext4", status=1))
+        self.assertIn("another volume, mine, is up", self.up("--yes", f"--size={SIZE}", "--fs=ext4", status=1))
         self.assertEqual(self.store.objects(), [])
         self.store = mine
         other = self.directory("other")
         said = disk.run(*self.command(where=other), check=False).stderr
         self.assertIn("is mounted on", said)
+        self.assertIn("already, and not read-only; bucketdisk down", self.up("--readOnly", "--fsname=mine", status=1))
+        self.down()
+        self.up("--readOnly", "--fsname=mine")
+        # Who only reads has no lock, and is known by that name alone.
+        self.assertIn(f"called mine is up on {self.where} already, read-only; by that name it is taken for {self.store.location}",
+                      self.up("--readOnly", "--fsname=mine"))
         self.down()
 
 
