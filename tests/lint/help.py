@@ -22,7 +22,7 @@ def help_of(*words):
 
 
 WRONG = []
-commands = set(re.findall(r'{ "([a-z]+)", cmd_', (TOP / "core/main.c").read_text()))
+commands = set(re.findall(r'{ "([a-z]+)", cmd_', (TOP / "core/cmd/words.c").read_text()))
 first = help_of("--help")
 named = {word for words in re.findall(r"^(?:usage:)? +bucketdisk ([a-z|]+)", first, flags=re.M) for word in words.split("|")}
 WRONG += [f"bucketdisk --help: {name} is not named, or no command" for name in sorted(named ^ (commands - {"mount"}))]
