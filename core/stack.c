@@ -425,7 +425,7 @@ stack_build_objects(struct stack *stack, struct error *why)
 }
 
 int
-stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
+stack_build_store(struct stack *stack, uint64_t hold_until_ns, struct error *why)
 {
     const struct settings *settings = &stack->settings;
     const struct consistency_config consistency = {
@@ -441,6 +441,7 @@ stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
         .is_reader = is_reader(stack),
         .is_shared = settings->shared_disk_mode,
     };
+    uint64_t now = clock_now_ns();
     int rc = stack_build_objects(stack, why);
 
     if (rc != 0)
@@ -449,8 +450,8 @@ stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why)
                          &stack->consistency);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
-    if (hold_ms > 0)
-        consistency_hold(stack->consistency, hold_ms * NS_PER_MS);
+    if (hold_until_ns > now)
+        consistency_hold(stack->consistency, hold_until_ns - now);
     return 0;
 }
 

@@ -103,9 +103,9 @@ int stack_build_objects(struct stack *stack, struct error *why);
 /* How many requests, and listings, this store gets at once. */
 unsigned stack_in_flight_max(const struct stack *stack);
 unsigned stack_listers_max(const struct stack *stack);
-/* From the store up: first its blocks, then, when all is done that concerns them alone, what is over them.  `hold_ms`: so
- * long another owner's writes may still be on their way. */
-int stack_build_store(struct stack *stack, uint64_t hold_ms, struct error *why);
+/* From the store up: first its blocks, then, when all is done that concerns them alone, what is over them.  Until
+ * hold_until_ns (clock.h; 0) another owner's writes may still be on their way. */
+int stack_build_store(struct stack *stack, uint64_t hold_until_ns, struct error *why);
 int stack_build_cache(struct stack *stack, struct error *why);
 /* A chain that encrypts as the volume is, and does nothing else.  Gives it. */
 int stack_seal(struct stack *stack, struct chain **out, struct error *why);

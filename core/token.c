@@ -32,6 +32,12 @@ token_value(void)
     return value;
 }
 
+uint64_t
+token_hold_until_ns(const struct token *token)
+{
+    return token->taken_ns + token->hold_ms * NS_PER_MS;
+}
+
 static bool
 is_ours(const struct lock *stored, const struct token *token)
 {
@@ -448,6 +454,7 @@ token_end(struct taking *taking, struct error *why)
         why->text[0] = '\0'; /* what was refused as it should be is nobody's concern */
     memcpy(taking->token->tag, taking->tag, sizeof taking->token->tag);
     taking->token->epoch = taking->old.lease.epoch + 1;
+    taking->token->taken_ns = clock_now_ns();
     return rc;
 }
 

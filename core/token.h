@@ -27,8 +27,10 @@ struct token {
     struct lock before;
     bool is_shared; /* with all others who have the volume so: it stays when we go */
     bool is_local;  /* as wished */
-    /* so long what the owner of the lock that was there before ours sends may still be carried out; 0: of nobody's */
+    /* so long from taken_ns on what the owner of the lock that was there before ours sends may still be carried out; 0: of
+     * nobody's */
     uint64_t hold_ms;
+    uint64_t taken_ns;
     uint64_t settle_ms; /* as wished */
     /* when our right to it ends, which has a lease: set by who stops that; else UINT64_MAX */
     uint64_t until_ns;
@@ -51,6 +53,8 @@ struct token_wish {
     uint64_t settle_ms; /* so long the store may carry out what it did not answer */
 };
 uint32_t token_value(void);
+/* Until then what the owner before may have sent is waited for; in the past or 0: nothing. */
+uint64_t token_hold_until_ns(const struct token *token);
 
 /* Put the token.  Refused with -EBUSY when another one is there, unless it is a stale one of this machine or wish->is_forced.
  * One of this machine that may be a living copy's is watched for half a lease first; -EINTR then: as of holder_watch. */

@@ -4,8 +4,6 @@
 
 #include "ask.h"
 #include "base/clock.h"
-#include "base/interrupts.h"
-#include "base/log.h"
 #include "holder.h"
 #include "mount_check.h"
 #include "volume_samples.h"
@@ -14,7 +12,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- the source */
 
@@ -342,19 +339,9 @@ put_mark(struct copying *copying, struct error *why)
 static int
 wait_for_dead(const struct copying *copying, struct error *why)
 {
-    const struct timespec moment = { 0, 100 * NS_PER_MS };
-    uint64_t hold_ms = copying->token.hold_ms, until_ns = clock_now_ns() + hold_ms * NS_PER_MS;
+    int rc = ask_wait_settled_or(token_hold_until_ns(&copying->token), &copying->held);
 
-    if (hold_ms > 0)
-        log_line(BD_INFO,
-                 "waiting %" PRIu64 " s, until the store cannot carry out lost writes any more",
-                 hold_ms / 1000);
-    while (clock_now_ns() < until_ns) {
-        if (interrupts_came(&copying->held))
-            return error_set(why, -EINTR, "interrupted");
-        nanosleep(&moment, NULL);
-    }
-    return 0;
+    return rc != 0 ? error_set(why, rc, "interrupted") : 0;
 }
 
 int

@@ -51,9 +51,8 @@ struct erase {
     struct locallock *local;
     struct token token;
     bool has_token, is_marked, is_done;
-    bool is_there;          /* a volume, or something of one */
-    bool is_unfinished;     /* what was here is no whole volume: half a copy, or erased in part */
-    uint64_t hold_until_ns; /* so long others' writes may still be carried out */
+    bool is_there;      /* a volume, or something of one */
+    bool is_unfinished; /* what was here is no whole volume: half a copy, or erased in part */
     struct volume_erase control;
     struct walk walk;
 
@@ -170,7 +169,6 @@ take(struct erase *erase, const struct lock *before, struct error *why)
     if (rc != 0)
         return rc;
     erase->has_token = true;
-    erase->hold_until_ns = clock_now_ns() + erase->token.hold_ms * NS_PER_MS;
     rc = stack_lease(stack, &erase->token, why);
     if (rc == 0)
         rc = volume_lock_format(stack->backend, &stack->layout, &stack->description, why);
@@ -257,11 +255,11 @@ wait_for_others(struct erase *erase, struct error *why)
     const struct timespec moment = { 0, 100 * NS_PER_MS };
     uint64_t now = clock_now_ns();
 
-    if (now < erase->hold_until_ns)
+    if (now < token_hold_until_ns(&erase->token))
         log_line(BD_INFO,
                  "waiting %" PRIu64 " s until nothing that others sent can be carried out any more",
-                 (uint64_t)((erase->hold_until_ns - now) / NS_PER_S + 1));
-    while (clock_now_ns() < erase->hold_until_ns) {
+                 (uint64_t)((token_hold_until_ns(&erase->token) - now) / NS_PER_S + 1));
+    while (clock_now_ns() < token_hold_until_ns(&erase->token)) {
         if (*erase->walk.is_interrupted != 0)
             return error_set(why, -EINTR, "interrupted");
         nanosleep(&moment, NULL);
@@ -313,7 +311,7 @@ erase_blocks(struct erase *erase, struct error *why)
     rc = volume_erase_begin(&erase->control, why);
     erase->is_marked = rc == 0 || erase->control.unknown_at_ns != 0;
     while (rc == 0) {
-        bool is_waited = clock_now_ns() >= erase->hold_until_ns;
+        bool is_waited = clock_now_ns() >= token_hold_until_ns(&erase->token);
 
         if (erase->walk.count == 0 && is_waited)
             return 0;

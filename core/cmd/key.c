@@ -204,7 +204,7 @@ change_slot(struct key_command *command, struct error *why)
         return rc;
     /* What a dead owner has sent may still be carried out, over what we put. */
     if (!token.has_if_match)
-        ask_wait_settled(clock_now_ns() + token.hold_ms * NS_PER_MS);
+        ask_wait_settled(token_hold_until_ns(&token));
     rc = put_slot(command, why);
     if (rc != 0 && stack->description.unknown_at_ns != 0)
         error_set(

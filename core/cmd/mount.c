@@ -218,16 +218,6 @@ start_frontend(struct mount *mount, struct error *why)
     return rc;
 }
 
-/* What another owner has sent may still be carried out over a description that we put. */
-static bool
-must_settle(const struct mount *mount)
-{
-    const struct stack *stack = &mount->stack;
-    const struct token *token = &mount->token;
-
-    return token->hold_ms > 0 && !token->has_if_match && stack->layout.is_format_2;
-}
-
 /* What another daemon has left here, unless that is given up. */
 static const struct locallock_kept *
 kept_here(const struct mount *mount)
@@ -263,10 +253,9 @@ take_alone(struct mount *mount, struct error *why)
     if (rc != 0)
         return rc;
     mount->has_token = true;
-    if (must_settle(mount)) {
-        ask_wait_settled(clock_now_ns() + mount->token.hold_ms * NS_PER_MS);
-        mount->token.hold_ms = 0;
-    }
+    /* What another owner has sent may still be carried out over a description that we put. */
+    if (stack->layout.is_format_2 && !mount->token.has_if_match)
+        ask_wait_settled(token_hold_until_ns(&mount->token));
     rc = stack_lease(stack, &mount->token, why);
     if (rc == 0)
         rc = stack_detect(stack, why);
@@ -354,7 +343,7 @@ start(struct mount *mount, struct error *why)
     if (!settings->read_only)
         rc = settings->shared_disk_mode ? take_shared(mount, why) : take_alone(mount, why);
     if (rc == 0)
-        rc = stack_build_store(stack, mount->token.hold_ms, why);
+        rc = stack_build_store(stack, token_hold_until_ns(&mount->token), why);
     if (rc == 0)
         rc = stack_settle(stack, why);
     /* Now what nobody vouched for has been compared, and what was spilled is stored. */
@@ -405,15 +394,16 @@ start_survey(struct mount *mount)
 
 /* ---- end */
 
-/* The last attempt of unknown outcome must be settled before somebody else may write here. */
+/* The last attempt of unknown outcome, ours or of the owner before, must be settled before somebody else may write here. */
 static uint64_t
 settled_at_ns(const struct mount *mount)
 {
     const struct stack *stack = &mount->stack;
     uint64_t blocks_ns =
         stack->consistency != NULL ? consistency_settled_at_ns(stack->consistency) : 0;
-    uint64_t rest_ns = stack_settled_at_ns(stack);
+    uint64_t rest_ns = stack_settled_at_ns(stack), before_ns = token_hold_until_ns(&mount->token);
 
+    rest_ns = rest_ns > before_ns ? rest_ns : before_ns;
     return blocks_ns > rest_ns ? blocks_ns : rest_ns;
 }
 
