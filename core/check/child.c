@@ -73,6 +73,12 @@ check_skip(struct check *check, const char *format, ...)
 }
 
 void
+check_quote_nothing(struct check *check)
+{
+    report(check, 'Q', "");
+}
+
+void
 check_makes(struct check *check)
 {
     if (!atomic_exchange(&check->has_made, true))

@@ -47,12 +47,14 @@ coder_open(struct check *check, struct coder *coder)
     const enum bd_status status =
         coder_try(check, coder, check_host_new(check, 0), check->codec->token);
 
-    if (status != BD_OK)
+    if (status != BD_OK) {
+        check_quote_nothing(check);
         check_fail(check, "open: expected OK, came %s", status_word(status));
-    else if (check->codec->worker_new != NULL && coder->worker == NULL)
+    } else if (check->codec->worker_new != NULL && coder->worker == NULL) {
         check_fail(check, "worker_new gave NULL");
-    else
+    } else {
         return true;
+    }
     return false;
 }
 

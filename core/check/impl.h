@@ -107,6 +107,8 @@ void check_rows(struct check *check, const char *subject, const struct check_row
 void check_fail(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
 /* The row cannot be asked: it counts as passed unless it has failed. */
 void check_skip(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
+/* What fails it is not what its words of the contract are about: they are not quoted. */
+void check_quote_nothing(struct check *check);
 /* A line beside the row. */
 void check_note(struct check *check, const char *format, ...) BD_PRINTF(2, 3);
 /* The row has failed, and this process is of no use any more: a request that never ended is still the plugin's. */
@@ -231,7 +233,7 @@ struct store_how {
     const char *location; /* NULL: as given */
 };
 
-/* On failure the row has failed: NULL. */
+/* On failure the row has failed: NULL.  Where nothing of `how` is what the row is about, its words are not quoted then. */
 struct store *store_open(struct check *check, struct store_how how);
 /* On failure store->layers[0].is_open is false. */
 struct store *store_try(struct check *check, struct store_how how);

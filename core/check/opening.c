@@ -21,14 +21,18 @@ is_left_over(const struct asked *list)
     return true;
 }
 
+/* The first open that can succeed: without it there is nothing to ask. */
 static void
 it_opens_an_empty_place(struct check *check)
 {
-    struct store *store = store_open(check, plain);
+    struct store *store = store_try(check, plain);
     struct asked *list;
 
-    if (store == NULL)
-        return;
+    if (!store->layers[0].is_open && check_said_last()[0] != '\0')
+        check_refuse(check, "it cannot be opened: %s", check_said_last());
+    if (!store->layers[0].is_open)
+        check_refuse(check, "it cannot be opened, and does not say why: open came back with %s",
+                     status_word(store->layers[0].status));
     list = asked_for(store, BD_LIST, "");
     list->io->name = "";
     list->io->limit = 3;

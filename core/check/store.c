@@ -131,6 +131,14 @@ store_try(struct check *check, struct store_how how)
     return store;
 }
 
+/* Would any other row have to open it so, too? */
+static bool
+is_usual(const struct store *store, struct store_how how)
+{
+    return how.location != NULL
+           || (store->next == NULL && how.extra == 0 && !how.is_guarded && !how.has_no_statistics);
+}
+
 struct store *
 store_open(struct check *check, struct store_how how)
 {
@@ -138,6 +146,8 @@ store_open(struct check *check, struct store_how how)
 
     if (store->layers[0].is_open)
         return store;
+    if (is_usual(store, how))
+        check_quote_nothing(check);
     check_fail(check, "open: expected OK, came %s", status_word(store->layers[0].status));
     return NULL;
 }

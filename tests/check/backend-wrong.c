@@ -59,6 +59,7 @@ struct wrong {
 
 static struct wrong *only_one; /* way: global */
 static int opening;            /* way: one-at-a-time */
+static unsigned opened;        /* way: opens-rarely */
 
 /* ------------------------------------------------------------------ objects */
 
@@ -526,6 +527,10 @@ wrong_open(const struct bd_host *host, const void *options, const struct bd_lowe
         if (!is_wrong("fails-silently"))
             host->log(host, BD_ERROR, "%s does not exist: make it", opts->path);
         return BD_INVALID;
+    }
+    if (is_wrong("never-opens") || (is_wrong("opens-rarely") && ++opened > 5)) {
+        host->log(host, BD_ERROR, "it is worn out: buy another one");
+        return BD_FATAL;
     }
     wrong = calloc(1, sizeof *wrong);
     if (wrong == NULL)

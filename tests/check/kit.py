@@ -49,6 +49,14 @@ class Checked:
         self.passed = {row[3] for row in self.rows if not row[1]}
         self.failed = {row[3] for row in self.rows if row[1]}
         self.skipped = {row[3] for row in self.rows if row[4]}
+        # What stands below each row.
+        self.below = {}
+        for line in lines:
+            if row := ROW.match(line):
+                below = self.below.setdefault(row[3], [])
+            elif line.startswith("# ") and self.below:
+                below.append(line)
+        self.below = {row: "\n".join(below).replace("\n#   ", " ") for row, below in self.below.items()}
         self.bails = [line for line in lines if line.startswith("Bail out!")]
         numbers = [int(row[2]) for row in self.rows]
         if lines[0] != "TAP version 13" or numbers != list(range(1, len(numbers) + 1)):

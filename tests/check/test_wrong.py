@@ -199,6 +199,18 @@ class Wrong(unittest.TestCase):
     def test_wrong_backends_are_found(self):
         self.check_all(BACKEND, B, OBJECTS)
 
+    def test_a_backend_that_cannot_be_opened_is_refused_in_its_own_words(self):
+        checked = Checked([*QUICK, BACKEND], "never-opens")
+        self.assertEqual((checked.status, checked.failed, checked.bails),
+                         (2, set(), ["Bail out! it cannot be opened: it is worn out: buy another one"]), checked.text)
+
+    def test_where_open_fails_no_other_sentence_is_quoted(self):
+        checked = Checked([*QUICK, BACKEND], "opens-rarely")
+        self.assertEqual(checked.below[B + "a GET writes nothing past cap"], "")
+        self.assertEqual(checked.below[B + "a DELETE removes one object, and is OK if there is none"],
+                         "# open: expected OK, came FATAL\n# it said: it is worn out: buy another one")
+        self.assertIn("The contract", checked.below[B + "two instances at once are independent"])
+
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
         self.check(BACKEND, "tells", ["no secret option reaches the log"])
