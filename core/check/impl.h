@@ -18,7 +18,7 @@
  *   child.c    a child: reports, loads, asks
  *   host.c     the host that the plugin sees; speech.c what it says to it; results.c what it answers
  *   store.c    its backend, opened; ask.c requests to it; coder.c its codecs
- *   memory.c   guarded memory and contents; threads.c threads; exports.c an ELF file
+ *   memory.c   guarded memory and contents; threads.c threads; files.c descriptors; exports.c an ELF file
  *   tidy.c     removes what was made
  *   all others a group of rows each */
 #ifndef CORE_CHECK_IMPL_H
@@ -161,6 +161,17 @@ void check_threads_see(struct threads_seen *out);
 unsigned check_thread_count(void);
 /* How many of those that were made since do not block the signals that stop a daemon, or tell it something. */
 unsigned check_threads_interruptible(const struct threads_seen *before);
+
+/* ------------------------------------------------------------------ files: files.c */
+
+#define FILES_SEEN_MAX 1024
+/* The descriptors that this process has open. */
+struct files_seen {
+    bool is_open[FILES_SEEN_MAX];
+};
+void check_files_see(struct files_seen *out);
+/* How many were opened since, and what one of them is. */
+unsigned check_files_new(const struct files_seen *before, char one[200]);
 
 /* ------------------------------------------------------------------ the host: host.c */
 

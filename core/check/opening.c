@@ -202,20 +202,51 @@ threads_block_signals(struct check *check)
 
 /* ------------------------------------------------------------------ the end */
 
+static const struct timespec tenth = { 0, 100000000 };
+
+/* Opened, used and closed; NULL: the row has failed. */
+static struct store *
+store_use(struct check *check)
+{
+    struct store *store = store_open(check, plain);
+
+    if (store == NULL || !put_text(store, "a", "a") || !expect_text(store, "a", "a"))
+        return NULL;
+    store_close(store);
+    return store;
+}
+
+/* After another use: what a library keeps for the whole process is open by now. */
+static void
+close_closes_files(struct check *check)
+{
+    struct files_seen before;
+    char one[200] = "";
+    unsigned count;
+
+    check_files_see(&before);
+    if (store_use(check) == NULL)
+        return;
+    for (unsigned i = 0; i < 10 && check_files_new(&before, one) > 0; i++)
+        nanosleep(&tenth, NULL);
+    count = check_files_new(&before, one);
+    if (count > 0)
+        check_fail(check, "%u file descriptor%s left open: %s%s", count,
+                   count == 1 ? " is" : "s are", one, count == 1 ? "" : " and others");
+}
+
 static void
 close_ends_everything(struct check *check)
 {
-    const struct timespec tenth = { 0, 100000000 };
     const struct check_counts *counts = &check_counts;
     unsigned threads;
     struct store *store;
 
     check_pool(check); /* whose threads are no plugin's */
     threads = check_thread_count();
-    store = store_open(check, plain);
-    if (store == NULL || !put_text(store, "a", "a") || !expect_text(store, "a", "a"))
+    store = store_use(check);
+    if (store == NULL)
         return;
-    store_close(store);
     if (atomic_load(&counts->timers) != 0)
         check_fail(check, "a timer that it set still runs");
     if (atomic_load(&counts->threads) != 0)
@@ -234,6 +265,7 @@ close_ends_everything(struct check *check)
         if (atomic_load(&store->layers[i].host->calls_after_close) > 0)
             check_fail(check, "it calls the host after close");
     }
+    close_closes_files(check);
 }
 
 void

@@ -563,6 +563,8 @@ wrong_open(const struct bd_host *host, const void *options, const struct bd_lowe
         pthread_create(&wrong->thread, NULL, wait_for_close, wrong);
     if (is_wrong("leaves-a-timer"))
         host->timer(host, host->now_ns() + 1000000000, do_nothing, NULL);
+    if (is_wrong("leaves-a-file"))
+        (void)!dup(STDERR_FILENO);
     if (is_wrong("leaves-a-thread"))
         host->thread_new(host, "stays", stay, NULL);
     only_one = wrong;

@@ -92,6 +92,7 @@ OBJECTS = {
     "fails-silently": ["a container that does not exist is said to be missing"],
     "vanished-is-absent": ["a container that vanished is not taken for absent objects"],
     "leaves-a-thread": ["close ends all that open and requests began"],
+    "leaves-a-file": ["close ends all that open and requests began"],
     "leaves-a-timer": ["close ends all that open and requests began"],
     "loses-a-byte": ["bodies of every size come back, up to the largest"],
     "refuses-the-largest": ["bodies of every size come back, up to the largest"],
