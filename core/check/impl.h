@@ -211,8 +211,8 @@ const char *check_said_last(void);
 /* From now on this is a secret; a key in any spelling of its bytes in hexadecimal.  `what` is kept. */
 void check_secret(const char *what, const char *text);
 void check_secret_key(const char *what, const unsigned char *key, size_t bytes);
-/* What secret was said in this process; NULL: none. */
-const char *check_leak(void);
+/* If a secret was said in this process the row fails, and shows where, blacked out.  `what` it is; NULL: as was said of it. */
+void check_expect_no_leak(struct check *check, const char *what);
 
 /* ------------------------------------------------------------------ backends: store.c */
 

@@ -9,6 +9,7 @@
 
 #define SECRETS_MAX 64
 #define KEY_BYTES_TOLD 6u /* of a key, that are enough to know it by */
+#define SAID_BYTES 1024u
 
 static struct {
     pthread_mutex_t lock; /* guards all */
@@ -20,37 +21,77 @@ static struct {
     } secrets[SECRETS_MAX];
     unsigned secret_count;
     const char *leak;
+    char leak_line[SAID_BYTES]; /* without it */
 } speech = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* "0x0A, 0x0b", "0a:0B" and "0A0b" become "0a0b". */
+/* "0x0A, 0x0b", "0a:0B" and "0A0b" become "0a0b".  `from` is where each stood. */
 static void
-hex_strip(const char *text, char *out)
+hex_strip(const char *text, char *out, size_t *from)
 {
-    for (; *text != '\0'; text++) {
-        if (text[0] == '0' && text[1] == 'x')
-            text++;
-        else if (isalnum((unsigned char)*text))
-            *out++ = (char)tolower((unsigned char)*text);
+    for (const char *at = text; *at != '\0'; at++) {
+        if (at[0] == '0' && at[1] == 'x') {
+            at++;
+        } else if (isalnum((unsigned char)*at)) {
+            *from++ = (size_t)(at - text);
+            *out++ = (char)tolower((unsigned char)*at);
+        }
     }
     *out = '\0';
+}
+
+/* Wherever it stands, asterisks; of a key to the end of the word, since only its begin is known.  False: it is nowhere. */
+static bool
+secret_black_out(const struct secret *secret, char *said)
+{
+    const size_t len = strlen(secret->text);
+    char digits[SAID_BYTES];
+    size_t from[SAID_BYTES];
+    bool is_found = false;
+
+    for (const char *text, *at;; is_found = true) {
+        size_t first, end;
+
+        hex_strip(said, digits, from);
+        text = secret->is_hex ? digits : said;
+        at = len > 0 ? strstr(text, secret->text) : NULL;
+        if (at == NULL)
+            return is_found;
+        first = (size_t)(at - text);
+        end = first + len - 1;
+        if (secret->is_hex) {
+            first = from[first];
+            end = from[end];
+            while (isalnum((unsigned char)said[end + 1]))
+                end++;
+        }
+        memset(said + first, '*', end + 1 - first);
+    }
+}
+
+static void
+leak_look_for(const char *text)
+{
+    char said[SAID_BYTES];
+
+    snprintf(said, sizeof said, "%s", text);
+    for (unsigned i = 0; i < speech.secret_count; i++) {
+        if (secret_black_out(&speech.secrets[i], said))
+            speech.leak = speech.secrets[i].what;
+    }
+    if (strcmp(said, text) != 0)
+        strcpy(speech.leak_line, said);
 }
 
 void
 check_said(const char *text, bool is_complaint)
 {
-    char said[1024], digits[sizeof said];
+    char said[SAID_BYTES];
 
     snprintf(said, sizeof said, "%s", text != NULL ? text : "");
-    hex_strip(said, digits);
     pthread_mutex_lock(&speech.lock);
     if (is_complaint || text == NULL)
         snprintf(speech.last, sizeof speech.last, "%.*s", (int)sizeof speech.last - 1, said);
-    for (unsigned i = 0; i < speech.secret_count; i++) {
-        const struct secret *secret = &speech.secrets[i];
-
-        if (strstr(secret->is_hex ? digits : said, secret->text) != NULL)
-            speech.leak = secret->what;
-    }
+    leak_look_for(said);
     pthread_mutex_unlock(&speech.lock);
 }
 
@@ -91,8 +132,12 @@ check_secret_key(const char *what, const unsigned char *key, size_t bytes)
     secret_add(what, hex, true);
 }
 
-const char *
-check_leak(void)
+void
+check_expect_no_leak(struct check *check, const char *what)
 {
-    return speech.leak;
+    if (speech.leak == NULL)
+        return;
+    check->has_quoted = true; /* this line, and not its last complaint */
+    check_fail(check, "%s is in what it said: %s", what != NULL ? what : speech.leak,
+               speech.leak_line);
 }

@@ -214,8 +214,20 @@ class Wrong(unittest.TestCase):
 
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
-        self.check(BACKEND, "tells", ["no secret option reaches the log"])
-        self.check(BACKEND, "check-tells", ["no secret option reaches the log"])
+
+    def test_the_line_that_tells_a_secret_is_shown_without_it(self):
+        row = "no secret option reaches the log"
+        for plugin, way, failed, line in (
+                (BACKEND, "tells", row, "the value of the option secret is in what it said: a secret was given: {}"),
+                (BACKEND, "check-tells", row, "the value of the option secret is in what it said: {} is no good secret"),
+                (CRYPTO, "tells-its-key", C + "no key, passphrase or plaintext reaches the log",
+                 "a key that host->key gave is in what it said: key {}:..:.."),
+                (CRYPTO, "tells-passphrase", K + "no key or passphrase reaches the log",
+                 "the passphrase is in what it said: wrapped with {}")):
+            with self.subTest(way=way):
+                below = self.check(plugin, way, [failed]).below[failed].splitlines()
+                self.assertRegex(below[0], "^# " + line.replace("{}", r"\*+") + "$")
+                self.assertTrue(below[1].startswith("# The contract"), below)
 
     def test_listings_out_of_order_are_found(self):
         checked = Checked([*QUICK, BACKEND], "backwards")
