@@ -94,6 +94,21 @@ puts_keep_to_if_match(struct check *check)
     expect_text(v.store, "a", "new");
 }
 
+/* The host has only "*" to send; a store that has only that says so. */
+static void
+tags_are_not_ignored(struct check *check, struct versions *v)
+{
+    struct asked *put = put_if(v->store, "a", "no", NULL, v->now);
+
+    asked_submit(put);
+    if (asked_settle(put) != BD_CONDITION && put->status != BD_UNSUPPORTED)
+        check_fail(check,
+                   "PUT with if_none_match of the object's tag: expected CONDITION, or "
+                   "UNSUPPORTED, came %s",
+                   status_word(put->status));
+    expect_text(v->store, "a", "now");
+}
+
 static void
 puts_keep_to_if_none_match(struct check *check)
 {
@@ -104,9 +119,10 @@ puts_keep_to_if_none_match(struct check *check)
                          "PUT with if_none_match * to an object")
         || !expect_text(v.store, "a", "now")
         || !asked_expect(put_if(v.store, "none", "yes", NULL, "*"), BD_OK,
-                         "PUT with if_none_match * to an absent object"))
+                         "PUT with if_none_match * to an absent object")
+        || !expect_text(v.store, "none", "yes"))
         return;
-    expect_text(v.store, "none", "yes");
+    tags_are_not_ignored(check, &v);
 }
 
 static void

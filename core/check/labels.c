@@ -194,11 +194,11 @@ tags_tell_versions_apart(struct check *check)
         get = asked_get(store, "a", 16);
         if (!asked_expect(put, BD_OK, "PUT") || !asked_expect(get, BD_OK, "GET"))
             return;
-        if (!get->has_tag) {
-            check_fail(check, "GET gave no tag");
+        if (!get->has_tag || !put->has_tag) {
+            check_fail(check, "%s gave no tag", get->has_tag ? "PUT" : "GET");
             return;
         }
-        if (put->has_tag && strcmp(put->tag, get->tag) != 0)
+        if (strcmp(put->tag, get->tag) != 0)
             check_fail(check, "PUT gave the tag \"%s\", and GET \"%s\"", put->tag, get->tag);
         strcpy(tags[i], get->tag);
         for (unsigned j = 0; j < i; j++) {
@@ -219,7 +219,9 @@ check_labels(struct check *check)
         { "a HEAD says what a GET does", head_says_what_get_does,
           "object_bytes is the length of the whole object, also where a part was asked for" },
         { "another body has another tag, the same in PUT and GET", tags_tell_versions_apart,
-          "The tag changes whenever the body does" },
+          "GET, HEAD_OBJECT and PUT always give one, the same for the same version, and a listing "
+          "gives that one or none; for a store that has none the backend makes them.  The tag "
+          "changes whenever the body does" },
     };
 
     check_rows(check, "backend", rows, ARRAY_LEN(rows));

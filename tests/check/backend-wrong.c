@@ -157,7 +157,9 @@ put(struct wrong *wrong, struct bd_io *io, const char *name)
         return BD_INVALID;
     if (is_wrong("ignores-if-match"))
         asked.if_match = NULL;
-    if (is_wrong("ignores-if-none-match"))
+    if (is_wrong("ignores-if-none-match")
+        || (is_wrong("knows-no-if-none-match-tag") && io->if_none_match != NULL
+            && strcmp(io->if_none_match, "*") != 0))
         asked.if_none_match = NULL;
     if (!is_wrong("ignores-unclaimed") && !bd_conditions_hold(&asked, tag))
         return BD_CONDITION;
@@ -178,7 +180,8 @@ put(struct wrong *wrong, struct bd_io *io, const char *name)
         snprintf(object->tag, sizeof object->tag, "%zu", bytes);
     else
         snprintf(object->tag, sizeof object->tag, "%u", ++wrong->puts);
-    wrong->host->tag_set(io, object->tag);
+    if (!is_wrong("puts-without-tag"))
+        wrong->host->tag_set(io, object->tag);
     if (at < wrong->count && strcmp(wrong->objects[at]->name, name) == 0)
         object_free(wrong->objects[at]);
     else
