@@ -32,6 +32,17 @@ status_word(enum bd_status status)
     return (unsigned)status < ARRAY_LEN(words) ? words[status] : "a number that is no status";
 }
 
+const char *
+op_word(uint32_t op)
+{
+    static const char *const words[] = {
+        [BD_GET] = "GET",       [BD_HEAD_OBJECT] = "HEAD",        [BD_PUT] = "PUT",
+        [BD_DELETE] = "DELETE", [BD_DELETE_MANY] = "DELETE_MANY", [BD_LIST] = "LIST",
+    };
+
+    return op < ARRAY_LEN(words) && words[op] != NULL ? words[op] : "an operation nobody knows";
+}
+
 /* ------------------------------------------------------------------ making them */
 
 static void

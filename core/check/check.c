@@ -71,6 +71,7 @@ struct run {
     bool is_refused;    /* by a child's word, or stopped */
     bool is_unloadable; /* the daemon does not load it */
     bool is_stopped;
+    bool has_crashed;
     bool is_unread; /* nobody reads the output any more: that has stopped it */
     bool has_made;  /* there may be objects to remove */
     /* of the child at work */
@@ -215,6 +216,10 @@ result_print(struct run *run)
         return;
     }
     printf("1..%u\n", run->printed);
+    if (run->has_crashed)
+        diagnostic_print(
+            "To see where it crashed build the plugin with -g -fsanitize=address, and run this "
+            "with LD_PRELOAD=$(gcc -print-file-name=libasan.so): standard error says it then");
     if (run->skipped > 0)
         snprintf(skipped, sizeof skipped, "; %u could not be asked", run->skipped);
     if (run->is_unloadable)
@@ -318,7 +323,8 @@ end_describe(const struct run *run, bool has_ended, int status, char *out, size_
     else if (WIFSIGNALED(status))
         snprintf(out, out_bytes, "it must not crash, and did: %s", strsignal(WTERMSIG(status)));
     else
-        snprintf(out, out_bytes, "the process must go on, and ended with status %d",
+        snprintf(out, out_bytes,
+                 "the process must go on, and ended with status %d; standard error may say why",
                  WEXITSTATUS(status));
 }
 
@@ -359,6 +365,7 @@ child_run(struct run *run, const struct group *group)
     end_describe(run, has_ended, status, text, sizeof text);
     note_add(run, text);
     row_print(run, false);
+    run->has_crashed |= has_ended && WIFSIGNALED(status);
     return run->ordinal == before;
 }
 

@@ -193,10 +193,7 @@ unclaimed_ones_are_not_ignored(struct check *check)
         const enum bd_status status = asked_run(asked[i]);
 
         if (status != BD_UNSUPPORTED && status != BD_CONDITION)
-            check_fail(check, "%s %s: expected UNSUPPORTED, came %s",
-                       asked[i]->io->op == BD_PUT   ? "PUT"
-                       : asked[i]->io->op == BD_GET ? "GET"
-                                                    : "DELETE",
+            check_fail(check, "%s %s: expected UNSUPPORTED, came %s", op_word(asked[i]->io->op),
                        what, status_word(status));
     }
     if (count == 0)

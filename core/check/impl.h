@@ -346,6 +346,7 @@ bool asked_gave(struct asked *asked, const void *bytes, size_t count, const char
 bool put_text(struct store *store, const char *leaf, const char *text);
 bool expect_text(struct store *store, const char *leaf, const char *text);
 const char *status_word(enum bd_status status);
+const char *op_word(uint32_t op);
 void asked_free_all(void);
 
 /* The host table's half that works on requests. */

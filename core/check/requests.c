@@ -39,8 +39,10 @@ scratch_is_kept_to(struct check *check)
         asked_run(asked);
         if (!check_canary_is_whole((const char *)asked->io->scratch
                                    + layer->plugin->backend.scratch_bytes))
-            check_fail(check, "operation %u wrote behind the %u bytes of scratch that it asks for",
-                       ops[i], layer->plugin->backend.scratch_bytes);
+            check_fail(check,
+                       "%s wrote behind the %u bytes of scratch that it asks for; scratch_bytes "
+                       "says how many, with bd_blocking BD_BLOCKING_SCRATCH",
+                       op_word(ops[i]), layer->plugin->backend.scratch_bytes);
     }
 }
 
@@ -65,8 +67,8 @@ requests_are_as_they_were(struct check *check)
     for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
         asked_run(asked[i]);
         if (asked[i]->is_changed)
-            check_fail(check, "operation %u: a field that says what is asked for has changed",
-                       asked[i]->io->op);
+            check_fail(check, "%s: a field that says what is asked for has changed",
+                       op_word(asked[i]->io->op));
     }
 }
 
@@ -85,8 +87,9 @@ ended_requests_are_left_alone(struct check *check)
         asked_run(asked);
         nanosleep(&pause, NULL);
         if (asked->status != BD_OK && asked->status != BD_RETRY && asked->status != BD_BUSY)
-            check_fail(check, "operation %u: expected OK, came %s: %s", ops[i],
-                       status_word(asked->status), asked->why.text);
+            check_fail(check, "%s: expected OK, came %s%s%s", op_word(ops[i]),
+                       status_word(asked->status), asked->why.text[0] != '\0' ? ": " : "",
+                       asked->why.text);
     }
 }
 

@@ -243,6 +243,8 @@ delete_one(struct wrong *wrong, const struct bd_io *io, const char *name)
         wrong->objects[at]->is_gone = true;
     else if (is_there)
         remove_at(wrong, at);
+    if (is_there && is_wrong("deleted-is-absent"))
+        return BD_ABSENT;
     return is_there || !is_wrong("absent-delete") ? BD_OK : BD_ABSENT;
 }
 

@@ -216,6 +216,20 @@ class Wrong(unittest.TestCase):
                          "# open: expected OK, came FATAL\n# it said: it is worn out: buy another one")
         self.assertIn("The contract", checked.below[B + "two instances at once are independent"])
 
+    def test_operations_are_named_and_a_missing_reason_is_left_out(self):
+        below = self.check(BACKEND, "changes-requests", [B + OBJECTS["changes-requests"][0]]).below
+        self.assertIn("# GET: a field that says", below[B + OBJECTS["changes-requests"][0]])
+        below = self.check(BACKEND, "scratch", [B + OBJECTS["scratch"][0]]).below
+        self.assertIn("# PUT wrote behind the 0 bytes of scratch", below[B + OBJECTS["scratch"][0]])
+        below = Checked([*QUICK, BACKEND], "deleted-is-absent").below
+        self.assertEqual(below[B + "a request is left alone from complete on"].splitlines()[0],
+                         "# DELETE: expected OK, came ABSENT")
+
+    def test_whoever_crashes_is_told_how_to_see_where(self):
+        hint = "# To see where it crashed build the plugin with -g -fsanitize=address"
+        self.assertIn(hint, self.check(BACKEND, "crashes", [B + OBJECTS["crashes"][0]]).text)
+        self.assertNotIn(hint, self.check(BACKEND, "scratch", [B + OBJECTS["scratch"][0]]).text)
+
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
 
