@@ -19,6 +19,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -52,6 +53,7 @@ static const struct group groups[] = {
     { .name = "conditions", .ask = check_conditions, .of = 'b' },
     { .name = "listings", .ask = check_listings, .of = 'b' },
     { .name = "busy", .ask = check_busy, .of = 'b' },
+    { .name = "vanishing", .ask = check_vanishing, .of = 'b' }, /* after it there may be no place */
     { .name = "codecs", .ask = check_codecs, .of = 'c' },
     { .name = "blocks", .ask = check_blocks, .of = 'c' },
     { .name = "damage", .ask = check_damage, .of = 'c' },
@@ -339,7 +341,7 @@ child_run(struct run *run, const struct group *group)
     pid_t pid;
 
     output_flush(run);
-    if (pipe(pipes) != 0 || (pid = fork()) == -1) {
+    if (pipe2(pipes, O_CLOEXEC) != 0 || (pid = fork()) == -1) {
         run->is_refused = true;
         error_set(run->why, 0, "no process can be made: %s", strerror(errno));
         return true;

@@ -14,6 +14,8 @@ struct check_config {
     const char *file;        /* absolute path of the plugin */
     const char *plugin_path; /* as --plugin-path: where the backend below it is; NULL */
     const char *absent;      /* a location whose container does not exist; NULL: not known */
+    const char *other;       /* one whose container is another; NULL: not known */
+    const char *vanish;      /* a command that takes the container away; NULL: there is none */
     uint64_t limit_ms;       /* for one row */
     int argc;    /* options of plugins, --backend and LOCATION; argv[0] is not looked at */
     char **argv; /* left as they are: children overwrite secrets in copies of their own */

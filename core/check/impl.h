@@ -18,6 +18,7 @@
  *   child.c    a child: reports, loads, asks
  *   host.c     the host that the plugin sees; speech.c what it says to it; results.c what it answers
  *   store.c    its backend, opened; ask.c requests to it; coder.c its codecs
+ *   command.c  what its user gave to be run
  *   memory.c   guarded memory and contents; threads.c threads; files.c descriptors; exports.c an ELF file
  *   tidy.c     removes what was made
  *   all others a group of rows each */
@@ -89,6 +90,7 @@ void check_requests(struct check *check);
 void check_conditions(struct check *check);
 void check_listings(struct check *check);
 void check_busy(struct check *check);
+void check_vanishing(struct check *check);
 void check_codecs(struct check *check);
 void check_blocks(struct check *check);
 void check_damage(struct check *check);
@@ -161,6 +163,11 @@ void check_threads_see(struct threads_seen *out);
 unsigned check_thread_count(void);
 /* How many of those that were made since do not block the signals that stop a daemon, or tell it something. */
 unsigned check_threads_interruptible(const struct threads_seen *before);
+
+/* ------------------------------------------------------------------ commands: command.c */
+
+/* By a shell; one that fails ends the check.  `option`: where it was given. */
+void check_command(struct check *check, const char *option, const char *command);
 
 /* ------------------------------------------------------------------ files: files.c */
 

@@ -92,6 +92,18 @@ open_says_what_is_wrong(struct check *check)
                    status_word(store->layers[0].status), errors);
 }
 
+/* Its user says how. */
+static void
+taken_away_by_command(struct check *check)
+{
+    struct store *store = store_open(check, plain);
+
+    if (store == NULL || !put_text(store, "b", "was here"))
+        return;
+    check_command(check, "vanish", check->config->vanish);
+    expect_no_zeros(check, store);
+}
+
 /* Of a store that is a path, which can be taken away. */
 static void
 vanished_container_is_no_zeros(struct check *check)
@@ -99,8 +111,12 @@ vanished_container_is_no_zeros(struct check *check)
     const char *place = inside(check);
     struct store *store;
 
+    if (check->config->vanish != NULL) {
+        taken_away_by_command(check);
+        return;
+    }
     if (place == NULL) {
-        check_skip(check, "its container cannot be taken away from here");
+        check_skip(check, "say --vanish=COMMAND, which takes its container away");
         return;
     }
     if (!makes_directory(check, place))
@@ -144,14 +160,15 @@ identity_stays(struct check *check)
 static void
 identities_differ(struct check *check)
 {
-    const char *place = inside(check);
+    const bool is_told = check->config->other != NULL && store_location_row(check) != NULL;
+    const char *place = is_told ? check->config->other : inside(check);
     struct store *one, *two;
 
     if (place == NULL) {
-        check_skip(check, "no other place is known");
+        check_skip(check, "say --other=LOCATION, one whose container is another");
         return;
     }
-    if (!makes_directory(check, place))
+    if (!is_told && !makes_directory(check, place))
         return;
     one = store_open(check, plain);
     two = one != NULL ? store_open(check, (struct store_how){ .location = place }) : NULL;
@@ -160,7 +177,8 @@ identities_differ(struct check *check)
         check_fail(check, "%s and %s have the same identity, \"%s\"", store_info(one)->display,
                    store_info(two)->display, store_info(one)->identity);
     stores_close(check);
-    check_remove(place);
+    if (!is_told)
+        check_remove(place);
 }
 
 void
@@ -172,6 +190,15 @@ check_places(struct check *check)
         { "another place has another identity", identities_differ, "different for any other" },
         { "a container that does not exist is said to be missing", open_says_what_is_wrong,
           "On failure it logs one sentence that says what is wrong and what to do" },
+    };
+
+    check_rows(check, "backend", rows, ARRAY_LEN(rows));
+}
+
+void
+check_vanishing(struct check *check)
+{
+    static const struct check_row rows[] = {
         { "a container that vanished is not taken for absent objects",
           vanished_container_is_no_zeros, "One that is gone is BD_INVALID or BD_FATAL" },
     };

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct check_options {
-    const char *plugin_path, *absent;
+    const char *plugin_path, *absent, *other, *vanish;
     uint64_t limit_ms;
     uint8_t help;
 };
@@ -25,6 +25,16 @@ static const struct bd_option rows[] = {
       BD_FIELD(struct check_options, absent),
       .metavar = "LOCATION",
       .help = "one whose bucket or directory does not exist" },
+    { .name = "other",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, other),
+      .metavar = "LOCATION",
+      .help = "one whose bucket or directory is another; nothing is put there" },
+    { .name = "vanish",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, vanish),
+      .metavar = "COMMAND",
+      .help = "takes the bucket or directory of LOCATION away; run last" },
     { .name = "time-limit",
       .type = BD_OPT_DURATION,
       .flags = BD_OPTF_SECONDS,
@@ -135,6 +145,8 @@ check(int argc, char **argv, int own, struct error *why)
         config.file = path;
         config.plugin_path = fields.plugin_path;
         config.absent = fields.absent;
+        config.other = fields.other;
+        config.vanish = fields.vanish;
         config.limit_ms = fields.limit_ms;
         status = (int)check_run(&config, why);
     }

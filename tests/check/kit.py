@@ -48,6 +48,7 @@ class Checked:
         self.rows = [match for match in map(ROW.match, lines) if match]
         self.passed = {row[3] for row in self.rows if not row[1]}
         self.failed = {row[3] for row in self.rows if row[1]}
+        self.skips = {row[3]: row[4] for row in self.rows if row[4]}
         self.skipped = {row[3] for row in self.rows if row[4]}
         # What stands below each row.
         self.below = {}

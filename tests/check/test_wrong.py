@@ -147,8 +147,11 @@ OBJECTS = {
 
 
 class Wrong(unittest.TestCase):
-    def check(self, plugin, wrong, expected, options=QUICK):
+    def check(self, plugin, wrong, expected, options=QUICK, made=None):
         with tempfile.TemporaryDirectory(prefix="check-") as place:
+            if made:
+                os.mkdir(made)
+                place = made
             checked = Checked([*options, plugin, "--", *([place] if plugin == BACKEND else [])], wrong)
         self.assertEqual(checked.failed, set(expected), f"{wrong}:\n{checked.text}{checked.errors}")
         self.assertEqual(checked.status, 1 if expected else 0, checked.text)
@@ -229,6 +232,32 @@ class Wrong(unittest.TestCase):
         hint = "# To see where it crashed build the plugin with -g -fsanitize=address"
         self.assertIn(hint, self.check(BACKEND, "crashes", [B + OBJECTS["crashes"][0]]).text)
         self.assertNotIn(hint, self.check(BACKEND, "scratch", [B + OBJECTS["scratch"][0]]).text)
+
+    def test_what_must_be_told_is_asked_for(self):
+        skips = Checked([*QUICK, BACKEND]).skips
+        for row, word in (("another place has another identity", "--other=LOCATION"),
+                          ("a container that does not exist is said to be missing", "--absent=LOCATION"),
+                          ("a container that vanished is not taken for absent objects", "--vanish=COMMAND")):
+            self.assertIn(word, skips[B + row])
+
+    def test_another_place_may_be_told(self):
+        with tempfile.TemporaryDirectory(prefix="check-") as other:
+            self.check(BACKEND, None, [], [*QUICK, f"--other={other}"])
+            self.check(BACKEND, "one-identity", [B + "another place has another identity"], [*QUICK, f"--other={other}"])
+            self.assertEqual(os.listdir(other), [])
+        checked = self.check(BACKEND, None, [B + "another place has another identity"], [*QUICK, f"--other={other}"])
+        self.assertIn("does not exist: make it", checked.text)
+
+    def test_a_command_may_take_the_place_away(self):
+        row = B + "a container that vanished is not taken for absent objects"
+        for wrong, expected in ((None, []), ("vanished-is-absent", [row])):
+            with tempfile.TemporaryDirectory(prefix="check-") as place:
+                checked = self.check(BACKEND, wrong, expected, [*QUICK, f"--vanish=rmdir {place}/place"], os.path.join(place, "place"))
+                self.assertNotIn(row, checked.skipped)
+                self.assertEqual(os.listdir(place), [])
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            checked = Checked([*QUICK, "--vanish=exit 3", BACKEND, "--", place])
+        self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --vanish: the command has failed: exit 3"]))
 
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
