@@ -18,15 +18,20 @@ struct associated {
 };
 
 void
-codec_rows(struct check *check, const struct check_row *rows, unsigned count)
+codec_rows_of(struct check *check, uint32_t codec, const struct check_row *rows, unsigned count)
 {
     char subject[BD_TOKEN_BYTES_MAX + 16];
 
-    for (uint32_t i = 0; i < check->plugin->desc.codec_count; i++) {
-        check->codec = &check->plugin->codecs[i];
-        snprintf(subject, sizeof subject, "codec %s", check->codec->token);
-        check_rows(check, subject, rows, count);
-    }
+    check->codec = &check->plugin->codecs[codec];
+    snprintf(subject, sizeof subject, "codec %s", check->codec->token);
+    check_rows(check, subject, rows, count);
+}
+
+void
+codec_rows(struct check *check, const struct check_row *rows, unsigned count)
+{
+    for (uint32_t i = 0; i < check->plugin->desc.codec_count; i++)
+        codec_rows_of(check, i, rows, count);
 }
 
 enum bd_status

@@ -37,6 +37,9 @@ extern const struct coding_place coding_anywhere;
 
 /* Ask these rows of each codec of the plugin. */
 void codec_rows(struct check *check, const struct check_row *rows, unsigned count);
+/* Of one: its number in the plugin. */
+void codec_rows_of(struct check *check, uint32_t codec, const struct check_row *rows,
+                   unsigned count);
 
 /* With a key and a passphrase.  False: the row has failed. */
 bool coder_open(struct check *check, struct coder *coder);

@@ -265,25 +265,32 @@ other_keys_are_corrupt(struct check *check)
     end(&block);
 }
 
+/* What only a codec that authenticates must notice. */
+#define NOTICED(what) (must ? what " is CORRUPT" : what " is CORRUPT, or has the right length")
+
 void
 check_damage(struct check *check)
 {
-    static const struct check_row rows[] = {
-        { "a truncated block is CORRUPT", truncated_blocks_are_corrupt,
-          "Sizes inside the data are never trusted" },
-        { "a block with a flipped bit is CORRUPT", flipped_bits_are_corrupt,
-          "BD_CORRUPT (decode: what is stored is at fault)" },
-        { "a block with bytes behind it is CORRUPT", longer_blocks_are_corrupt,
-          "BD_CORRUPT (decode: what is stored is at fault)" },
-        { "noise is CORRUPT", noise_is_corrupt, "Sizes inside the data are never trusted" },
-        { "a block that needs more room than there is is CORRUPT", too_much_is_corrupt,
-          "needing more is BD_CORRUPT" },
-        { "a block with changed attributes is CORRUPT", changed_attributes_are_corrupt,
-          "BD_CORRUPT (decode: what is stored is at fault)" },
-        { "a block from another place is CORRUPT", other_places_are_corrupt,
-          "What an authenticating codec covers beside the data" },
-        { "a block of another key is CORRUPT", other_keys_are_corrupt, "damaged or not authentic" },
-    };
+    for (uint32_t i = 0; i < check->plugin->desc.codec_count; i++) {
+        const bool must = (check->plugin->codecs[i].traits & BD_CODEC_AUTHENTICATES) != 0;
+        const struct check_row rows[] = {
+            { NOTICED("a truncated block"), truncated_blocks_are_corrupt,
+              "Sizes inside the data are never trusted" },
+            { NOTICED("a block with a flipped bit"), flipped_bits_are_corrupt,
+              "BD_CORRUPT (decode: what is stored is at fault)" },
+            { NOTICED("a block with bytes behind it"), longer_blocks_are_corrupt,
+              "BD_CORRUPT (decode: what is stored is at fault)" },
+            { NOTICED("noise"), noise_is_corrupt, "Sizes inside the data are never trusted" },
+            { "a block that needs more room than there is is CORRUPT", too_much_is_corrupt,
+              "needing more is BD_CORRUPT" },
+            { NOTICED("a block with changed attributes"), changed_attributes_are_corrupt,
+              "BD_CORRUPT (decode: what is stored is at fault)" },
+            { "a block from another place is CORRUPT", other_places_are_corrupt,
+              "What an authenticating codec covers beside the data" },
+            { "a block of another key is CORRUPT", other_keys_are_corrupt,
+              "damaged or not authentic" },
+        };
 
-    codec_rows(check, rows, ARRAY_LEN(rows));
+        codec_rows_of(check, i, rows, ARRAY_LEN(rows));
+    }
 }

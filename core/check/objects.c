@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_BYTES_MAX ((size_t)64 << 20) /* longer ones are not sent */
+#define BODY_BYTES_MAX ((size_t)64 << 20) /* longer ones are not sent; rows say so */
 #define DELETE_MANY_MAX 1000u
 #define TEXT "0123456789"
 
@@ -235,8 +235,8 @@ void
 check_objects(struct check *check)
 {
     static const struct check_row rows[] = {
-        { "bodies of every size come back, up to the largest", bodies_come_back,
-          "object_bytes_max; /* largest body; 0: no limit." },
+        { "bodies up to 4 MiB come back, and of object_bytes_max if that is at most 64 MiB",
+          bodies_come_back, "object_bytes_max; /* largest body; 0: no limit." },
         { "a body that is too long is INVALID", longer_bodies_are_refused,
           "One that the store cannot hold is BD_INVALID, and so is a body that is longer than "
           "object_bytes_max" },

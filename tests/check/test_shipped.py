@@ -60,6 +60,12 @@ class Shipped(unittest.TestCase):
     def test_sodium(self):
         self.passes("crypto-sodium", *CHEAP)
 
+    def test_rows_on_damage_ask_more_of_who_authenticates(self):
+        for name, ending in (("codec-deflate", "is CORRUPT, or has the right length"), ("crypto-sodium", "is CORRUPT")):
+            rows = self.passes(name, *(CHEAP if name == "crypto-sodium" else ())).passed
+            ends = {row.split(": a block with a flipped bit ")[1] for row in rows if "a flipped bit is" in row}
+            self.assertEqual(ends, {ending})
+
     # Who asks for something that cannot be is told so, and nothing is changed.
 
     def refused(self, words, sentence):
