@@ -8,6 +8,7 @@
  *   P F    it has passed, it has failed                R  nothing can be asked, and why
  *   K      the plugin has: b a backend, c codecs, k key wraps
  *   M      something is made in the store from now on, and must be removed
+ *   H W    the store is held up, it works again
  *
  * A child that ends in the middle of a row has failed it.  The next child begins behind that row: all children of a group
  * come to the same rows in the same order.
@@ -53,6 +54,7 @@ static const struct group groups[] = {
     { .name = "conditions", .ask = check_conditions, .of = 'b' },
     { .name = "listings", .ask = check_listings, .of = 'b' },
     { .name = "busy", .ask = check_busy, .of = 'b' },
+    { .name = "stalling", .ask = check_stalling, .of = 'b' },
     { .name = "vanishing", .ask = check_vanishing, .of = 'b' }, /* after it there may be no place */
     { .name = "codecs", .ask = check_codecs, .of = 'c' },
     { .name = "blocks", .ask = check_blocks, .of = 'c' },
@@ -74,8 +76,9 @@ struct run {
     bool is_unloadable; /* the daemon does not load it */
     bool is_stopped;
     bool has_crashed;
-    bool is_unread; /* nobody reads the output any more: that has stopped it */
-    bool has_made;  /* there may be objects to remove */
+    bool is_unread;  /* nobody reads the output any more: that has stopped it */
+    bool has_made;   /* there may be objects to remove */
+    bool is_held_up; /* the store: it must be told to go on */
     /* of the child at work */
     unsigned ordinal; /* of its group's rows: how many have begun, skipped ones included */
     bool is_in_row, has_failed_last;
@@ -192,6 +195,10 @@ message(struct run *run, const char *line)
     case 'M':
         run->has_made = true;
         break;
+    case 'H':
+    case 'W':
+        run->is_held_up = line[0] == 'H';
+        break;
     case 'R':
         run->is_refused = true;
         error_set(run->why, 0, "%s", line + 1);
@@ -254,6 +261,8 @@ child_main(const struct run *run, const struct group *group, unsigned skip, int 
     sigprocmask(SIG_SETMASK, &run->mask, NULL);
     setrlimit(RLIMIT_CORE, &none);
     dup2(STDERR_FILENO, STDOUT_FILENO); /* the parent's is TAP alone */
+    if (run->is_held_up)
+        check_resume(&check);
     if (!group->loads_itself)
         check_load(&check);
     group->ask(&check);
@@ -415,6 +424,10 @@ tidy(struct run *run)
     if (run->is_stopped)
         note_add(run, "interrupted again: objects whose names begin with " CHECK_PREFIX
                       " are left in the store");
+    if (run->is_refused) { /* as when the store does not go on */
+        note_add(run, run->why->text);
+        note_add(run, "objects whose names begin with " CHECK_PREFIX " may be left in the store");
+    }
     if (stops > 0)
         error_set(run->why, 0, run->is_unread ? "nobody reads the output" : "interrupted");
     run->is_refused = was_refused || stops > 0;

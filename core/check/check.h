@@ -16,9 +16,11 @@ struct check_config {
     const char *absent;      /* a location whose container does not exist; NULL: not known */
     const char *other;       /* one whose container is another; NULL: not known */
     const char *vanish;      /* a command that takes the container away; NULL: there is none */
-    uint64_t limit_ms;       /* for one row */
-    int argc;    /* options of plugins, --backend and LOCATION; argv[0] is not looked at */
-    char **argv; /* left as they are: children overwrite secrets in copies of their own */
+    const char *stall,
+        *resume;       /* commands: the store answers nothing, and goes on; NULL: both or none */
+    uint64_t limit_ms; /* for one row */
+    int argc;          /* options of plugins, --backend and LOCATION; argv[0] is not looked at */
+    char **argv;       /* left as they are: children overwrite secrets in copies of their own */
 };
 
 enum check_result {

@@ -86,6 +86,20 @@ check_makes(struct check *check)
 }
 
 void
+check_stall(struct check *check)
+{
+    report(check, 'H', "");
+    check_command(check, "stall", check->config->stall);
+}
+
+void
+check_resume(struct check *check)
+{
+    check_command(check, "resume", check->config->resume);
+    report(check, 'W', "");
+}
+
+void
 check_refuse(struct check *check, const char *format, ...)
 {
     REPORT(check, 'R', format);

@@ -90,6 +90,7 @@ void check_requests(struct check *check);
 void check_conditions(struct check *check);
 void check_listings(struct check *check);
 void check_busy(struct check *check);
+void check_stalling(struct check *check);
 void check_vanishing(struct check *check);
 void check_codecs(struct check *check);
 void check_blocks(struct check *check);
@@ -168,6 +169,9 @@ unsigned check_threads_interruptible(const struct threads_seen *before);
 
 /* By a shell; one that fails ends the check.  `option`: where it was given. */
 void check_command(struct check *check, const char *option, const char *command);
+/* The store answers nothing; it goes on.  Whoever ends in between has that done by the next child. */
+void check_stall(struct check *check);
+void check_resume(struct check *check);
 
 /* ------------------------------------------------------------------ files: files.c */
 

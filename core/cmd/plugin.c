@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct check_options {
-    const char *plugin_path, *absent, *other, *vanish;
+    const char *plugin_path, *absent, *other, *vanish, *stall, *resume;
     uint64_t limit_ms;
     uint8_t help;
 };
@@ -30,6 +30,16 @@ static const struct bd_option rows[] = {
       BD_FIELD(struct check_options, other),
       .metavar = "LOCATION",
       .help = "one whose bucket or directory is another; nothing is put there" },
+    { .name = "stall",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, stall),
+      .metavar = "COMMAND",
+      .help = "lets the store answer nothing any more; needs --resume" },
+    { .name = "resume",
+      .type = BD_OPT_STRING,
+      BD_FIELD(struct check_options, resume),
+      .metavar = "COMMAND",
+      .help = "lets it go on" },
     { .name = "vanish",
       .type = BD_OPT_STRING,
       BD_FIELD(struct check_options, vanish),
@@ -139,6 +149,8 @@ check(int argc, char **argv, int own, struct error *why)
     } else if (rc == 0 && word_count != 1) {
         error_set(why, -EINVAL,
                   "which plugin? usage: bucketdisk plugin check FILE.so [-- OPTIONS LOCATION]");
+    } else if (rc == 0 && (fields.stall == NULL) != (fields.resume == NULL)) {
+        error_set(why, -EINVAL, "--stall and --resume belong together: give both, or none");
     } else if (rc == 0 && file_find(words[0], path, why) == 0
                && words_take(&config, argc - own - (own < argc), argv + own + (own < argc), why)
                       == 0) {
@@ -147,6 +159,8 @@ check(int argc, char **argv, int own, struct error *why)
         config.absent = fields.absent;
         config.other = fields.other;
         config.vanish = fields.vanish;
+        config.stall = fields.stall;
+        config.resume = fields.resume;
         config.limit_ms = fields.limit_ms;
         status = (int)check_run(&config, why);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A backend in memory that completes each request inside submit; see wrong.h.
  *
- * With a path it is a store that is there as long as the path is. */
+ * With a path it is a store that is there as long as the path is, and that answers nothing while a file "stalled" is in it. */
 #include "wrong.h"
 
 #include <pthread.h>
@@ -50,9 +50,11 @@ struct wrong {
     struct object *objects[OBJECTS_MAX]; /* by name */
     unsigned count, puts;
     bool is_late_done, is_closing;
-    int busy;          /* way: busy-after-complete */
-    pthread_t thread;  /* way: takes-signals */
-    void *threads[64]; /* of torn */
+    bool has_stalled;                      /* once */
+    char kept_name[BD_NAME_BYTES_MAX + 1]; /* way: stalled-put-is-kept; "": none */
+    int busy;                              /* way: busy-after-complete */
+    pthread_t thread;                      /* way: takes-signals */
+    void *threads[64];                     /* of torn */
     unsigned thread_count;
     char identity[32];
 };
@@ -137,6 +139,14 @@ describe(const struct wrong *wrong, struct bd_io *io, const struct object *objec
         host->encoding_set(io, object->encoding);
     for (unsigned i = 0; i < (io->op == BD_GET ? object->attr_count : object->head_attr_count); i++)
         host->attr_add(io, object->attrs[i].name, object->attrs[i].value, object->attrs[i].bytes);
+}
+
+static void
+nap(unsigned ms)
+{
+    const struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+    nanosleep(&time, NULL);
 }
 
 /* ------------------------------------------------------------------ operations */
@@ -329,6 +339,58 @@ is_unclaimed(const struct bd_io *io)
            && (io->if_match != NULL || io->if_none_match != NULL);
 }
 
+/* ------------------------------------------------------------------ a store that stalls */
+
+static bool
+is_stalled(const struct wrong *wrong)
+{
+    char file[4096];
+
+    snprintf(file, sizeof file, "%s/stalled", wrong->path != NULL ? wrong->path : "");
+    return wrong->path != NULL && access(file, F_OK) == 0;
+}
+
+/* Way: stalled-put-is-kept. */
+static void
+put_kept(struct wrong *wrong)
+{
+    struct object *object = calloc(1, sizeof *object);
+    bool is_there;
+    unsigned at = find(wrong, wrong->kept_name, &is_there);
+
+    if (is_there || object == NULL) {
+        free(object);
+        return;
+    }
+    object->name = strdup(wrong->kept_name);
+    object->body = strdup("new");
+    object->bytes = 3;
+    memmove(&wrong->objects[at + 1], &wrong->objects[at],
+            (wrong->count++ - at) * sizeof wrong->objects[0]);
+    wrong->objects[at] = object;
+    wrong->kept_name[0] = '\0';
+}
+
+static enum bd_status
+stalled(struct wrong *wrong, const struct bd_io *io)
+{
+    const bool is_put = io->op == BD_PUT;
+
+    if (is_wrong("stalled-get-is-absent") && io->op == BD_GET)
+        return BD_ABSENT;
+    if (is_wrong("stalled-list-is-unknown") && io->op == BD_LIST)
+        return BD_UNKNOWN;
+    if (is_wrong("stalled-put-is-denied") && is_put)
+        return BD_DENIED;
+    if (is_wrong("stalled-put-is-late") && is_put && !wrong->is_late_done) {
+        wrong->is_late_done = true;
+        nap(4500);
+    }
+    if (is_wrong("stalled-put-is-kept") && is_put)
+        strcpy(wrong->kept_name, io->name);
+    return BD_RETRY;
+}
+
 /* Way: tidying-hangs. */
 static void
 say_and_hang(const struct wrong *wrong)
@@ -353,6 +415,12 @@ perform(struct wrong *wrong, struct bd_io *io)
         return status;
     if (io->deadline_ns <= wrong->host->now_ns() && !is_wrong("ignores-deadlines"))
         return BD_RETRY;
+    if (is_stalled(wrong) || (wrong->has_stalled && is_wrong("stalls-for-ever"))) {
+        wrong->has_stalled = true;
+        return stalled(wrong, io);
+    }
+    if (wrong->kept_name[0] != '\0')
+        put_kept(wrong);
     if (is_unclaimed(io))
         return BD_UNSUPPORTED;
     snprintf(name, sizeof name, "%s", io->name != NULL ? io->name : "");
@@ -378,14 +446,6 @@ perform(struct wrong *wrong, struct bd_io *io)
     if (is_wrong("hangs"))
         pause();
     return is_wrong("unknown-is-ok") ? BD_OK : BD_UNSUPPORTED;
-}
-
-static void
-nap(unsigned ms)
-{
-    const struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-    nanosleep(&time, NULL);
 }
 
 /* ------------------------------------------------------------------ way: torn */
@@ -470,6 +530,8 @@ wrong_submit(void *handle, struct bd_io *io)
     enum bd_status status;
 
     if (is_wrong("never") && io->op == BD_HEAD_OBJECT && strstr(io->name, "none") != NULL)
+        return;
+    if (is_wrong("stalled-get-never-ends") && io->op == BD_GET && is_stalled(wrong))
         return;
     if (is_wrong("waits") && io->op == BD_PUT && io->body_bytes == 1
         && ((const char *)io->body)[0] == 'x' && strcmp(io->name + strlen(io->name) - 2, "-a") == 0)

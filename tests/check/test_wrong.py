@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
-from kit import BUCKETDISK, BUILD, Checked
+from kit import BUCKETDISK, BUILD, Checked, run
 
 PLUGINS = Path(os.environ.get("WRONG_PLUGINS", BUILD / "tests" / "check"))
 BACKEND, CRYPTO = PLUGINS / "plugins" / "backend-wrong.so", PLUGINS / "plugins" / "crypto-wrong.so"
@@ -145,6 +146,18 @@ OBJECTS = {
     "waits": ["submit returns promptly"],
     "late": ["requests end by their deadlines"],
 }
+READS = "what reads from a store that stalls ends by its deadline, as RETRY"
+WRITES = "what writes to a store that stalls ends by its deadline, as RETRY or UNKNOWN"
+GOES_ON = "after that requests work again, and a PUT that was RETRY is not carried out"
+STALLED = {
+    "stalled-get-is-absent": [READS],
+    "stalled-list-is-unknown": [READS],
+    "stalled-get-never-ends": [READS],
+    "stalled-put-is-denied": [WRITES],
+    "stalled-put-is-late": [WRITES],
+    "stalled-put-is-kept": [GOES_ON],
+    "stalls-for-ever": [GOES_ON],
+}
 
 
 class Wrong(unittest.TestCase):
@@ -172,7 +185,7 @@ class Wrong(unittest.TestCase):
         backend = self.check(BACKEND, None, [])
         self.assertGreater(len(backend.passed), 50)
         self.assertEqual(backend.skipped, {B + "conditions that it does not claim are refused",
-                                           B + "its identity is the same each time"})
+                                           B + "its identity is the same each time", B + READS, B + WRITES, B + GOES_ON})
 
     def test_a_later_host_may_be_given_another_descriptor(self):
         self.check(CRYPTO, "two-descriptors", [])
@@ -259,6 +272,47 @@ class Wrong(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="check-") as place:
             checked = Checked([*QUICK, "--vanish=exit 3", BACKEND, "--", place])
         self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --vanish: the command has failed: exit 3"]))
+
+    def stalled(self, wrong, expected):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            made = os.path.join(place, "place")
+            options = [*QUICK, f"--stall=touch {made}/stalled", f"--resume=rm {made}/stalled"]
+            checked = self.check(BACKEND, wrong, [B + row for row in expected], options, made)
+            self.assertEqual(os.listdir(made), [])
+        self.assertFalse({B + READS, B + WRITES, B + GOES_ON} & checked.skipped)
+
+    def test_a_store_may_stall(self):
+        self.stalled(None, [])
+
+    def test_who_is_wrong_about_a_store_that_stalls_is_found(self):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for way, done in [(way, pool.submit(self.stalled, way, STALLED[way])) for way in STALLED]:
+                with self.subTest(way=way):
+                    done.result()
+
+    def test_a_check_that_is_stopped_lets_the_store_go_on(self):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            process = subprocess.Popen([BUCKETDISK, "plugin", "check", f"--stall=touch {place}/stalled",
+                                        f"--resume=rm {place}/stalled", BACKEND, "--", place],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                       env={**os.environ, "WRONG": "stalled-get-never-ends"})
+            while not os.path.exists(f"{place}/stalled") and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            text, errors = process.communicate(timeout=60)
+            self.assertEqual(os.listdir(place), [])
+        self.assertEqual((process.returncode, "Bail out! interrupted" in text), (2, True), text + errors)
+
+    def test_where_the_store_does_not_go_on_its_user_is_told(self):
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            checked = Checked([*QUICK, "--stall=true", "--resume=exit 4", BACKEND, "--", place])
+        self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --resume: the command has failed: exit 4"]))
+        self.assertIn("# objects whose names begin with bucketdisk-check- may be left in the store", checked.text)
+
+    def test_a_command_to_stall_needs_one_to_go_on(self):
+        checked = run(["check", "--stall=true", BACKEND])
+        self.assertEqual(checked.returncode, 2)
+        self.assertIn("--stall and --resume belong together", checked.stderr)
 
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
