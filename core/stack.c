@@ -46,52 +46,71 @@ static const char s3backer_test_backend[] = "dir";
 
 /* ---- options */
 
-/* Plugins bring options, so they must be loaded before the options can be parsed: what says where they are
- * is looked for first, by itself. */
-static void
-find_plugin_options(int argc, char **argv, struct plugin_search *search)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const char *name = argv[i] + 2;
-        size_t len;
+/* Plugins bring options, so they must be loaded before the options can be parsed: what says where they are is looked for
+ * first, by itself.  Wherever it stands: what root loads is judged by who owns it, not by who names it. */
+struct search_fields {
+    const char *plugin_path;
+    uint8_t builtin_only;
+    const char *config_file;
+};
 
-        if (strncmp(argv[i], "--", 2) != 0)
-            continue;
-        len = strcspn(name, "=");
-        if (options_name_is(name, len, "plugin-builtin-only"))
-            search->builtin_only = name[len] == '\0' || strcmp(name + len, "=yes") == 0;
-        else if (options_name_is(name, len, "plugin-path"))
-            search->extra = name[len] == '=' ? name + len + 1 : i + 1 < argc ? argv[++i] : NULL;
+#define SEARCH_FIELD(member) BD_FIELD(struct search_fields, member)
+
+static const struct bd_option search_rows[] = {
+    { .name = "plugin-path", .type = BD_OPT_STRING, SEARCH_FIELD(plugin_path), .help = "as there" },
+    { .name = "plugin-builtin-only",
+      .type = BD_OPT_BOOL,
+      SEARCH_FIELD(builtin_only),
+      .help = "as there" },
+    { .name = "config-file", .type = BD_OPT_PATH, SEARCH_FIELD(config_file), .help = "as there" },
+};
+
+/* `fields` are good until `*options` is freed, which is the caller's, also after a failure. */
+static int
+find_plugin_options(const struct stack_side *side, int argc, char **argv,
+                    struct search_fields *fields, struct options **options, struct error *why)
+{
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    int word_count;
+    int rc = words != NULL ? options_new(options) : -ENOMEM;
+
+    if (rc != 0) {
+        free(words);
+        return error_set(why, rc, "out of memory");
     }
+    options_skim(*options);
+    options_take_side(*options, side->mine, side->others);
+    rc = options_add(*options, "", search_rows, ARRAY_LEN(search_rows), sizeof search_rows[0],
+                     fields, why);
+    if (rc == 0)
+        rc = options_parse(*options, argc, argv, SETTINGS_SHORTS, words, &word_count, why);
+    free(words);
+    return rc;
 }
 
-/* Said where the search could not see it, it would be ignored. */
+/* Said where the search could not see it, it would be ignored.  `rc` is what became of parsing: it may have failed for that
+ * reason, or before it came to the last of several. */
 static int
-check_plugin_options(const struct settings *settings, const struct plugin_search *search,
+check_plugin_options(const struct settings *settings, const struct search_fields *searched, int rc,
                      struct error *why)
 {
-    const char *path = settings->plugin_path != NULL ? settings->plugin_path : "";
-    const char *searched = search->extra != NULL ? search->extra : "";
+    const char *path = settings->plugin_path, *other = searched->plugin_path;
+    bool is_unseen = path != NULL && other == NULL;
+    bool is_other = (path != NULL && other != NULL && strcmp(path, other) != 0)
+                    || settings->plugin_builtin_only > searched->builtin_only;
 
-    if (strcmp(path, searched) != 0 || !!settings->plugin_builtin_only != search->builtin_only)
-        return error_set(why, -EINVAL,
-                         "--plugin-path=... and --plugin-builtin-only work only as words of "
-                         "the command line, not behind -o and not in a file");
-    return 0;
+    if (!is_unseen && !(rc == 0 && is_other))
+        return rc;
+    return error_set(why, -EINVAL,
+                     "--plugin-path=... and --plugin-builtin-only are said once for the whole "
+                     "command, and not in a config file that is a pipe");
 }
 
-int
-stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char **argv, char **words,
-            int *word_count, struct error *why)
+static int
+add_rows(struct stack *stack, const struct stack_rows *more, struct error *why)
 {
-    struct plugin_search search = { 0 };
-    int rc;
+    int rc = options_new(&stack->options);
 
-    find_plugin_options(argc, argv, &search);
-    rc = plugins_load(&stack->plugins, &search, why);
-    if (rc != 0)
-        return rc;
-    rc = options_new(&stack->options);
     if (rc != 0)
         return error_set(why, rc, "out of memory");
     options_take_side(stack->options, stack->side.mine, stack->side.others);
@@ -109,11 +128,32 @@ stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char *
                                     plugin->options, plugin->desc.option_count,
                                     sizeof *plugin->options, plugin->option_fields, why);
     }
+    return rc;
+}
+
+int
+stack_parse(struct stack *stack, const struct stack_rows *more, int argc, char **argv, char **words,
+            int *word_count, struct error *why)
+{
+    struct search_fields fields = { 0 };
+    struct options *first = NULL;
+    int rc = find_plugin_options(&stack->side, argc, argv, &fields, &first, why);
+
     if (rc == 0)
+        rc = plugins_load(&stack->plugins,
+                          &(struct plugin_search){ .extra = fields.plugin_path,
+                                                   .builtin_only = fields.builtin_only },
+                          why);
+    if (rc == 0)
+        rc = add_rows(stack, more, why);
+    if (rc == 0) {
         rc = options_parse(stack->options, argc, argv, SETTINGS_SHORTS, words, word_count, why);
+        rc = check_plugin_options(&stack->settings, &fields, rc, why);
+    }
     if (stack->settings.debug_foreground)
         stack->settings.debug = stack->settings.foreground = 1;
-    return rc != 0 ? rc : check_plugin_options(&stack->settings, &search, why);
+    options_free(first);
+    return rc;
 }
 
 /* ---- backends */

@@ -178,7 +178,7 @@ entry_find_sided(const struct options *options, const char *name, size_t len)
         skip = word_len(name, len, sides[i]);
         if (skip > 0)
             found.entry = entry_find(options, name + skip, len - skip);
-        found.is_others = found.entry != NULL && sides[i] == options->others;
+        found.is_others = found.entry != NULL && sides[i] == options->others && !options->is_skim;
     }
     if (found.entry != NULL)
         found.rival = entry_rival(options, found.entry, name + skip, len - skip);
@@ -548,6 +548,12 @@ options_take_side(struct options *options, const char *mine, const char *others)
 {
     options->mine = mine;
     options->others = others;
+}
+
+void
+options_skim(struct options *options)
+{
+    options->is_skim = true;
 }
 
 bool

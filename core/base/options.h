@@ -43,6 +43,9 @@ int options_check(const char *owner, const struct bd_option *rows, uint32_t coun
  * written --from-NAME counts here alone, --to-NAME there alone, and --NAME in both; so it is behind -o and in files.  Borrows
  * both words. */
 void options_take_side(struct options *options, const char *mine, const char *others);
+/* For a first look at a few options: names that are not in the table are passed over, both sides count, and a config file
+ * that could not be read again is not read. */
+void options_skim(struct options *options);
 /* Names that are no options any more, or never were here, each with what to do instead: half a sentence behind the name.
  * Borrows them until options_free. */
 struct option_refusal {

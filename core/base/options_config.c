@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     CONFIG_BYTES_MAX = 64 * 1024,
@@ -85,6 +86,14 @@ config_lines(struct options *options, char *text, struct error *why)
     return rc;
 }
 
+static bool
+is_regular(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == -1 || S_ISREG(status.st_mode);
+}
+
 int
 config_read(struct options *options, const char *path, struct error *why)
 {
@@ -98,6 +107,8 @@ config_read(struct options *options, const char *path, struct error *why)
         return options_say(options, why, -ELOOP,
                            "config file %s is nested more than %d deep; does a file name itself?",
                            path, CONFIG_DEPTH_MAX);
+    if (options->is_skim && !is_regular(path))
+        return 0;
     text = malloc(CONFIG_BYTES_MAX + 2);
     if (text == NULL)
         return options_say(options, why, -ENOMEM, "config file %s: out of memory", path);

@@ -37,6 +37,8 @@ unknown_option(const struct options *options, const char *dashes, const char *na
     const char *refusal = refusal_find(options, name, len);
     char nearest[NAME_BYTES_MAX + 1];
 
+    if (options->is_skim)
+        return 0;
     if (refusal != NULL)
         return options_say(options, why, -ENOENT, "%s: %s", as.text, refusal);
     name_nearest(options, name, len, nearest);
@@ -314,6 +316,8 @@ letters_take(struct options *options, struct command *command, struct error *why
         char *value = NULL;
         int rc;
 
+        if (entry == NULL && *at != 'o' && options->is_skim)
+            continue;
         if (entry == NULL && *at != 'o')
             return options_say(options, why, -ENOENT,
                                "there is no option %s; --help lists them all", as.text);

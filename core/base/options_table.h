@@ -25,6 +25,7 @@ struct options {
     size_t count;
     const char *mine,
         *others; /* the words for this side and for the other one; NULL: there is one */
+    bool is_skim;
 
     const struct option_refusal *refusals;
     size_t refusal_count;

@@ -447,6 +447,15 @@ def environment(story):
 # ---------------------------------------------------------------------------------------------------------------------
 # Stores
 
+def program_without_plugins(story):
+    """A copy of the program where it finds no plugin by itself, and a directory with those that it had."""
+    program, plugins = story.directory("bin") / "bucketdisk", story.directory("plugins")
+    shutil.copy(BINARY, program)
+    for plugin in json.loads(run(BINARY, "plugins", "--json").stdout):
+        shutil.copy(plugin["path"], plugins)
+    return program, plugins
+
+
 class Store:
     """Where a disk's objects are: how to name it to the program, and what a test may look at behind the daemon's back."""
 

@@ -23,8 +23,7 @@ OPTIONS = [
     (["--noAutoDetect", "--size=1M"], "--noAutoDetect without --blockSize says 4096"),  # as with s3backer
     (["--noAutoDetect", "--size=2M", "--blockSize=64K"], "size"),
     (["--pluginPath=somewhere"], "somewhere"),                  # not absolute
-    (["-o", "plugin-path=/somewhere"], "plugin-path"),          # where the search cannot see it
-    (["-o", "pluginBuiltinOnly"], "plugin-builtin-only"),
+    (["-o", "plugin-path=somewhere"], "somewhere"),
     (["--filename=stats.json"], "filename.*give another"),
     (["--filename=metrics"], "filename.*give another"),
     (["--statsFilename=metrics"], "statsFilename"),

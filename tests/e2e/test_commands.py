@@ -543,6 +543,36 @@ class Commands(disk.Story):
             self.assertEqual(status, 0 if LOCK in objects else 1, out + err)
         self.assertEqual(seen, {"nothing", "begun", "volume"})
 
+    def test_plugins_are_found_wherever_their_place_is_said(self):
+        program, plugins = disk.program_without_plugins(self)
+        conf, path, empty = self.path("conf"), f"plugin-path={plugins}", self.directory("empty")
+        conf.write_text(f"dir-threads=2\n{path}\n")
+        found, unknown = "there is no volume here", "there is no option --dir-threads"
+        for words, text in ((["--dir-threads=2"], unknown),
+                            (["-o", f"backend=dir,dir-threads=2,{path}"], found),
+                            (["--dir-threads=2", f"-do{path}"], found),
+                            (["-F", conf], found),
+                            (["-o", f"config-file={conf}", "--dir-threads=3"], found),
+                            (["-o", f"plugin-builtin-only,{path}", "--dir-threads=2"], unknown)):
+            with self.subTest(words=words):
+                done = disk.run(program, "info", "--backend=dir", *words, empty, check=False, env=disk.environment(self))
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(text, done.stderr)
+        for lines, text in ((f"{path}\ndir-threads=2\n", "not in a config file that is a pipe"),
+                            ("dir-threads=2\n", unknown)):
+            with self.subTest(lines=lines):
+                conf.write_text(lines)
+                done = disk.run("sh", "-c", 'cat "$3" | "$1" info --backend=dir -F/dev/stdin "$2"', "sh", program, empty, conf,
+                                check=False, env=disk.environment(self))
+                self.assertIn(text, done.stderr)
+        other = self.directory("other")
+        conf.write_text(f"dir-threads=2\n{path}\n")
+        for words, text in ((["--from-config-file", conf], found), ([f"--from-{path}", "--from-dir-threads=2"], found),
+                            ([f"--from-{path}", f"--to-{path}:{other}"], "said once for the whole command")):
+            with self.subTest(words=words):
+                done = disk.run(program, "copy", "--backend=dir", *words, empty, other, check=False, env=disk.environment(self))
+                self.assertIn(text, done.stderr)
+
 
 if __name__ == "__main__":
     disk.main()

@@ -384,11 +384,11 @@ class HalfWay(Up):
 
 
 class Fstab(Up):
-    def elsewhere(self, script):
+    def elsewhere(self, script, program=disk.BINARY):
         """Run a script where /sbin has our helpers, and mounts are nobody else's."""
         helpers = self.directory("sbin")
         for name in ("mount.bucketdisk", "mount.fuse.bucketdisk", "umount.bucketdisk", "umount.fuse.bucketdisk"):
-            (helpers / name).symlink_to(os.path.abspath(disk.BINARY))
+            (helpers / name).symlink_to(os.path.abspath(program))
         sbin = os.path.realpath("/sbin")
         words = (f"left() {{ grep -v overlay /proc/self/mountinfo | grep -F {self.tmp.name}; }}\n"
                  'not() { if "$@"; then return 1; fi; }\n')  # `! command` alone never ends a script
@@ -427,6 +427,17 @@ class Fstab(Up):
         self.assertRegex(out, r"ext4 .*\bnoatime\b.*\bmin_batch_time=1\b.*\bmax_dir_size_kb=9999\b")
         self.assertIn("text\n", out)
         self.assertEqual(list(PLACES.glob(f"*{self.tmp.name}*")), [])
+
+    def test_plugin_path(self):
+        """A line may say where its plugins are, behind what they understand."""
+        program, plugins = disk.program_without_plugins(self)
+        fstab = self.fstab(f"{self.store.location} {self.where} bucketdisk "
+                           f"fs=ext4,size={SIZE},yes,backend=dir,dir-threads=2,noauto,plugin-path={plugins}")
+        self.elsewhere(f"""
+            mount -T {fstab} {self.where}
+            echo text >{self.where}/text
+            umount {self.where}
+            not left""", program)
 
     def test_disk(self):
         """Without it, it is the disk alone, as s3backer's lines mean it."""

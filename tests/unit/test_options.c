@@ -768,6 +768,45 @@ TEST(options, config_files_nest_to_depth_eight)
     assert_non_null(strstr(why.text, "conf9 is nested more than 8 deep; does a file name itself?"));
 }
 
+TEST(options, skimming_sees_its_own_wherever_it_stands)
+{
+    char *path = file_of("conf", "frob=1\nsmall=7\n-o knob,big=9\nmore words\n");
+
+    options_skim(options);
+    expect_ok("--frob", "1", "-Zd", "-o", "knob=a\\,b,text=one", "-F", path);
+    assert_int_equal(fields.other, 1);
+    assert_string_equal(fields.text, "one");
+    assert_int_equal(fields.small, 7);
+    assert_int_equal(fields.big, 9);
+    expect_error("--small: 99 is out of range: 1 to 19", "--frob", "--small=99");
+}
+
+TEST(options, skimming_sees_both_sides)
+{
+    options_skim(options);
+    options_take_side(options, "from", "to");
+    expect_ok("--from-text=one", "--to-small=7", "--to-frob=1");
+    assert_string_equal(fields.text, "one");
+    assert_int_equal(fields.small, 7);
+}
+
+/* What is read from a pipe is not there the second time. */
+TEST(options, skimming_leaves_a_pipe_alone)
+{
+    char path[40], left[20] = "";
+    int ends[2];
+
+    assert_int_equal(pipe(ends), 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_int_equal(write(ends[1], "small=7\n", 8), 8);
+    close(ends[1]);
+    options_skim(options);
+    expect_ok("-F", path);
+    assert_int_equal(fields.small, 3);
+    assert_int_equal(read(ends[0], left, sizeof left), 8);
+    close(ends[0]);
+}
+
 /* ------------------------------------------------------------------ rows */
 
 struct one {
@@ -1116,6 +1155,9 @@ main(void)
         RUN_FRESH(config_file_stands_where_it_is_named),
         RUN_FRESH(bad_line_of_a_config_file_is_named_with_file_and_line),
         RUN_FRESH(config_files_nest_to_depth_eight),
+        RUN_FRESH(skimming_sees_its_own_wherever_it_stands),
+        RUN_FRESH(skimming_sees_both_sides),
+        RUN_FRESH(skimming_leaves_a_pipe_alone),
         RUN_FRESH(plugin_options_carry_their_owner),
         RUN_FRESH(a_name_of_the_core_stays_the_cores_whatever_plugins_call_theirs),
         RUN_FRESH(what_two_plugins_have_is_asked_for_by_the_plugins_name),
