@@ -181,6 +181,23 @@ add_layer(struct stack *stack, const char *name, struct layer_list *list, struct
     return 0;
 }
 
+static int
+refuse_option(const struct stack *stack, const struct plugin *plugin,
+              const struct bd_option *option, struct error *why)
+{
+    const char *owner = plugin_owner(plugin), *name = option->name;
+
+    if (stack->side.others != NULL)
+        return error_set(why, -EINVAL,
+                         "--%s-%s is an option of the backend \"%s\", which is not used here; say "
+                         "--%s-%s-%s if the other side is meant, or leave it out",
+                         owner, name, owner, stack->side.others, owner, name);
+    return error_set(why, -EINVAL,
+                     "--%s-%s is an option of the backend \"%s\", which is not used; say "
+                     "--backend=...,%s,... or leave it out",
+                     owner, name, owner, owner);
+}
+
 /* An option of a backend that is not used would be silently ignored. */
 static int
 refuse_unused(struct stack *stack, const struct layer_list *list, struct error *why)
@@ -196,11 +213,7 @@ refuse_unused(struct stack *stack, const struct layer_list *list, struct error *
 
             snprintf(name, sizeof name, "%s:%s", plugin->name, plugin->options[j].name);
             if (options_given(stack->options, name))
-                return error_set(why, -EINVAL,
-                                 "--%s-%s is an option of the backend \"%s\", which is not "
-                                 "used; say --backend=...,%s,... or leave it out",
-                                 plugin_owner(plugin), plugin->options[j].name,
-                                 plugin_owner(plugin), plugin_owner(plugin));
+                return refuse_option(stack, plugin, &plugin->options[j], why);
         }
     }
     return 0;

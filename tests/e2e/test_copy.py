@@ -388,6 +388,7 @@ class Copy(disk.Story):
         self.refused("--verify is of no side", "--to-verify")
         self.refused("there is no option --to-codecs; did you mean", "--to-codecs=zstd")
         self.refused("which volume, and where to?", "third")
+        self.refused("not used here; say --from-chaos-latency if the other side", "--from-backend=chaos,dir", "--chaos-latency=1ms")
         mine, self.target.store = self.target.store, self.source.store
         self.refused("this is the source, too")
         self.target.store = mine
