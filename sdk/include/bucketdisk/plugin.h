@@ -43,7 +43,9 @@
  *  3. The daemon forks before any open(), so threads may be made in open().
  *  4. Everything that submit took completes by its deadline, at shutdown too.  From then on nothing
  *     that changes the store is begun or goes on, also if the process was stopped meanwhile:
- *     somebody else may have the volume by then.
+ *     somebody else may have the volume by then.  To a server's client that means that the last byte of
+ *     such a request leaves by then or never; for what the server does later there is --settle-time.
+ *     To complete some milliseconds late is no harm.
  *  5. close is called on one thread with nothing in flight.  Nothing is called after it.
  *  6. Plugins are never unloaded while the process lives.
  *  7. Instances may be opened and closed at the same time on several threads.  A thread that is not
@@ -182,6 +184,13 @@ struct bd_attr {
  * condition; BD_DECLINED from none.  The host asks again after RETRY, BUSY and UNKNOWN, after CORRUPT
  * a few times; any other failure ends this one request, and later ones are sent all the same.
  *
+ * To who uses the disk that means: RETRY, BUSY and UNKNOWN are tried again, with pauses of up to 30 s, for
+ * 2 minutes of a read, 10 minutes of a write (the user may say otherwise: --max-retry-pause, --stall) and 30 s
+ * while mounting.  After the UNKNOWN of a write no other version of that block is sent before
+ * --settle-time is over.  Any other failure is an error at once: ENOSPC for FULL, EACCES for DENIED, else
+ * EIO.  A write that ended so fails the fsync; it is kept, and sent again 5 s later and at the next fsync.
+ * So what an administrator can mend within minutes is RETRY.
+ *
  * GET writes min(cap, object_bytes - offset) bytes to `data`, from an `offset` past the end none,
  * never more than `cap`, and sets `len`; a body that ends early is BD_RETRY, not a short `len`.
  * object_bytes is the length of the whole object, also where a part was asked for.  GET with
@@ -202,7 +211,10 @@ struct bd_attr {
  * whenever the body does; it may stay when the same bytes are put again, with other attributes, too.
  * if_none_match "*" matches any tag.
  * Conditions count when the backend's info says that it honours them; any other is BD_UNSUPPORTED, and
- * nothing is done.
+ * nothing is done.  No condition comes that the table does not name, and if_match is never "*".
+ * An object of which the store has lost a part is BD_CORRUPT to GET and HEAD_OBJECT.  A PUT without a
+ * condition replaces it, DELETE removes it; what has a condition that cannot be judged any more is
+ * BD_INVALID (after BD_UNSUPPORTED the host may ask again without the condition).
  *
  * Names have 1 to BD_NAME_BYTES_MAX bytes, any but NUL; "/" means nothing.  One that the store cannot
  * hold is BD_INVALID, and so is a body that is longer than object_bytes_max.  `body` and
@@ -419,7 +431,13 @@ enum bd_capability {
  * Not to be said here: how long the store may carry out what it did not answer (--settle-time is the
  * user's; say in the plugin's manual what it must be), that it cannot be written (BD_DENIED to what tries;
  * the user mounts with --read-only), that it forgets (then refuse to open, unless an option of the
- * plugin's accepts that). */
+ * plugin's accepts that).
+ *
+ * The identity of most backends is "TYPE:" and something unique, without a "/" at its end, and they have
+ * no container: that is for stores that s3backer knows, too.
+ * `concurrency` is heeded: what is more waits in the host, where its deadline does not run yet; unless the
+ * user says how many (--blockCacheThreads), and but for a few requests that are not for blocks.  With
+ * bd_blocking of sdk.h it is the number of threads. */
 struct bd_backend_info {
     uint32_t size; /* as the host was compiled, zeroed; fill no more than that */
     uint32_t reserved;
@@ -462,6 +480,8 @@ struct bd_backend {
     /* Make an instance.  Borrows host, options and lower until close.  May block and make threads.
      * `lower` is NULL unless this backend is stacked on another.  On failure it logs one sentence
      * that says what is wrong and what to do, returns the class of it, and close is not called.
+     * It has no deadline, so it should have one of its own, of some seconds; after a failure the command or
+     * the mount ends, and it is not tried again.
      * Any handle will do, NULL too. */
     enum bd_status (*open)(const struct bd_host *host, const void *options,
                            const struct bd_lower *lower, void **handle);
