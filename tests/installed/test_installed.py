@@ -119,6 +119,14 @@ class Installed(disk.Story):
         self.serves_a_disk("--codec=reverse")
         [plugin_dir] = self.pkg_config("--variable=plugindir")
         self.assertEqual(Path(plugin_dir).resolve(), self.libraries / "bucketdisk")
+        self.assertNotIn("//", plugin_dir)
+
+    def test_a_program_is_linked_with_the_helpers(self):
+        (self.tmp / "hex.c").write_text('#include <bucketdisk/sdk.h>\n#include <stdio.h>\n'
+                                        'int main(void) { char text[5]; bd_hex("hi", 2, text); puts(text); return 0; }\n')
+        [libraries] = self.pkg_config("--variable=libdir")
+        self.run_in(self.tmp, "gcc", *self.pkg_config("--cflags"), "hex.c", f"-L{libraries}", "-lbucketdisk-sdk", "-pthread", "-o", "hex")
+        self.assertEqual(self.run_in(self.tmp, "./hex"), "6869\n")
 
     def serve_a_disk_built_with(self, header):
         include = self.directory("include")
@@ -145,9 +153,15 @@ class Installed(disk.Story):
         commands = re.search(r"```sh\n(.*?)```", readme, re.S).group(1).replace("/opt/bucketdisk", str(self.plugins))
         promised = re.search(r"```\n(codec-swap .*?)```", readme, re.S).group(1).replace("/opt/bucketdisk", str(self.plugins))
         (self.tmp / "codec-swap.c").write_text(source)
+        (self.tmp / "CMakeLists.txt").write_text(re.search(r"```cmake\n(.*?)```", readme, re.S).group(1))
         said = self.run_in(self.tmp, "sh", "-ec", commands, PKG_CONFIG_PATH=str(self.libraries / "pkgconfig"),
                            PATH=f"{self.prefix}/bin:{os.environ['PATH']}")
         self.assertEqual(said, promised)
+        stage = self.directory("stage")
+        self.run_in(self.tmp, "cmake", "-S", ".", "-B", "swap", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        self.run_in(self.tmp, "cmake", "--build", "swap")
+        self.run_in(self.tmp, "cmake", "--install", "swap", "--prefix", "/nowhere", DESTDIR=str(stage))
+        self.assertTrue(Path(f"{stage}{self.libraries}/bucketdisk/codec-swap.so").exists())
 
 
 disk.main()
