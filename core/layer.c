@@ -37,7 +37,8 @@ layer_unknown(const char *token, struct error *why)
             "is its plugin in --plugin-path?",
             token);
     return error_set(why, -ENOTSUP,
-                     "no plugin provides the encoding \"%s\"; %s would: see bucketdisk plugins",
+                     "no plugin provides the encoding \"%s\"; %s would: see bucketdisk plugins, or "
+                     "say with --plugin-path where it is",
                      token, plugin);
 }
 

@@ -619,7 +619,10 @@ help(struct mount *mount, int word_count, char **words)
             return EXIT_DONE;
         }
     }
-    error_set(&why, 0, "there is no plugin \"%s\"; bucketdisk plugins lists them", words[0]);
+    error_set(&why, 0,
+              "there is no plugin \"%.60s\"; searched: %.200s; if it is elsewhere, say "
+              "--plugin-path=...",
+              words[0], stack->plugins.searched);
     log_line(BD_ERROR, "%s", why.text);
     return EXIT_FAILED;
 }

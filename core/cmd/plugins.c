@@ -262,8 +262,10 @@ names_check(const struct plugins *plugins, char **names, int name_count)
         }
         if (is_found)
             continue;
-        fprintf(stderr, "bucketdisk: error: there is no plugin \"%s\"; searched: %s\n", names[i],
-                plugins->searched);
+        fprintf(stderr,
+                "bucketdisk: error: there is no plugin \"%s\"; searched: %s; if it is elsewhere, "
+                "say --plugin-path=...\n",
+                names[i], plugins->searched);
         status = 1;
     }
     return status;

@@ -303,7 +303,8 @@ TEST(chain, a_codec_that_must_not_decline_fails_the_block_instead)
 TEST(chain, a_list_that_cannot_be_written_is_refused)
 {
     expect_refused("nobody", "no plugin provides the encoding \"nobody\"");
-    expect_refused("zstd", "\"zstd\"; codec-zstd would");
+    expect_refused("zstd",
+                   "\"zstd\"; codec-zstd would: see bucketdisk plugins, or say with --plugin-path");
     expect_refused("encrypt-DES-CBC", "crypto-openssl would");
     expect_refused("seal,squeeze", "must come before");
     expect_refused("seal,reverse", "must come before");
