@@ -187,9 +187,9 @@ struct bd_attr {
  * To who uses the disk that means: RETRY, BUSY and UNKNOWN are tried again, with pauses of up to 30 s, for
  * 2 minutes of a read, 10 minutes of a write (the user may say otherwise: --max-retry-pause, --stall) and 30 s
  * while mounting.  After the UNKNOWN of a write no other version of that block is sent before
- * --settle-time is over.  Any other failure is an error at once: ENOSPC for FULL, EACCES for DENIED, else
- * EIO.  A write that ended so fails the fsync; it is kept, and sent again 5 s later and at the next fsync.
- * So what an administrator can mend within minutes is RETRY.
+ * --settle-time is over.  Any other failure is an error at once, of CORRUPT the third: ENOSPC for FULL,
+ * EACCES for DENIED, else EIO.  A write that ended so fails the fsync; it is kept, and sent again 5 s later
+ * and at the next fsync.  So what an administrator can mend within minutes is RETRY.
  *
  * GET writes min(cap, object_bytes - offset) bytes to `data`, from an `offset` past the end none,
  * never more than `cap`, and sets `len`; a body that ends early is BD_RETRY, not a short `len`.
