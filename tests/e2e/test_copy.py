@@ -37,7 +37,7 @@ class Copy(disk.Story):
         self.source.umount()
 
     def command(self, *options, slow=False):
-        chaos = ["--to-backend=chaos,dir", "--to-chaos-latency=10ms", "--to-blockCacheThreads=8"] if slow else []
+        chaos = ["--to-backend=chaos,dir", "--to-chaos-latency=20ms", "--to-blockCacheThreads=2"] if slow else []
         return [disk.BINARY, "copy", "--backend=dir", *chaos, f"--from-password={OLD}", *self.to, "--settle-time=200ms", *options,
                 self.source.store.location, self.target.store.location]
 
