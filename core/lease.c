@@ -225,6 +225,8 @@ beat(struct lease *lease)
     pthread_mutex_unlock(&lease->lock);
     mine->lease.beat++;
     mine->lease.at_s = (uint64_t)time(NULL);
+    mine->hold_ms =
+        now < lease->config.hold_until_ns ? (lease->config.hold_until_ns - now) / NS_PER_MS + 1 : 0;
     lease->sent_ns[mine->lease.beat % REMEMBERED] = now;
     io->deadline_ns = now + lease->lease_ns / ATTEMPTS_PER_LEASE;
     io->if_match = mine->tag;

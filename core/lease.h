@@ -25,6 +25,8 @@ struct lease_config {
     struct lock lock;
     char when[LOCK_WHEN_BYTES];
     uint64_t since_ns; /* nobody saw this lock of ours before */
+    /* until then what owners before may have sent is waited for, also by who finds this lock; 0: nothing */
+    uint64_t hold_until_ns;
 };
 
 /* Give it the first beat, and begin.  Waits for the store; never on a pool worker.

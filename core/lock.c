@@ -46,6 +46,15 @@ lease_parse(const char *text)
     return strcmp(text, again) == 0 ? lease : (struct lock_lease){ .beat = 0 };
 }
 
+/* Too long is safe. */
+static uint64_t
+hold_parse(const char *text)
+{
+    uint64_t ms = strtoull(text, NULL, 10);
+
+    return ms < HOLD_MS_MAX ? ms : HOLD_MS_MAX;
+}
+
 void
 lock_parse(const struct backend_io *io, struct lock *out)
 {
@@ -61,6 +70,9 @@ lock_parse(const struct backend_io *io, struct lock *out)
     text = backend_io_attr(io, ATTR_LEASE, &bytes);
     if (text != NULL)
         out->lease = lease_parse(text);
+    text = backend_io_attr(io, ATTR_HOLD, &bytes);
+    if (text != NULL)
+        out->hold_ms = hold_parse(text);
     text = backend_io_attr(io, ATTR_DURABILITY, &bytes);
     out->is_local = text != NULL && strcmp(text, LOCAL) == 0;
     snprintf(out->tag, sizeof out->tag, "%s", io->tag != NULL ? io->tag : "");
@@ -103,19 +115,22 @@ int
 lock_put(struct backend_io *io, const struct lock *lock, const char *when, struct lock_text *text)
 {
     const char *host = lock_host(lock);
-    char value[16], lease[BD_ATTR_VALUE_BYTES_MAX + 1] = "";
+    char value[16], hold[24] = "", lease[BD_ATTR_VALUE_BYTES_MAX + 1] = "";
 
     snprintf(value, sizeof value, "%08x", lock->value);
     if (lock->lease.beat > 0)
         lease_print(&lock->lease, lease, sizeof lease);
+    if (lock->hold_ms > 0)
+        snprintf(hold, sizeof hold, "%" PRIu64, lock->hold_ms);
     /* s3backer's two lines, which nobody parses, and what makes it different from all others. */
-    snprintf(text->body, sizeof text->body, "%s\n%s\n%s\n%s%s", host != NULL ? host : "-", when,
-             value, lease, lease[0] != '\0' ? "\n" : "");
+    snprintf(text->body, sizeof text->body, "%s\n%s\n%s\n%s%s%s%s", host != NULL ? host : "-", when,
+             value, lease, lease[0] != '\0' ? "\n" : "", hold, hold[0] != '\0' ? "\n" : "");
     memset(&text->attrs, 0, sizeof text->attrs);
     if (attrs_add(&text->attrs, ATTR_TOKEN, value, strlen(value)) != 0
         || (lock->owner[0] != '\0'
             && attrs_add(&text->attrs, ATTR_OWNER, lock->owner, strlen(lock->owner)) != 0)
         || (lease[0] != '\0' && attrs_add(&text->attrs, ATTR_LEASE, lease, strlen(lease)) != 0)
+        || (hold[0] != '\0' && attrs_add(&text->attrs, ATTR_HOLD, hold, strlen(hold)) != 0)
         || (lock->is_local && attrs_add(&text->attrs, ATTR_DURABILITY, LOCAL, strlen(LOCAL)) != 0))
         return -ENOMEM;
     io->io.op = BD_PUT;

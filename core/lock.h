@@ -24,6 +24,7 @@
 #define ATTR_OWNER "bucketdisk-owner"
 #define ATTR_LEASE "bucketdisk-lease"
 #define ATTR_DURABILITY "bucketdisk-durability"
+#define ATTR_HOLD "bucketdisk-hold"
 
 /* s3backer's value for a volume that several have mounted at once (--shared-disk-mode): the same for all of them, and nobody's
  * to remove.  Such a lock has no owner and no lease. */
@@ -31,6 +32,7 @@
 
 /* More than this is none of ours. */
 #define LEASE_MS_MAX (24ull * 3600 * 1000)
+#define HOLD_MS_MAX (2 * LEASE_MS_MAX)
 
 /* Of a writer that lives: rewritten every third of `lease_ms`, with another beat. */
 struct lock_lease {
@@ -49,7 +51,9 @@ struct lock {
         owner[BD_ATTR_VALUE_BYTES_MAX
               + 1]; /* machine, boot, local lock, host name; "" for s3backer, and if it is shared */
     struct lock_lease lease;
-    bool is_local;                  /* what its owner acknowledged may be in its cache file alone */
+    bool is_local; /* what its owner acknowledged may be in its cache file alone */
+    /* from this put on, so long what owners before this one sent may still be carried out; 0: nothing */
+    uint64_t hold_ms;
     char tag[BD_TAG_BYTES_MAX + 1]; /* of the object; "" when none came */
 };
 

@@ -677,6 +677,7 @@ stack_lease(struct stack *stack, const struct token *token, struct error *why)
                              .lease_ms = settings->lease_ms,
                              .settle_ms = settings->settle_time_ms } },
         .since_ns = token->since_ns,
+        .hold_until_ns = token_hold_until_ns(token),
     };
 
     if (!token->has_if_match) {

@@ -30,16 +30,18 @@ static uint64_t
 still_ns(const struct takeover_config *config, const struct lock *lock)
 {
     enum holder_kin kin = holder_kin(lock, config->lock_id);
-    uint64_t settle_ms = config->settle_ms;
+    uint64_t ms =
+        config->settle_ms > lock->lease.settle_ms ? config->settle_ms : lock->lease.settle_ms;
 
-    if (settle_ms < lock->lease.settle_ms)
-        settle_ms = lock->lease.settle_ms;
-    /* Nobody is left who could send anything. */
-    if (kin == HOLDER_DEAD || (kin == HOLDER_BEFORE_BOOT && lock->lease.beat == 0))
-        return settle_ms * NS_PER_MS + MARGIN_NS;
-    if (lock->lease.beat == 0)
-        return 0;
-    return (lock->lease.lease_ms + settle_ms) * NS_PER_MS + MARGIN_NS;
+    /* Of others nobody is left who could send anything. */
+    if (kin == HOLDER_OTHER || (kin == HOLDER_BEFORE_BOOT && lock->lease.beat > 0)) {
+        if (lock->lease.beat == 0)
+            return 0;
+        ms += lock->lease.lease_ms;
+    }
+    if (ms < lock->hold_ms)
+        ms = lock->hold_ms;
+    return ms * NS_PER_MS + MARGIN_NS;
 }
 
 /* With the lock goes what says that there is more. */

@@ -186,7 +186,7 @@ free_io:
 }
 
 /* In the place of our token, the lock that was there before, with the beat at which it stood still.  The body says another
- * time, so it is another version to whoever watches, and to its owner, who gives up. */
+ * time, so it is another version to whoever watches.  An owner who lives all the same finds it his own, and goes on. */
 static int
 put_back(struct backend *backend, const struct layout *layout, const struct token *token,
          const struct lock *before, const char *tag, struct error *why)
@@ -248,7 +248,9 @@ token_put(struct taking *taking, const char *if_match, const char *if_none_match
           struct error *why)
 {
     const struct token *token = taking->token;
-    struct lock lock = { .value = token->value, .is_local = token->is_local };
+    struct lock lock = { .value = token->value,
+                         .is_local = token->is_local,
+                         .hold_ms = token->is_shared ? 0 : token->hold_ms };
     struct putting putting = {
         .lock = &lock, .when = token->when, .if_match = if_match, .if_none_match = if_none_match
     };
@@ -503,16 +505,18 @@ look_for_others(struct taking *taking, struct error *why)
     return rc;
 }
 
-/* So long what its owner has sent may still be carried out.  One who may live sends until his lease ends. */
+/* So long what its owner has sent may still be carried out.  One who may live sends until his lease ends; and he may have waited
+ * for others himself. */
 static uint64_t
 hold_ms(const struct taking *taking, const struct token_wish *wish, bool may_live)
 {
     const struct lock_lease *lease = &taking->old.lease;
-    uint64_t settle_ms = lease->settle_ms > wish->settle_ms ? lease->settle_ms : wish->settle_ms;
+    uint64_t ms = lease->settle_ms > wish->settle_ms ? lease->settle_ms : wish->settle_ms;
 
     if (backend_info(taking->backend)->capabilities & BD_CAP_LOCAL)
-        settle_ms = 0;
-    return settle_ms + (may_live ? lease->lease_ms : 0);
+        ms = 0;
+    ms += may_live ? lease->lease_ms : 0;
+    return ms > taking->old.hold_ms ? ms : taking->old.hold_ms;
 }
 
 /* A dead daemon's lock. */
@@ -574,7 +578,11 @@ take_alone(struct backend *backend, const struct layout *layout, const struct to
     if (rc != 0)
         return rc;
     if (old->is_there && wish->is_forced) {
-        token->hold_ms = hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
+        bool is_dead = holder_kin(old, wish->lock_id) == HOLDER_DEAD;
+
+        if (is_dead || wish->is_passing)
+            token->before = *old;
+        token->hold_ms = hold_ms(&taking, wish, !is_dead);
         log_line(BD_WARNING, "the volume has a mount token; it is overwritten, as was asked for");
     }
     return token_end(&taking, why);
@@ -605,9 +613,11 @@ join(struct taking *taking, struct error *why)
 
 int
 token_take_shared(struct backend *backend, const struct layout *layout, bool is_forced,
-                  struct token *token, struct error *why)
+                  uint64_t settle_ms, struct token *token, struct error *why)
 {
-    const struct token_wish wish = { .lock_id = "-", .value = TOKEN_SHARED };
+    const struct token_wish wish = { .lock_id = "-",
+                                     .value = TOKEN_SHARED,
+                                     .settle_ms = settle_ms };
     struct taking taking = {
         .backend = backend, .layout = layout, .token = token, .is_forced = is_forced
     };
@@ -636,8 +646,10 @@ token_take_shared(struct backend *backend, const struct layout *layout, bool is_
             "unmount it there, or if a daemon died with it, mount and unmount it once without "
             "--sharedDiskMode",
             host != NULL ? " on " : "", host != NULL ? host : "");
-    if (old->is_there)
+    if (old->is_there) {
+        token->hold_ms = hold_ms(&taking, &wish, true);
         log_line(BD_WARNING, "the volume has a mount token; it is overwritten, as was asked for");
+    }
     return token_end(&taking, why);
 }
 

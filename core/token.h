@@ -22,8 +22,8 @@ struct token {
     bool is_format_2;                       /* which object it is */
     /* Seen of the store: it honours if_none_match "*" and if_match of a PUT. */
     bool has_if_absent, has_if_match;
-    /* The lock of a dead daemon of this machine, if ours has taken its place; the store may still carry out writes of
-     * that.  Else is_there is false. */
+    /* The lock in whose place ours is, if that can be put back: of a dead daemon of this machine, or for who is only passing.
+     * Else is_there is false. */
     struct lock before;
     bool is_shared; /* with all others who have the volume so: it stays when we go */
     bool is_local;  /* as wished */
@@ -44,7 +44,7 @@ struct token {
 struct token_wish {
     const char *lock_id; /* of the local lock, which the caller holds */
     bool is_forced;
-    bool is_passing; /* for token_give_back: what a dead daemon left behind stays */
+    bool is_passing; /* for token_give_back: what is there stays, a dead daemon's or another's */
     uint32_t value;  /* of token_value, for who must note it first; 0: any */
     bool is_local;   /* what will be acknowledged may be in a cache file alone */
     const struct locallock_kept *kept; /* here, by who had the volume before; NULL: nothing */
@@ -67,7 +67,7 @@ int token_take_from(struct backend *backend, const struct layout *layout,
 /* The token that all have who share the volume: put it, or find it there.  Refused with -EBUSY when another one is there,
  * unless `is_forced`.  has_if_match is found out only where there is format 2, or nothing was. */
 int token_take_shared(struct backend *backend, const struct layout *layout, bool is_forced,
-                      struct token *token, struct error *why);
+                      uint64_t settle_ms, struct token *token, struct error *why);
 /* Before until_ns, remove it, if it is still ours and not shared (without an answer that takes settle_ms, for a removal that is
  * carried out late must not meet another's): the volume is free, and whatever token.before meant has been seen to.  Of the layout it needs the prefix alone. */
 int token_drop(struct backend *backend, const struct layout *layout, struct token *token,

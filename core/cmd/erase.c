@@ -338,8 +338,11 @@ let_go(struct erase *erase, struct error *why)
     const struct error before = *why;
     struct error left = { "" };
     uint64_t unknown_at_ns = erase->unknown_at_ns;
+    /* In format 1 the lock keeps s3backer off what is no whole volume; and while others' writes may come, whoever finds it waits
+     * for them, too. */
     bool is_kept =
-        (erase->is_marked || erase->is_unfinished) && !erase->is_done && !stack->layout.is_format_2;
+        (erase->is_marked || erase->is_unfinished) && !erase->is_done
+        && (!stack->layout.is_format_2 || token_hold_until_ns(&erase->token) > clock_now_ns());
     int rc;
 
     if (!erase->has_token)

@@ -100,6 +100,27 @@ may_allow_other(const struct stack *stack)
 
 /* ---- start */
 
+/* -EINTR: a signal came that would end the mount. */
+static int
+wait_until(uint64_t ns)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return ask_wait_settled_or(ns, &signals);
+}
+
+/* What the owner before has sent may still be carried out: what is read then may be old when it is written. */
+static int
+wait_for_owner_before(const struct mount *mount, struct error *why)
+{
+    int rc = wait_until(token_hold_until_ns(&mount->token));
+
+    return rc != 0 ? error_set(why, rc, "interrupted") : 0;
+}
+
 /* Block 0 carries the sizes, and everything that is ever tried on a volume is tried on it: so it is there,
  * and says what was settled. */
 static int
@@ -111,6 +132,9 @@ write_block_0(struct mount *mount, struct error *why)
 
     if (stack->block_0 == BLOCK_0_RIGHT || stack->settings.read_only)
         return 0;
+    rc = wait_for_owner_before(mount, why);
+    if (rc != 0)
+        return rc;
     req.data = malloc(req.bytes);
     if (req.data == NULL)
         return error_set(why, -ENOMEM, "out of memory");
@@ -253,10 +277,11 @@ take_alone(struct mount *mount, struct error *why)
     if (rc != 0)
         return rc;
     mount->has_token = true;
-    /* What another owner has sent may still be carried out over a description that we put. */
+    /* Over a description that we put, too. */
     if (stack->layout.is_format_2 && !mount->token.has_if_match)
-        ask_wait_settled(token_hold_until_ns(&mount->token));
-    rc = stack_lease(stack, &mount->token, why);
+        rc = wait_for_owner_before(mount, why);
+    if (rc == 0)
+        rc = stack_lease(stack, &mount->token, why);
     if (rc == 0)
         rc = stack_detect(stack, why);
     if (rc == 0)
@@ -286,8 +311,8 @@ take_shared(struct mount *mount, struct error *why)
     int rc = check_made(stack, why);
 
     if (rc == 0)
-        rc = token_take_shared(stack->backend, &stack->layout, stack->settings.force, &mount->token,
-                               why);
+        rc = token_take_shared(stack->backend, &stack->layout, stack->settings.force,
+                               stack->settings.settle_time_ms, &mount->token, why);
     if (rc != 0)
         return rc;
     mount->has_token = true;
@@ -407,6 +432,19 @@ settled_at_ns(const struct mount *mount)
     return blocks_ns > rest_ns ? blocks_ns : rest_ns;
 }
 
+/* -EINTR if a signal ends the wait, or has hurried us before: then the lock stays, and whoever finds it waits himself. */
+static int
+wait_settled(const struct mount *mount, struct error *why)
+{
+    uint64_t at_ns = settled_at_ns(mount);
+
+    if ((!mount->is_hurried || at_ns <= clock_now_ns()) && wait_until(at_ns) == 0)
+        return 0;
+    return error_set(why, -EINTR,
+                     "the mount token stays, for what was sent before may still be carried out; a "
+                     "mount on this machine takes it over");
+}
+
 /* Store what is left, and give the volume back. */
 static int
 finish(struct mount *mount, struct error *why)
@@ -417,7 +455,7 @@ finish(struct mount *mount, struct error *why)
     struct stopped stopped = stopper_end(mount->stopper);
     const struct leftover_of of = { stack, mount->lock, mount->mountpoint, mount->token.value,
                                     stopped.was_asked };
-    int rc = 0;
+    int settled = 0, rc = 0;
 
     mount->stopper = NULL;
     locallock_state(mount->lock, LOCK_FINISHING, NULL, NULL, "");
@@ -430,7 +468,7 @@ finish(struct mount *mount, struct error *why)
     if (left != LEFTOVER_KEPT)
         locallock_keep(mount->lock, NULL, 0);
     if (left != LEFTOVER_KEPT && !has_lost_volume(mount))
-        ask_wait_settled(settled_at_ns(mount));
+        settled = wait_settled(mount, &how);
     mount->token.until_ns = lease_stop(stack->lease);
     if (left == LEFTOVER_KEPT)
         rc = -EIO;
@@ -439,6 +477,8 @@ finish(struct mount *mount, struct error *why)
             log_line(BD_ERROR, "%s", why->text);
         lease_is_lost(stack->lease, &how);
         rc = error_set(why, -EROFS, "while it was mounted here, %s", how.text);
+    } else if (settled != 0) {
+        rc = error_set(why, settled, "everything is stored, but %s", how.text);
     } else if (mount->has_token && left != LEFTOVER_KEPT) {
         rc = token_drop(stack->backend, &stack->layout, &mount->token, why);
     }
@@ -456,19 +496,13 @@ give_back(struct mount *mount)
     struct stack *stack = &mount->stack;
     const struct token *token = &mount->token;
     bool had_lock = token->before.is_there;
-    bool stays = !had_lock && stack_file_is_unsaved(stack);
     struct error why;
     int rc = 0;
 
-    if (!had_lock && !stays && mount->is_hurried && settled_at_ns(mount) > clock_now_ns()) {
-        log_line(BD_WARNING, "the mount token stays, for what others have sent may still be "
-                             "carried out; a mount on this machine takes it over");
-        stays = true;
-    }
-    if (!had_lock && !stays)
-        ask_wait_settled(settled_at_ns(mount));
+    if (!had_lock && !stack_file_is_unsaved(stack))
+        rc = wait_settled(mount, &why);
     mount->token.until_ns = lease_stop(stack->lease);
-    if (stays)
+    if (!had_lock && stack_file_is_unsaved(stack))
         return;
     if (had_lock)
         rc = stack_file_note(stack, token->before.value, token->value, &why);

@@ -34,14 +34,20 @@ tell_free(const char *volume, bool has_volume, const char *unfinished, struct er
     return cmd_flush(why);
 }
 
-/* Since it was looked at first, what the dead owner had sent may have been carried out. */
+/* What is here now: while the lock was watched, what the dead owner had sent may have been carried out.  Who may not list takes
+ * a volume over all the same. */
 static int
-look_again(struct stack *stack, bool *has_volume, struct error *why)
+look_again(struct stack *stack, const char **unfinished, bool *has_volume, struct error *why)
 {
     struct layout layout = { .prefix = stack->settings.prefix };
     int rc = volume_lock_format(stack->backend, &layout, &stack->description, why);
+    struct error ignored;
 
-    return rc == 0 ? cmd_has_volume(stack, has_volume, why) : rc;
+    if (rc == 0)
+        rc = cmd_unfinished(stack, unfinished, why);
+    if (rc == 0 && cmd_has_volume(stack, has_volume, &ignored) != 0)
+        *has_volume = true;
+    return rc;
 }
 
 static void
@@ -84,11 +90,9 @@ take_over(struct stack *stack, const struct locallock *local, const char *volume
     if (rc == 0)
         rc = holder_find(stack->backend, stack->description.is_there, &layout, &lock, why);
     if (rc == 0)
-        rc = cmd_unfinished(stack, &unfinished, why);
-    if (rc == 0)
         rc = takeover_watch(&config, &lock, why);
     if (rc == 0)
-        rc = look_again(stack, &has_volume, why);
+        rc = look_again(stack, &unfinished, &has_volume, why);
     if (rc == 0 && !lock.is_there)
         return tell_free(volume, has_volume, unfinished, why);
     if (rc == 0)

@@ -331,6 +331,32 @@ class Commands(disk.Story):
         self.assertEqual(status, 0, err)
         self.assertEqual(volume.store.objects(), [])
 
+    def test_an_erase_by_force_that_comes_to_nothing(self):
+        """Refused, it puts the lock back; interrupted, its own stays, and who comes next waits for the owner's lease."""
+        attributes = {"s3backer-mount-token": "12345678", "bucketdisk-owner": "machine boot 1:2 there",
+                      "bucketdisk-lease": "beat=7 epoch=1 lease=60000 settle=0 at=1700000000"}
+        for volume, lock in ((self.volume(3), TOKEN), (self.volume(3, "--format=2"), LOCK)):
+            with self.subTest(lock=lock):
+                put(volume.store, lock, b"there\n", None, attributes)
+                if lock == TOKEN:               # a description says what the names are
+                    self.refused("names of the blocks", "erase", volume, "--force", "--blockHashPrefix", "--settle-time=0s")
+                self.assertEqual(self.info(volume)["holder"]["host"], "there")
+                log = self.path("erase").with_suffix(".log")
+                with open(log, "wb") as file:
+                    process = self.start(*self.words("erase", volume, "--force", "--settle-time=0s"), stdin=subprocess.DEVNULL,
+                                         stdout=file, stderr=file, env=disk.environment(self))
+                disk.wait_until("the wait for the owner", lambda: b"waiting" in log.read_bytes())
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(self.reap(process), 130)
+                self.assertIn(lock, volume.store.objects())
+                process = self.start(*self.words("erase", volume, "--force", "--settle-time=0s"), stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=disk.environment(self))
+                left = re.search("waiting ([0-9]+) s", next(line for line in process.stderr if "waiting" in line))
+                self.assertGreater(int(left[1]), 40)
+                process.kill()
+                self.reap(process)
+                process.stderr.close()
+
     def test_who_has_it_elsewhere_is_waited_out_if_that_is_forced(self):
         volume = self.volume(5)
         where, log = self.directory("elsewhere"), self.path("elsewhere").with_suffix(".log")

@@ -390,6 +390,27 @@ class OneWriter(Words):
                 other.stop()                    # its namespace has our mount, too
             self.give_up(volume)
 
+    def test_who_was_overruled_is_waited_for_also_after_a_death(self):
+        """He who forced it dies at once, and his successor waits for the lease of the one before both."""
+        self.need_lease()
+        volume = self.volume().mount()
+        volume.umount()
+        other = Machine(self, volume.store, "--lease=10s", "--settle-time=1s").mounted()
+        disk.write_at(other.file, 3 * BLOCK, b"x" * BLOCK)
+        other.daemon.send_signal(signal.SIGSTOP)
+        volume.mount("--force").kill9()
+        volume.mount()
+        waits = re.search(r"writes wait ([0-9]+) s", volume.log_text())
+        self.assertGreaterEqual(int(waits[1]) if waits else 0, 4, volume.log_text())
+        disk.write_at(volume.file, 3 * BLOCK, b"m" * BLOCK)
+        other.daemon.send_signal(signal.SIGCONT)
+        disk.wait_until("the overruled writer to notice", lambda: LOST in other.log_text())
+        other.stop(1)
+        volume.umount()
+        volume.mount("--readOnly")
+        self.assertEqual(disk.read_at(volume.file, 3 * BLOCK, BLOCK), b"m" * BLOCK)
+        volume.umount()
+
     # Beside it
 
     def test_readers_are_a_few_seconds_behind(self):

@@ -14,6 +14,7 @@
 #define OURS "machine boot 1:2 here"
 #define VALUE 0x42u
 #define LEASE_S 60
+#define HOLD_S 30
 
 /* A lease over the rig's backend, and objects that go by it. */
 struct writer {
@@ -62,7 +63,8 @@ begin(struct writer *writer, struct beginning *beginning, const char *tag, uint6
                                          .lease_ms = LEASE_S * 1000,
                                          .settle_ms = 5000 } },
                     .when = "20260101T000000Z",
-                    .since_ns = clock_now_ns() - age_s * NS_PER_S },
+                    .since_ns = clock_now_ns() - age_s * NS_PER_S,
+                    .hold_until_ns = clock_now_ns() + HOLD_S * NS_PER_S },
     };
     strcpy(beginning->config.lock.tag, tag);
     assert_int_equal(pthread_create(&beginning->thread, NULL, begin_main, beginning), 0);
@@ -203,6 +205,32 @@ TEST(lease, the_lock_beats_three_times_a_lease_each_on_the_condition_of_the_last
         jump_s(&writer, 1);
         fake_answer_tag(expect_beat(&writer, tag), BD_OK, next);
         assert_int_equal(left_s(&writer), LEASE_S);
+    }
+    close_writer(&writer);
+}
+
+TEST(lease, each_beat_says_how_long_owners_before_are_still_waited_for)
+{
+    static const unsigned long long left_s[] = { HOLD_S - 20, 0 };
+    struct writer writer;
+    char tag[8] = "t1", next[8];
+
+    open_writer(&writer);
+    for (unsigned i = 0; i < ARRAY_LEN(left_s); i++) {
+        struct fake_request *put;
+        unsigned long long ms = 0;
+        const char *hold;
+
+        jump_s(&writer, 20);
+        put = expect_beat(&writer, tag);
+        hold = strstr(put->attrs, "bucketdisk-hold=");
+        if (hold != NULL)
+            assert_int_equal(sscanf(hold, "bucketdisk-hold=%llu", &ms), 1);
+        assert_int_equal((ms + 500) / 1000, left_s[i]);
+        snprintf(next, sizeof next, "t%u", i + 2);
+        fake_answer_tag(put, BD_OK, next);
+        strcpy(tag, next);
+        rig_catch_up(&writer.rig);
     }
     close_writer(&writer);
 }
@@ -796,6 +824,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         RUN(lease, the_lock_beats_three_times_a_lease_each_on_the_condition_of_the_last),
+        RUN(lease, each_beat_says_how_long_owners_before_are_still_waited_for),
         RUN(lease, an_epoch_is_told_from_the_next_beat_on),
         RUN(lease, what_is_in_a_cache_file_alone_is_told_at_once),
         RUN(lease, when_it_is_stopped_it_says_when_it_ends),

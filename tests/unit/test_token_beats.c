@@ -121,6 +121,44 @@ TEST(token, who_takes_by_force_holds_his_writes_for_the_lease_of_an_owner_who_ma
     }
 }
 
+TEST(token, who_is_dead_had_waited_for_others_and_so_does_who_comes_after)
+{
+    struct error why = { "" };
+    struct test_store store;
+    struct token token;
+    struct lock lock;
+    uint64_t hold_ms;
+
+    variant_fresh(&store);
+    put_beating(&store, rival_owner, 5);
+    assert_int_equal(take(&store, "1:2", true, &token), 0);
+    hold_ms = token.hold_ms;
+    for (unsigned deaths = 0; deaths < 3; deaths++) {
+        assert_int_equal(holder_look(store.backend, &token_layout, &lock, &why), 0);
+        assert_int_equal(lock.hold_ms, hold_ms);
+        assert_int_equal(take(&store, "1:2", deaths == 2, &token), 0);
+        assert_int_equal(token.hold_ms, hold_ms);
+    }
+    store_close(&store);
+}
+
+TEST(token, who_only_passes_puts_back_what_he_has_overwritten_by_force)
+{
+    struct error why = { "" };
+    struct test_store store;
+    struct token token;
+    struct lock lock;
+
+    variant_fresh(&store);
+    put_beating(&store, rival_owner, 5);
+    assert_int_equal(take(&store, "1:2", true, &token), 0);
+    assert_int_equal(token_give_back(store.backend, &token_layout, &token, &why), 0);
+    assert_int_equal(holder_look(store.backend, &token_layout, &lock, &why), 0);
+    assert_string_equal(lock.owner, rival_owner);
+    assert_int_equal(lock.lease.beat, 5);
+    store_close(&store);
+}
+
 TEST(token, a_token_that_is_taken_knows_what_its_lease_begins_with)
 {
     struct token token;
@@ -149,6 +187,8 @@ main(void)
         RUN(token, who_is_refused_is_told_who_has_it_since_when_it_stands_still_and_the_ways_out),
         RUN(token, who_may_be_a_copy_of_this_machine_is_watched),
         RUN(token, who_takes_by_force_holds_his_writes_for_the_lease_of_an_owner_who_may_live),
+        RUN(token, who_is_dead_had_waited_for_others_and_so_does_who_comes_after),
+        RUN(token, who_only_passes_puts_back_what_he_has_overwritten_by_force),
         RUN(token, a_token_that_is_taken_knows_what_its_lease_begins_with),
     };
 

@@ -9,7 +9,7 @@ take_shared(struct test_store *store, const struct layout *volume, bool is_force
             struct token *token)
 {
     struct error why = { "" };
-    int rc = token_take_shared(store->backend, volume, is_forced, token, &why);
+    int rc = token_take_shared(store->backend, volume, is_forced, 0, token, &why);
 
     assert_int_equal(why.text[0] == '\0', rc == 0);
     return rc;
@@ -70,7 +70,7 @@ TEST(token, who_has_the_volume_alone_keeps_those_off_who_would_share_it_also_whe
             put_dead_neighbours(&store, owner);
         else
             put_beating(&store, rival_owner, 5);
-        assert_int_equal(token_take_shared(store.backend, &token_layout, false, &token, &why),
+        assert_int_equal(token_take_shared(store.backend, &token_layout, false, 0, &token, &why),
                          -EBUSY);
         assert_non_null(strstr(why.text, is_neighbour ? "in use on " : "in use on rival "));
         assert_non_null(strstr(why.text, "without --sharedDiskMode"));
