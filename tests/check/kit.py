@@ -29,7 +29,8 @@ CONTRACT = plain((TOP / "sdk/include/bucketdisk/plugin.h").read_text())
 def environment(wrong):
     variables = {name: value for name, value in os.environ.items() if name != "WRONG"}
     # LeakSanitizer of gcc 12 crashes where it looks for thread-local storage in some of these short processes.
-    variables["LSAN_OPTIONS"] = ":".join(filter(None, [variables.get("LSAN_OPTIONS"), "use_tls=0:print_suppressions=0"]))
+    options = f"use_tls=0:suppressions={TOP}/tests/leaks.supp:print_suppressions=0"
+    variables["LSAN_OPTIONS"] = ":".join(filter(None, [variables.get("LSAN_OPTIONS"), options]))
     if wrong:
         variables["WRONG"] = wrong
     return variables

@@ -438,7 +438,7 @@ def environment(story):
     log = f"log_path={story.tmp}/sanitizer"
     # LeakSanitizer's tracer (gcc 12) crashes now and then in the thread-local memory of the libraries behind libcurl.
     return {**os.environ, "LC_ALL": "C", "no_proxy": "127.0.0.1,localhost",
-            "LSAN_OPTIONS": f"use_tls=0:{os.environ.get('LSAN_OPTIONS', '')}",
+            "LSAN_OPTIONS": f"use_tls=0:suppressions={TOP}/tests/leaks.supp:print_suppressions=0:{os.environ.get('LSAN_OPTIONS', '')}",
             "ASAN_OPTIONS": f"{log}:exitcode=99:detect_leaks=1:quarantine_size_mb=16:{os.environ.get('ASAN_OPTIONS', '')}",
             "UBSAN_OPTIONS": f"{log}:print_stacktrace=1:{os.environ.get('UBSAN_OPTIONS', '')}",
             "TSAN_OPTIONS": f"{log}:exitcode=99:second_deadlock_stack=1:{os.environ.get('TSAN_OPTIONS', '')}"}

@@ -158,7 +158,7 @@ class Installed(disk.Story):
                            PATH=f"{self.prefix}/bin:{os.environ['PATH']}")
         self.assertEqual(said, promised)
         stage = self.directory("stage")
-        self.run_in(self.tmp, "cmake", "-S", ".", "-B", "swap", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        self.run_in(self.tmp, "cmake", "-G", "Ninja", "-S", ".", "-B", "swap", f"-DCMAKE_PREFIX_PATH={self.prefix}")
         self.run_in(self.tmp, "cmake", "--build", "swap")
         self.run_in(self.tmp, "cmake", "--install", "swap", "--prefix", "/nowhere", DESTDIR=str(stage))
         self.assertTrue(Path(f"{stage}{self.libraries}/bucketdisk/codec-swap.so").exists())
