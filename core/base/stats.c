@@ -75,14 +75,16 @@ stats_find_locked(const struct stats *stats, const char *name)
 static struct statistic *
 statistic_new(enum statistic_kind kind, bool is_plugins, const char *name, const char *help)
 {
+    const size_t name_bytes = sizeof PLUGIN_PREFIX + strlen(name);
     struct statistic *statistic = calloc(1, sizeof *statistic);
 
     if (statistic == NULL)
         return NULL;
     statistic->kind = kind;
     statistic->is_plugins = is_plugins;
-    if (asprintf(&statistic->plugin_name, PLUGIN_PREFIX "%s", name) == -1)
-        statistic->plugin_name = NULL;
+    statistic->plugin_name = malloc(name_bytes);
+    if (statistic->plugin_name != NULL)
+        snprintf(statistic->plugin_name, name_bytes, PLUGIN_PREFIX "%s", name);
     statistic->help = strdup(help != NULL ? help : "");
     if (kind == STATISTIC_HISTOGRAM)
         statistic->histogram = histogram_new();
