@@ -52,8 +52,8 @@ def compile_with(build, target, path, planted, directory):
     return words[out]
 
 
-def main(doc, bugs, rare, target_of, search, seconds):
-    """`bugs`: by name, what target_of takes, then file, what is there, what is put there.  `search` takes program, bug, seed and
+def main(doc, bugs, rare, target_of, search, seconds, control_seconds=5):
+    """`control_seconds`: for each program without a bug.  `bugs`: by name, what target_of takes, then file, what is there, what is put there.  `search` takes program, bug, seed and
     seconds; gives why it was found, None if it was not, and exits if the program did not run."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path)
@@ -67,6 +67,10 @@ def main(doc, bugs, rare, target_of, search, seconds):
     is_long = bool(os.environ.get("BUCKETDISK_LONG"))
     names = [name for name in bugs
              if (any(word in name for word in options.words) if options.words else is_long or name not in rare)]
+    for target, name in {target_of(bugs[name]): name for name in names}.items():   # who finds what is not there finds anything
+        why = search(str(build / target), name, seed, min(options.seconds, control_seconds))
+        if why is not None:
+            sys.exit(f"{target} finds a bug where none is planted: {why}")
     for name in names:
         path, old, new = bugs[name][-3:]
         with tempfile.TemporaryDirectory() as directory:

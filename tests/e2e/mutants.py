@@ -153,4 +153,4 @@ def search(program, name, seed, seconds):
 
 
 if __name__ == "__main__":
-    sys.exit(planted.main(__doc__, BUGS, RARE, lambda bug: "bucketdisk", search, seconds=120))
+    sys.exit(planted.main(__doc__, BUGS, RARE, lambda bug: "bucketdisk", search, seconds=120, control_seconds=120))

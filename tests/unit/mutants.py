@@ -185,10 +185,8 @@ taking->old.lease.epoch;
 ))
 """),
     "a token does not say that blocks are on local disk alone": (FILES, "core/token.c", """\
-, .is_local = token->is_local };
-""", """\
- };
-"""),
+                         .is_local = token->is_local,
+""", ""),
     "a lock is put back without its beat": (NEIGHBOURS, "core/token.c", """\
     struct putting putting = { .lock = before, .when = when };
 """, """\
@@ -246,14 +244,32 @@ false && old->value"""),
     taking->token->hold_ms = hold_ms(taking, wish, false);
 """),
     "the lease of who is replaced by force does not count": (BEATS, "core/token.c", """\
-hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
+hold_ms(&taking, wish, !is_dead);
 """, """\
 hold_ms(&taking, wish, false);
 """),
     "who is replaced by force is taken to live": (BEATS, "core/token.c", """\
-hold_ms(&taking, wish, holder_kin(old, wish->lock_id) != HOLDER_DEAD);
+hold_ms(&taking, wish, !is_dead);
 """, """\
 hold_ms(&taking, wish, true);
+"""),
+    "who died while he waited for others had not": (BEATS, "core/token.c", """\
+    return ms > taking->old.hold_ms ? ms : taking->old.hold_ms;
+""", """\
+    return ms;
+"""),
+    "a token does not say how long others are waited for": (BEATS, "core/token.c", """\
+                         .hold_ms = token->is_shared ? 0 : token->hold_ms };
+""", """\
+                         .hold_ms = 0 };
+"""),
+    "a beat does not say how long others are waited for": (LEASE, "core/lease.c", """\
+        now < lease->config.hold_until_ns ? """, """\
+        false ? """),
+    "who passes by force leaves nothing": (BEATS, "core/token.c", """\
+        if (is_dead || wish->is_passing)
+""", """\
+        if (is_dead)
 """),
     "a take by force that fails frees the volume": (CONDITIONS, "core/token.c", """\
         leave(taking->backend, taking->layout, token, &taking->old, &ignored);
@@ -308,17 +324,24 @@ hold_ms(&taking, wish, true);
     out->is_local = text != NULL && strcmp""", """\
     out->is_local = false && strcmp"""),
     "a takeover does not wait for what is settled late": (TAKEOVER, "core/takeover.c", """\
-    return (lock->lease.lease_ms + settle_ms) * """, """\
-    return lock->lease.lease_ms * """),
+        ms += lock->lease.lease_ms;
+""", """\
+        ms = lock->lease.lease_ms;
+"""),
     "a takeover does not wait for the lease": (TAKEOVER, "core/takeover.c", """\
-    return (lock->lease.lease_ms + settle_ms) * """, """\
-    return settle_ms * """),
+        ms += lock->lease.lease_ms;
+""", ""),
     "a takeover goes by the shorter settle time": (TAKEOVER, "core/takeover.c", """\
-    if (settle_ms < lock""", """\
-    if (settle_ms > lock"""),
+        config->settle_ms > lock->lease.settle_ms ? """, """\
+        config->settle_ms < lock->lease.settle_ms ? """),
+    "a takeover does not wait for whom the dead one waited": (TAKEOVER, "core/takeover.c", """\
+    if (ms < lock->hold_ms)
+""", """\
+    if (false)
+"""),
     "who never beats is dead": (TAKEOVER, "core/takeover.c", """\
-    if (lock->lease.beat == 0)
-        return 0;
+        if (lock->lease.beat == 0)
+            return 0;
 """, ""),
     "a spill that is not complete counts": (SPILL, "core/spill.c", """\
                    && spill->tokens[0] != 0
@@ -440,4 +463,4 @@ def search(program, name, seed, seconds):
 
 
 if __name__ == "__main__":
-    sys.exit(planted.main(__doc__, BUGS, RARE, target_of, search, seconds=60))
+    sys.exit(planted.main(__doc__, BUGS, RARE, target_of, search, seconds=60, control_seconds=60))

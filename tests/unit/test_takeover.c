@@ -113,6 +113,24 @@ watch(struct test_store *store, uint64_t settle_ms, struct lock *lock, unsigned 
     return rc;
 }
 
+TEST(takeover, for_whom_the_dead_one_waited_is_waited_too)
+{
+    struct lock dead = { .value = 0x42,
+                         .owner = OWNER,
+                         .lease = { .beat = 5, .epoch = 1, .lease_ms = 1000, .at_s = 99 },
+                         .hold_ms = 500000 };
+    struct test_store store;
+    struct error why;
+    unsigned seconds;
+    struct lock lock;
+
+    memory_open(&store, NULL);
+    put_this(&store, &dead);
+    assert_int_equal(watch(&store, 0, &lock, &seconds, &why), 0);
+    assert_in_range(seconds, 500, 510);
+    store_close(&store);
+}
+
 TEST(takeover, who_stands_still_for_lease_and_settle_time_is_dead)
 {
     static const struct {
@@ -312,6 +330,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        RUN(takeover, for_whom_the_dead_one_waited_is_waited_too),
         RUN(takeover, who_stands_still_for_lease_and_settle_time_is_dead),
         RUN(takeover, who_beats_is_refused_by_name_however_late),
         RUN(takeover, another_lock_in_its_place_is_no_dead_one),

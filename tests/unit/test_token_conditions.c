@@ -139,6 +139,7 @@ TEST(token, a_start_that_fails_leaves_no_token_that_may_have_been_written)
 
 TEST(token, a_forced_start_that_fails_leaves_the_lock_that_it_has_overwritten)
 {
+    const struct token_wish wish = { .lock_id = "1:2", .is_forced = true };
     struct error why = { "" };
     struct token token;
     struct test_store store;
@@ -147,7 +148,7 @@ TEST(token, a_forced_start_that_fails_leaves_the_lock_that_it_has_overwritten)
     variant_fresh(&store);
     put_beating(&store, rival_owner, 5);
     variant.denied_head = 2;
-    assert_int_equal(take(&store, "1:2", true, &token), -EACCES);
+    assert_int_equal(token_take(store.backend, &token_layout, &wish, &token, &why), -EACCES);
     assert_int_equal(holder_look(store.backend, &token_layout, &lock, &why), 0);
     assert_string_equal(lock.owner, rival_owner);
     assert_int_equal(lock.lease.beat, 5);
