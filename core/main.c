@@ -81,6 +81,7 @@ run(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    program_keep_streams();
     secret_protect_process();
     atexit(log_end); /* of a daemon that a command has begun, too */
     return run(argc, argv);

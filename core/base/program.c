@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The name that the program was called by. */
+/* What the program was called with. */
 #include "program.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool is_s3backer;
 
@@ -24,4 +26,17 @@ const char *
 program_name(void)
 {
     return is_s3backer ? "s3backer" : "bucketdisk";
+}
+
+/* Not O_CLOEXEC: programs that are started are kept from it, too. */
+void
+program_keep_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDONLY);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd != -1)
+        close(fd);
 }

@@ -248,6 +248,24 @@ class Commands(disk.Story):
             self.assert_fits("".join(line + "\n" for line in text.splitlines() if not line.startswith("  path ")))
             self.assertIn("  codec      zstd (compresses, may decline): Zstandard; ", text)
 
+    def test_what_is_said_to_closed_streams_gets_into_no_file(self):
+        """Neither the store's nor others: the next that is opened would have their numbers."""
+        volume, mountpoint, cache = self.volume(2), self.directory("closed"), self.path("cache-file")
+        before = volume.store.objects()
+        closed = 'exec "$@" <&- >&- 2>&-'
+        words = [disk.BINARY, f"--backend={volume.store.backend}", *volume.store.options, "--debug", "--foreground",
+                 f"--block-cache-file={cache}", volume.store.location, mountpoint]
+        daemon = self.start("sh", "-c", closed, "sh", *words, env=disk.environment(self))
+        thing = disk.RECORD.add("mount", mountpoint)
+        disk.wait_until("it to be mounted", lambda: disk.is_mounted(mountpoint), 30)
+        opened = [os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in range(3)]
+        disk.run(disk.BINARY, "umount", mountpoint)
+        self.assertEqual(self.reap(daemon), 0)
+        disk.RECORD.drop(thing)
+        self.assertEqual(opened, ["/dev/null"] * 3)
+        self.assertEqual(volume.store.objects(), before)
+        self.assertEqual(disk.run("sh", "-c", 'exec "$1" plugins >&-', "sh", disk.BINARY, check=False).returncode, 1)
+
     # ---- on a terminal
 
     def on_terminal(self, *command, typed=None, seconds=30):
