@@ -333,6 +333,8 @@ cmd_plugins(int argc, char **argv)
     status = rc == 0 ? plugins_show(&plugins, &fields, names, name_count) : 1;
     if (rc == 0)
         rc = plugins_check(&plugins, &why);
+    if (rc == 0)
+        rc = cmd_flush(&why);
     if (rc != 0) {
         fprintf(stderr, "bucketdisk: error: %s\n", why.text);
         status = 1;

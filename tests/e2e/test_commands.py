@@ -248,6 +248,13 @@ class Commands(disk.Story):
             self.assert_fits("".join(line + "\n" for line in text.splitlines() if not line.startswith("  path ")))
             self.assertIn("  codec      zstd (compresses, may decline): Zstandard; ", text)
 
+    def test_a_list_of_plugins_that_cannot_be_printed_is_told(self):
+        for options in ([], ["--json"], ["dir"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                done = subprocess.run([disk.BINARY, "plugins", *options], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "cannot write to standard output: No space left")
+
     def test_what_is_said_to_closed_streams_gets_into_no_file(self):
         """Neither the store's nor others: the next that is opened would have their numbers."""
         volume, mountpoint, cache = self.volume(2), self.directory("closed"), self.path("cache-file")
