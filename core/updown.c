@@ -106,9 +106,44 @@ updown_make_place(const struct updown *updown, struct error *why)
                      strerror(errno));
 }
 
+static void
+note_path(const struct updown *updown, char out[PATH_MAX + 8])
+{
+    snprintf(out, PATH_MAX + 8, "%s.volume", updown->place);
+}
+
+int
+updown_note_volume(const struct updown *updown, const char *identity, struct error *why)
+{
+    char path[PATH_MAX + 8];
+
+    note_path(updown, path);
+    if ((unlink(path) == 0 || errno == ENOENT) && symlink(identity, path) == 0)
+        return 0;
+    return error_set(why, -errno, "cannot make %s: %s", path, strerror(errno));
+}
+
+enum updown_volume
+updown_compare_volume(const struct updown *updown, const char *identity)
+{
+    char path[PATH_MAX + 8], noted[PATH_MAX];
+    ssize_t len;
+
+    note_path(updown, path);
+    len = readlink(path, noted, sizeof noted - 1);
+    if (len == -1)
+        return UPDOWN_UNKNOWN;
+    noted[len] = '\0';
+    return strcmp(noted, identity) == 0 ? UPDOWN_SAME : UPDOWN_ANOTHER;
+}
+
 void
 updown_remove_place(const struct updown *updown)
 {
+    char path[PATH_MAX + 8];
+
+    note_path(updown, path);
+    unlink(path);
     rmdir(updown->place);
     rmdir(PLACES);
 }

@@ -3,7 +3,8 @@
  *
  * It is three things on each other: the disk, mounted on a place that belongs to the directory; a loop device on the disk's
  * file; the filesystem, mounted on the directory.  No file says what is there: the kernel is asked, so what it says is so,
- * whatever died in between. */
+ * whatever died in between.  Only of which volume a disk that only reads is the kernel does not know: a link beside the place
+ * has its identity, and is made anew before each disk. */
 #ifndef CORE_UPDOWN_H
 #define CORE_UPDOWN_H
 
@@ -38,6 +39,14 @@ bool updown_is_anything(const struct updown *updown);
 
 /* Make the place, which only root can enter. */
 int updown_make_place(const struct updown *updown, struct error *why);
+/* What a disk that only reads is of, for it has no lock that tells; before the disk is mounted. */
+int updown_note_volume(const struct updown *updown, const char *identity, struct error *why);
+enum updown_volume {
+    UPDOWN_SAME,
+    UPDOWN_ANOTHER,
+    UPDOWN_UNKNOWN, /* nobody has noted it */
+};
+enum updown_volume updown_compare_volume(const struct updown *updown, const char *identity);
 /* When nothing is there. */
 void updown_remove_place(const struct updown *updown);
 

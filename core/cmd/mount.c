@@ -53,6 +53,8 @@ struct mount {
     struct frontend *frontend;
     struct stopper *stopper;
     bool ends_unused;
+    int (*when_named)(const char *identity, void *arg, struct error *why); /* NULL: nothing */
+    void *when_named_arg;
     struct mirror *mirror;
     int ready_fd; /* to the waiting parent; -1 in the foreground */
 
@@ -355,6 +357,8 @@ start(struct mount *mount, struct error *why)
     rc = stack_names(stack, &mount->identity, &mount->volume, why);
     if (rc == 0 && !settings->read_only)
         rc = locallock_take(mount->identity, mount->volume, why, &mount->lock);
+    if (rc == 0 && mount->when_named != NULL)
+        rc = mount->when_named(mount->identity, mount->when_named_arg, why);
     if (rc != 0)
         return rc;
     /* Whoever cannot be mounted leaves no trace.  Then again, under the token: only now does nobody else change
@@ -673,7 +677,10 @@ cmd_mount(int argc, char **argv)
 int
 mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
 {
-    struct mount mount = { .ready_fd = -1, .ends_unused = wish->ends_unused };
+    struct mount mount = { .ready_fd = -1,
+                           .ends_unused = wish->ends_unused,
+                           .when_named = wish->when_named,
+                           .when_named_arg = wish->when_named_arg };
     struct stack *stack = &mount.stack;
     const struct settings *settings = &stack->settings;
     char **words = calloc((size_t)argc + 1, sizeof *words);

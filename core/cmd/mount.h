@@ -11,6 +11,9 @@ struct mount_wish {
     const char *mountpoint; /* in place of the one on the command line; absolute */
     stack_when_new *when_new;
     void *when_new_arg;
+    /* The volume's identity is known, and nothing is mounted yet. */
+    int (*when_named)(const char *identity, void *arg, struct error *why);
+    void *when_named_arg;
     bool may_be_command; /* nobody said that it is a mount */
     bool ends_unused;    /* when the file was closed by the last who had it open */
 };

@@ -137,6 +137,16 @@ agree_to_new(struct stack *stack, void *arg, struct error *why)
     return 0;
 }
 
+/* In the daemon, too. */
+static int
+note_volume(const char *identity, void *arg, struct error *why)
+{
+    const struct up_command *command = arg;
+
+    return command->stack.settings.read_only ? updown_note_volume(&command->updown, identity, why)
+                                             : 0;
+}
+
 static int
 ask_to_make(const struct up_command *command, struct error *why)
 {
@@ -169,26 +179,25 @@ is_writer(const struct mountinfo *disk)
     return lock != -1;
 }
 
-/* Is the disk there of the volume that is asked for?  Who only reads is known by its source alone. */
-static bool
-is_same_volume(struct up_command *command, bool has_writer)
+/* Is the disk there of the volume that is asked for? */
+static int
+compare_volume(struct up_command *command, bool has_writer, enum updown_volume *volume,
+               struct error *why)
 {
     const struct mountinfo *disk = &command->updown.disk;
-    const struct settings *settings = &command->stack.settings;
-    char *identity = NULL, *volume = NULL;
-    struct error ignored;
-    bool is_same = false;
+    char *identity = NULL, *called = NULL;
+    int rc = stack_open(&command->stack, command->location, why);
 
-    if (stack_open(&command->stack, command->location, &ignored) == 0
-        && stack_names(&command->stack, &identity, &volume, &ignored) == 0) {
-        const char *source = settings->fsname != NULL ? settings->fsname : volume;
-
-        is_same = has_writer ? locallock_serves(identity, disk->device, disk->mountpoint)
-                             : strncmp(source, disk->source, sizeof disk->source - 1) == 0;
-    }
+    if (rc == 0)
+        rc = stack_names(&command->stack, &identity, &called, why);
+    if (rc == 0 && has_writer)
+        *volume = locallock_serves(identity, disk->device, disk->mountpoint) ? UPDOWN_SAME
+                                                                             : UPDOWN_ANOTHER;
+    else if (rc == 0)
+        *volume = updown_compare_volume(&command->updown, identity);
     free(identity);
-    free(volume);
-    return is_same;
+    free(called);
+    return rc;
 }
 
 /* Gives *is_up if what is there is what is asked for, and mounted so. */
@@ -199,38 +208,26 @@ compare(struct up_command *command, bool *is_up, struct error *why)
     const char *source = there->disk.source, *directory = there->directory;
     const bool is_read_only = command->stack.settings.read_only;
     const bool has_writer = is_writer(&there->disk);
-    const bool is_same = is_same_volume(command, has_writer);
+    enum updown_volume volume;
+    int rc = compare_volume(command, has_writer, &volume, why);
 
-    *is_up = is_same && has_writer == !is_read_only;
+    if (rc != 0)
+        return rc;
+    *is_up = volume == UPDOWN_SAME && has_writer == !is_read_only;
     if (*is_up)
         return 0;
-    if (is_same)
+    if (volume == UPDOWN_SAME)
         return error_set(why, -EBUSY, "%s is up on %s already, %s; bucketdisk down %s first",
                          source, directory, is_read_only ? "and not read-only" : "and read-only",
                          directory);
-    if (has_writer)
+    if (volume == UPDOWN_ANOTHER)
         return error_set(why, -EBUSY,
                          "another volume, %s, is up on %s already; bucketdisk down %s first",
                          source, directory, directory);
     return error_set(why, -EBUSY,
-                     "%s is up on %s already, read-only, and by that name it is another volume; "
-                     "bucketdisk down %s first",
+                     "%s is up on %s already, read-only, and nothing tells whether it is the same "
+                     "volume; bucketdisk down %s first",
                      source, directory, directory);
-}
-
-static void
-tell_up(const struct up_command *command)
-{
-    const struct settings *settings = &command->stack.settings;
-    const char *directory = command->updown.directory;
-
-    if (settings->read_only && settings->fsname != NULL)
-        log_line(
-            BD_INFO,
-            "a volume called %s is up on %s already, read-only; by that name it is taken for %s",
-            settings->fsname, directory, command->location);
-    else
-        log_line(BD_INFO, "%s is up on %s already", command->location, directory);
 }
 
 /* Gives *is_up if nothing is left to do. */
@@ -269,6 +266,8 @@ start_disk(struct up_command *command, struct error *why)
                                      .mountpoint = command->updown.place,
                                      .when_new = agree_to_new,
                                      .when_new_arg = command,
+                                     .when_named = note_volume,
+                                     .when_named_arg = command,
                                      .ends_unused = true };
     int rc = updown_make_place(&command->updown, why);
     pid_t child;
@@ -511,7 +510,7 @@ up(struct up_command *command, char **words, int count, struct error *why)
     if (rc != 0)
         return rc;
     if (is_up) {
-        tell_up(command);
+        log_line(BD_INFO, "%s is up on %s already", command->location, command->updown.directory);
         return 0;
     }
     rc = put_up(command, why);

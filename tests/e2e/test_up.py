@@ -41,7 +41,7 @@ class Up(disk.Story):
             disk.abort_fuse(str(path))
             disk.remove_mount(path)
         for path in PLACES.glob(f"*{self.tmp.name}*"):
-            path.rmdir()
+            (path.unlink if path.is_symlink() else path.rmdir)()
 
     def places(self):
         """Where the disk of this directory is mounted, if one is."""
@@ -131,7 +131,7 @@ class Life(Up):
         self.assertEqual(disk.error_of((self.where / "new").write_text, ""), "EROFS")
         self.assertIn("already, and read-only; bucketdisk down", self.up(status=1))
         self.assertIn(f"{self.store.location} is up on {self.where} already\n", self.up("--readOnly"))
-        self.assertIn("by that name it is another volume", self.up("--readOnly", "--fsname=mine", status=1))
+        self.assertIn("is up on", self.up("--readOnly", "--fsname=mine"))       # it is the same one, whatever it is called
         self.down()
         self.assertEqual(self.store.snapshot(), before)
         self.assertIn("nothing is up", self.down())
@@ -325,10 +325,18 @@ class Refused(Up):
         self.assertIn("already, and not read-only; bucketdisk down", self.up("--readOnly", "--fsname=mine", status=1))
         self.down()
         self.up("--readOnly", "--fsname=mine")
-        # Who only reads has no lock, and is known by that name alone.
-        self.assertIn(f"called mine is up on {self.where} already, read-only; by that name it is taken for {self.store.location}",
-                      self.up("--readOnly", "--fsname=mine"))
+        # Who only reads has no lock, and may be called as another one is.
+        for options in (["--fsname=mine"], ["--fsname=other"], []):
+            self.assertIn(f"{self.store.location} is up on {self.where} already", self.up("--readOnly", *options))
+        self.assertIn("already, and read-only; bucketdisk down", self.up(status=1))
+        self.store = disk.DirStore(self)
+        self.assertIn("another volume, mine, is up", self.up("--readOnly", "--fsname=mine", status=1))
+        self.store = mine
+        for note in PLACES.glob(f"*{self.tmp.name}*.volume"):
+            note.unlink()
+        self.assertIn("nothing tells whether it is the same volume; bucketdisk down", self.up("--readOnly", "--fsname=mine", status=1))
         self.down()
+        self.assertEqual(list(PLACES.glob(f"*{self.tmp.name}*")), [])
 
 
 class HalfWay(Up):
