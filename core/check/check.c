@@ -261,7 +261,9 @@ child_main(const struct run *run, const struct group *group, unsigned skip, int 
     sigprocmask(SIG_SETMASK, &run->mask, NULL);
     setrlimit(RLIMIT_CORE, &none);
     dup2(STDERR_FILENO, STDOUT_FILENO); /* the parent's is TAP alone */
-    if (run->is_held_up)
+    if (run->is_held_up && group == &groups[TIDYING])
+        check_resume_try(&check);
+    else if (run->is_held_up)
         check_resume(&check);
     if (!group->loads_itself)
         check_load(&check);
@@ -417,7 +419,9 @@ tidy(struct run *run)
     run->contract[0] = run->skip[0] = run->notes[0] = '\0';
     do {
         run->is_stopped = false;
-        if (run->has_made)
+        if (run->has_made && run->is_held_up)
+            child_run(run, &groups[TIDYING]);
+        else if (run->has_made)
             group_run(run, &groups[TIDYING]);
         stops += run->is_stopped;
     } while (run->is_stopped && stops < 2);

@@ -100,6 +100,14 @@ check_resume(struct check *check)
 }
 
 void
+check_resume_try(struct check *check)
+{
+    check->is_held_up = !check_command_try(check, "resume", check->config->resume);
+    if (!check->is_held_up)
+        report(check, 'W', "");
+}
+
+void
 check_refuse(struct check *check, const char *format, ...)
 {
     REPORT(check, 'R', format);

@@ -27,13 +27,32 @@ command_run(const char *command)
     return status;
 }
 
-void
-check_command(struct check *check, const char *option, const char *command)
+/* NULL: it went well. */
+static const char *
+complaint_of(const char *command)
 {
     const int status = command_run(command);
 
     if (status == -1)
-        check_refuse(check, "--%s: no shell can be run", option);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        check_refuse(check, "--%s: the command has failed: %s", option, command);
+        return "no shell can be run for";
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : "the command has failed";
+}
+
+void
+check_command(struct check *check, const char *option, const char *command)
+{
+    const char *complaint = complaint_of(command);
+
+    if (complaint != NULL)
+        check_refuse(check, "--%s: %s: %s", option, complaint, command);
+}
+
+bool
+check_command_try(struct check *check, const char *option, const char *command)
+{
+    const char *complaint = complaint_of(command);
+
+    if (complaint != NULL)
+        check_note(check, "--%s: %s: %s", option, complaint, command);
+    return complaint == NULL;
 }

@@ -63,6 +63,7 @@ struct check {
     bool is_failed, has_quoted; /* the row; and what the plugin said of it */
     uint64_t row_began_ns;
     atomic_bool has_made;        /* something in the store */
+    bool is_held_up;             /* the store may answer nothing, for it was not told to go on */
     struct check_memory *memory; /* of the row */
     struct store *stores;        /* of the row */
     struct check_host *hosts;    /* all that were made */
@@ -169,9 +170,13 @@ unsigned check_threads_interruptible(const struct threads_seen *before);
 
 /* By a shell; one that fails ends the check.  `option`: where it was given. */
 void check_command(struct check *check, const char *option, const char *command);
+/* One that fails is noted: false. */
+bool check_command_try(struct check *check, const char *option, const char *command);
 /* The store answers nothing; it goes on.  Whoever ends in between has that done by the next child. */
 void check_stall(struct check *check);
 void check_resume(struct check *check);
+/* If it does not, that is noted, and check->is_held_up stays. */
+void check_resume_try(struct check *check);
 
 /* ------------------------------------------------------------------ files: files.c */
 

@@ -34,6 +34,12 @@ class Shipped(unittest.TestCase):
         self.assertEqual(len(skipped), 4)
         self.assertEqual([path.name for path in place.iterdir() if path.name != ".bucketdisk-lock"], [])
 
+    def test_what_was_made_is_removed_where_the_store_was_not_told_to_go_on(self):
+        place = self.place()
+        checked = Checked(["--stall=true", "--resume=false", plugin("backend-dir"), "--", place])
+        self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --resume: the command has failed: false"]))
+        self.assertEqual([path.name for path in place.iterdir() if path.name != ".bucketdisk-lock"], [])
+
     def test_chaos_over_dir(self):
         self.passes("backend-chaos", "--backend=chaos,dir", self.place())
 

@@ -122,6 +122,17 @@ class Stopped(unittest.TestCase):
             self.assertIn("# left in s3://testbucket/check: objects whose names begin with bucketdisk-check-",
                           text.replace("\n#   ", " "), errors)
 
+    def test_what_a_store_that_does_not_go_on_keeps_is_told(self):
+        with FaultyServer() as server:
+            pid = server.process.pid
+            done = run(["check", "--time-limit=9s", f"--stall=kill -STOP {pid}", "--resume=exit 4", plugin("backend-s3"), "--",
+                        *server.words])
+            os.kill(pid, signal.SIGCONT)
+        text = done.stdout.replace("\n#   ", " ")
+        self.assertEqual((done.returncode, text.splitlines()[-1]), (2, "Bail out! --resume: the command has failed: exit 4"))
+        self.assertIn("# objects whose names begin with bucketdisk-check- may be left in the store", text)
+        self.assertNotIn("not ok", text)
+
     def test_a_stopped_one_leaves_nothing_on_s3(self):
         with FaultyServer() as server:
             server.control(faults=[{"do": "hang", "seconds": 60, "match": {"method": "GET", "key": "n~me"}}])

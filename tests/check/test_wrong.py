@@ -306,13 +306,20 @@ class Wrong(unittest.TestCase):
     def test_where_the_store_does_not_go_on_its_user_is_told(self):
         with tempfile.TemporaryDirectory(prefix="check-") as place:
             checked = Checked([*QUICK, "--stall=true", "--resume=exit 4", BACKEND, "--", place])
-        self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --resume: the command has failed: exit 4"]))
-        self.assertIn("# objects whose names begin with bucketdisk-check- may be left in the store", checked.text)
+            self.assertEqual((checked.status, checked.bails), (2, ["Bail out! --resume: the command has failed: exit 4"]))
+            self.assertEqual(os.listdir(place), [])
+        self.assertNotIn("left in", checked.text)
 
-    def test_a_command_to_stall_needs_one_to_go_on(self):
-        checked = run(["check", "--stall=true", BACKEND])
-        self.assertEqual(checked.returncode, 2)
-        self.assertIn("--stall and --resume belong together", checked.stderr)
+    def test_options_that_make_no_sense_are_refused(self):
+        for words, sentence in ((["--stall=true", BACKEND], "--stall and --resume belong together"),
+                                (["--stall=", "--resume=", BACKEND], "--stall is empty"), (["--other=", BACKEND], "--other is empty"),
+                                (["--vanish=", BACKEND], "--vanish is empty"), (["--absent=", BACKEND], "--absent is empty"),
+                                ([BACKEND, "/tmp"], '"/tmp" is too much'), ([], "which plugin?"),
+                                (["--other=/tmp", CRYPTO], "--other is about a backend, and"),
+                                (["--stall=true", "--resume=true", CRYPTO], "--stall is about a backend, and")):
+            checked = run(["check", *words])
+            self.assertEqual(checked.returncode, 2, checked.stdout)
+            self.assertIn(sentence, checked.stderr)
 
     def test_wrong_options_are_found(self):
         self.check(BACKEND, "check-overflows", ["check says OK, or INVALID and why in the room that it has"])
