@@ -195,6 +195,24 @@ check_found(const struct check *check, const struct plugins *plugins)
     return NULL;
 }
 
+/* What a user has put behind "--" and is an option of ours. */
+static const char *
+misplaced(const struct check_config *config)
+{
+    static const char *const ours[] = { "absent", "other",      "stall",      "resume",
+                                        "vanish", "time-limit", "plugin-path" };
+
+    for (int i = 1; i < config->argc; i++) {
+        const char *name = config->argv[i] + strspn(config->argv[i], "-");
+
+        for (size_t j = 0; j < ARRAY_LEN(ours) && config->argv[i][0] == '-'; j++) {
+            if (options_name_is(name, strcspn(name, "="), ours[j]))
+                return ours[j];
+        }
+    }
+    return NULL;
+}
+
 static void
 options_load(struct check *check)
 {
@@ -219,6 +237,9 @@ options_load(struct check *check)
     }
     if (rc == 0)
         rc = options_parse(check->options, argc, argv, "", words, &word_count, &why);
+    if (rc == -ENOENT && misplaced(check->config) != NULL)
+        check_refuse(check, "--%s is an option of the check: it stands before --",
+                     misplaced(check->config));
     if (rc == 0 && word_count > 1)
         rc = error_set(&why, -EINVAL, "\"%s\": there is one LOCATION, and it is \"%s\"", words[1],
                        words[0]);
@@ -243,6 +264,21 @@ report_kinds(const struct check *check)
     report(check, 'K', kinds);
 }
 
+static void
+must_have_backend(struct check *check)
+{
+    const struct check_config *config = check->config;
+    const char *option = config->absent != NULL   ? "absent"
+                         : config->other != NULL  ? "other"
+                         : config->vanish != NULL ? "vanish"
+                         : config->stall != NULL  ? "stall"
+                                                  : NULL;
+
+    if (option != NULL && check->plugin->desc.backend == NULL)
+        check_refuse(check, "--%s is about a backend, and %s has none", option,
+                     check->plugin->name);
+}
+
 void
 check_load(struct check *check)
 {
@@ -256,6 +292,7 @@ check_load(struct check *check)
         check_refuse(check, "%s",
                      check->plugin == NULL ? "it is not there any more" : check->plugin->why.text);
     report_kinds(check);
+    must_have_backend(check);
     options_load(check);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { OPENERS = 4, OPEN_ROUNDS = 5 };
@@ -19,6 +20,42 @@ is_left_over(const struct asked *list)
             return false;
     }
     return true;
+}
+
+/* What names the same place; of two paths, whatever their words. */
+static bool
+is_same_place(struct check *check, const char *one, const char *two)
+{
+    struct stat first, second;
+
+    if (strcmp(one, two) == 0)
+        return true;
+    return store_location_row(check)->type == BD_OPT_PATH && stat(one, &first) == 0
+           && stat(two, &second) == 0 && first.st_dev == second.st_dev
+           && first.st_ino == second.st_ino;
+}
+
+/* Before anything is made: its user may have given one that is none. */
+static void
+must_be_another(struct check *check)
+{
+    const char *other = check->config->other, *location = store_location(check);
+    struct store *store;
+
+    if (other == NULL)
+        return;
+    if (store_location_row(check) == NULL)
+        check_refuse(check, "--other: its backend takes no LOCATION, so there is no other one");
+    if (location != NULL && is_same_place(check, location, other))
+        check_refuse(check,
+                     "--other=%s is LOCATION itself; name one whose bucket or directory is "
+                     "another",
+                     other);
+    store = store_try(check, (struct store_how){ .location = other });
+    if (!store->layers[0].is_open)
+        check_refuse(check, "--other=%s cannot be opened: %s", other,
+                     check_said_last()[0] != '\0' ? check_said_last() : "it does not say why");
+    store_close(store);
 }
 
 /* The first open that can succeed: without it there is nothing to ask. */
@@ -50,6 +87,7 @@ it_opens_an_empty_place(struct check *check)
                      store_info(store)->display, list->entries[0].name);
     if (list->io->more != 0)
         check_fail(check, "LIST of an empty store: expected more = 0, came %u", list->io->more);
+    must_be_another(check);
 }
 
 static void

@@ -97,10 +97,17 @@ static void
 taken_away_by_command(struct check *check)
 {
     struct store *store = store_open(check, plain);
+    struct asked *get;
 
     if (store == NULL || !put_text(store, "b", "was here"))
         return;
     check_command(check, "vanish", check->config->vanish);
+    get = asked_get(store, "b", 16);
+    if (asked_run(get) == BD_OK)
+        check_refuse(check,
+                     "--vanish: what was stored before it is still there; does it take the "
+                     "bucket or directory away? %s",
+                     check->config->vanish);
     expect_no_zeros(check, store);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/util.h"
 #include "check/check.h"
 
 #include <errno.h>
@@ -127,6 +128,27 @@ words_free(struct check_config *config)
     free(config->argv);
 }
 
+static int
+fields_check(const struct check_options *fields, struct error *why)
+{
+    const struct {
+        const char *name, *value;
+    } given[] = { { "absent", fields->absent },
+                  { "other", fields->other },
+                  { "stall", fields->stall },
+                  { "resume", fields->resume },
+                  { "vanish", fields->vanish } };
+
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        if (given[i].value != NULL && given[i].value[0] == '\0')
+            return error_set(why, -EINVAL, "--%s is empty; give it a value, or leave it out",
+                             given[i].name);
+    }
+    if ((fields->stall == NULL) != (fields->resume == NULL))
+        return error_set(why, -EINVAL, "--stall and --resume belong together: give both, or none");
+    return 0;
+}
+
 /* argv[0] is "check", and behind argv[own] are the plugin's words. */
 static int
 check(int argc, char **argv, int own, struct error *why)
@@ -135,23 +157,28 @@ check(int argc, char **argv, int own, struct error *why)
     struct check_config config = { 0 };
     struct options *options = NULL;
     char path[PATH_MAX];
-    char *words[2];
+    char **words = calloc((size_t)argc + 1, sizeof *words);
     int word_count = 0, rc, status = CHECK_REFUSED;
 
-    if (options_new(&options) != 0)
+    if (words == NULL || options_new(&options) != 0) {
+        free(words);
         return CHECK_REFUSED;
+    }
     rc = options_add(options, "", rows, sizeof rows / sizeof rows[0], sizeof rows[0], &fields, why);
     if (rc == 0)
         rc = options_parse(options, own, argv, "h=help", words, &word_count, why);
     if (rc == 0 && fields.help) {
         help(options);
         status = CHECK_PASSED;
-    } else if (rc == 0 && word_count != 1) {
+    } else if (rc == 0 && word_count == 0) {
         error_set(why, -EINVAL,
                   "which plugin? usage: bucketdisk plugin check FILE.so [-- OPTIONS LOCATION]");
-    } else if (rc == 0 && (fields.stall == NULL) != (fields.resume == NULL)) {
-        error_set(why, -EINVAL, "--stall and --resume belong together: give both, or none");
-    } else if (rc == 0 && file_find(words[0], path, why) == 0
+    } else if (rc == 0 && word_count > 1) {
+        error_set(why, -EINVAL,
+                  "\"%s\" is too much: there is one FILE.so, and the plugin's options and LOCATION "
+                  "stand behind --",
+                  words[1]);
+    } else if (rc == 0 && fields_check(&fields, why) == 0 && file_find(words[0], path, why) == 0
                && words_take(&config, argc - own - (own < argc), argv + own + (own < argc), why)
                       == 0) {
         config.file = path;
@@ -166,6 +193,7 @@ check(int argc, char **argv, int own, struct error *why)
     }
     words_free(&config);
     options_free(options);
+    free(words);
     return status;
 }
 

@@ -259,8 +259,24 @@ class Wrong(unittest.TestCase):
             self.check(BACKEND, None, [], [*QUICK, f"--other={other}"])
             self.check(BACKEND, "one-identity", [B + "another place has another identity"], [*QUICK, f"--other={other}"])
             self.assertEqual(os.listdir(other), [])
-        checked = self.check(BACKEND, None, [B + "another place has another identity"], [*QUICK, f"--other={other}"])
-        self.assertIn("does not exist: make it", checked.text)
+
+    def refused(self, sentence, options, *words):
+        """The user's mistakes are no rows that fail, and leave nothing."""
+        with tempfile.TemporaryDirectory(prefix="check-") as place:
+            checked = Checked([*QUICK, *[option.replace("PLACE", place) for option in options], BACKEND, "--", place, *words])
+            self.assertEqual((checked.status, checked.failed), (2, set()), checked.text)
+            self.assertEqual(len(checked.bails), 1, checked.text)
+            self.assertIn(sentence, checked.bails[0])
+            self.assertEqual(os.listdir(place), [])
+
+    def test_what_its_user_did_wrong_is_not_the_plugins(self):
+        self.refused("does not exist: make it", ["--other=PLACE/none"])
+        self.refused("is LOCATION itself", ["--other=PLACE"])
+        self.refused("is LOCATION itself", ["--other=PLACE/."])
+        self.refused("what was stored before it is still there", ["--vanish=true"])
+        self.refused("the command has failed: exit 4", ["--stall=true", "--resume=exit 4"])
+        self.refused("--other is an option of the check: it stands before --", [], "--other=/tmp")
+        self.refused("there is no option --nosuch", [], "--nosuch")
 
     def test_a_command_may_take_the_place_away(self):
         row = B + "a container that vanished is not taken for absent objects"
