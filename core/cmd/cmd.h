@@ -69,7 +69,9 @@ int cmd_flush(struct error *why);
 
 /* What a mount's command line may ask for instead, too: their stacks are parsed, and not open. */
 int cmd_erase_volume(struct stack *stack, const char *location, bool is_json, struct error *why);
-int cmd_reset_token(struct stack *stack, const char *location, bool is_json, struct error *why);
+/* Where nothing is, the command fails: it may be the wrong place. */
+int cmd_reset_token(struct stack *stack, const char *location, bool is_command, bool is_json,
+                    struct error *why);
 
 int cmd_check(int argc, char **argv);
 int cmd_copy(int argc, char **argv);

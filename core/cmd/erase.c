@@ -414,11 +414,13 @@ tell_erased(const struct erase *erase, bool is_json, struct error *why)
         log_line(BD_WARNING, "what else there is was not counted: %s", why->text);
         foreign = 0;
     }
-    if (is_json)
-        return print_json(erase, rc == 0, foreign, why);
-    if (!stack->settings.quiet)
+    if (!is_json && !stack->settings.quiet)
         print_text(erase, foreign);
-    return cmd_flush(why);
+    rc = is_json ? print_json(erase, rc == 0, foreign, why) : cmd_flush(why);
+    if (rc != 0)
+        return error_set(why, rc, "%s is erased, but that cannot be printed: %s", erase->volume,
+                         strdupa(why->text));
+    return 0;
 }
 
 /* Of what is marked, everybody who mounts it is told; here is who did it. */
@@ -511,8 +513,8 @@ help(const struct stack *stack)
            "--json: print one JSON object.\n"
            "\n"
            "Interrupted, or killed, it leaves what cannot be mounted; the same command goes\n"
-           "on.  Exit status 0: all is erased.  1: something could not be deleted, or\n"
-           "nothing was.  130: interrupted.\n"
+           "on.  Exit status 0: all is erased.  1: something could not be deleted,\n"
+           "nothing was, or what was done could not be printed.  130: interrupted.\n"
            "\n"
            "All other options are those of the mount: --backend and its options, --prefix,\n"
            "--blockHashPrefix.  --erase, as s3backer's, is the same.\n");

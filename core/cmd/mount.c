@@ -723,7 +723,7 @@ mount_as_wished(int argc, char **argv, const struct mount_wish *wish)
         rc = mount_check_settings(stack, &why);
     if (rc == 0 && (settings->erase || settings->reset_mounted_flag)) {
         rc = settings->erase ? cmd_erase_volume(stack, words[0], false, &why)
-                             : cmd_reset_token(stack, words[0], false, &why);
+                             : cmd_reset_token(stack, words[0], false, false, &why);
         if (rc != 0 && why.text[0] != '\0')
             log_line(BD_ERROR, "%s", why.text);
         release(&mount);

@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct reset_settings {
     uint8_t json;
@@ -105,8 +106,8 @@ print_json(const struct reset *reset, struct error *why)
 {
     const char *host = reset->lock.is_there ? lock_host(&reset->lock) : NULL;
 
-    return cmd_print_json(json_pack("{s:o, s:s, s:o}", "volume", cmd_json_text(reset->volume),
-                                    "mount_token",
+    return cmd_print_json(json_pack("{s:o, s:b, s:s, s:o}", "volume", cmd_json_text(reset->volume),
+                                    "was_there", reset->has_volume, "mount_token",
                                     !reset->lock.is_there ? "none"
                                     : reset->is_kept      ? "kept"
                                                           : "removed",
@@ -135,25 +136,45 @@ print_text(const struct reset *reset, struct error *why)
     return cmd_flush(why);
 }
 
+/* By then it has happened. */
 static int
-reset_it(struct reset *reset, bool is_json, struct error *why)
+tell_unprinted(const struct reset *reset, int rc, struct error *why)
+{
+    const char *text = strdupa(why->text);
+
+    if (!reset->lock.is_there || reset->is_kept)
+        return rc;
+    return error_set(why, rc, "the mount token of %s is removed, but that cannot be printed: %s",
+                     reset->volume, text);
+}
+
+static int
+reset_it(struct reset *reset, bool is_command, bool is_json, struct error *why)
 {
     int rc = remove_token(reset, why);
     struct error ignored;
 
-    cmd_clean(reset->lock.owner);
-    if (rc == 0 && is_json)
-        return print_json(reset, why);
-    if (rc != 0 || reset->stack->settings.quiet || reset->is_kept)
+    if (rc != 0)
         return rc;
+    cmd_clean(reset->lock.owner);
     /* Who may not list removes tokens all the same. */
-    if (!reset->lock.is_there && cmd_has_volume(reset->stack, &reset->has_volume, &ignored) != 0)
+    if ((is_json || !reset->lock.is_there)
+        && cmd_has_volume(reset->stack, &reset->has_volume, &ignored) != 0)
         reset->has_volume = true;
-    return print_text(reset, why);
+    if (is_json)
+        rc = print_json(reset, why);
+    if (rc == 0 && is_command && !reset->lock.is_there && !reset->has_volume)
+        return error_set(why, -ENOENT,
+                         "there is no volume and no mount token in %s; is --prefix right?",
+                         reset->volume);
+    if (!is_json && !reset->stack->settings.quiet && !reset->is_kept)
+        rc = print_text(reset, why);
+    return rc != 0 ? tell_unprinted(reset, rc, why) : 0;
 }
 
 int
-cmd_reset_token(struct stack *stack, const char *location, bool is_json, struct error *why)
+cmd_reset_token(struct stack *stack, const char *location, bool is_command, bool is_json,
+                struct error *why)
 {
     struct reset reset = { .stack = stack };
     int rc;
@@ -164,7 +185,7 @@ cmd_reset_token(struct stack *stack, const char *location, bool is_json, struct 
                          "--readOnly out");
     rc = cmd_take_here(stack, location, &reset.volume, &reset.local, why);
     if (rc == 0)
-        rc = reset_it(&reset, is_json, why);
+        rc = reset_it(&reset, is_command, is_json, why);
     locallock_release(reset.local);
     free(reset.volume);
     return rc;
@@ -184,6 +205,10 @@ help(const struct stack *stack)
            "\n"
            "--json: print one JSON object.\n"
            "\n"
+           "Exit status 0: there is no mount token any more, or it became this machine's.\n"
+           "1: it could not be removed; or there is neither a volume nor a mount token; or\n"
+           "what was done could not be printed.\n"
+           "\n"
            "All other options are those of the mount: --backend and its options, --prefix,\n"
            "--settle-time.\n");
 }
@@ -193,7 +218,7 @@ run(struct stack *stack, const char *location, void *fields, struct error *why)
 {
     const struct reset_settings *own = fields;
 
-    return cmd_reset_token(stack, location, own->json, why);
+    return cmd_reset_token(stack, location, true, own->json, why);
 }
 
 int

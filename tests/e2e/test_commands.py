@@ -255,6 +255,19 @@ class Commands(disk.Story):
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, "cannot write to standard output: No space left")
 
+    def test_what_is_done_and_cannot_be_printed_is_done(self):
+        volume = self.volume(1)
+        for options in ([], ["--json"]):
+            put(volume.store, TOKEN, b"there\n", None, {"s3backer-mount-token": "12345678"})
+            for verb, text in (("reset", "the mount token of .* is removed, but that cannot be printed: .*No space left"),
+                               ("erase", "is erased, but that cannot be printed: .*No space left")):
+                with open("/dev/full", "w", encoding="utf-8") as full:
+                    done = subprocess.run([str(word) for word in self.words(verb, volume, "--settle-time=0s", "--force", *options)],
+                                          stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=disk.environment(self))
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, text)
+        self.assertEqual(volume.store.objects(), [])
+
     def test_what_is_said_to_closed_streams_gets_into_no_file(self):
         """Neither the store's nor others: the next that is opened would have their numbers."""
         volume, mountpoint, cache = self.volume(2), self.directory("closed"), self.path("cache-file")
@@ -542,9 +555,12 @@ class Commands(disk.Story):
 
     def test_where_nothing_is_nothing_is_said_to_be_done(self):
         empty = disk.Disk(self, store=disk.new_store(self))
-        self.assertRegex(self.answer("reset", empty), "^There is no volume and no mount token in .*; nothing was changed\\.$")
-        self.assertEqual(self.answer("reset", empty, "--quiet"), "")
-        self.assertEqual(json.loads(self.answer("reset", empty, "--json"))["mount_token"], "none")
+        self.assertRegex(self.answer(["--reset-mounted-flag"], empty),
+                         "^There is no volume and no mount token in .*; nothing was changed\\.$")
+        for options in ([], ["--quiet"], ["--json"]):
+            out = self.refused("there is no volume and no mount token in .*; is --prefix right", "reset", empty, *options)
+        report = json.loads(out)
+        self.assertEqual((report["was_there"], report["mount_token"]), (False, "none"))
         put(empty.store, "other1", b"not ours")
         out = self.ask("erase", empty, "--force", "--settle-time=0s")[1]
         self.assertRegex(out, "^There was no volume in .*; nothing was deleted\\.\n1 object there is none of the volume's, and is left\\.$")
@@ -566,7 +582,9 @@ class Commands(disk.Story):
             self.assertRegex(self.answer(verb, volume), "^There is no mount token in .*; nothing was changed\\.$")
         put(volume.store, TOKEN, b"there\n", None, lock)
         report = json.loads(self.answer("reset", volume, "--json", "--settle-time=0s"))
-        self.assertEqual((report["mount_token"], report["host"]), ("removed", "there"))
+        self.assertEqual((report["was_there"], report["mount_token"], report["host"]), (True, "removed", "there"))
+        report = json.loads(self.answer("reset", volume, "--json"))
+        self.assertEqual((report["was_there"], report["mount_token"]), (True, "none"))
         report = json.loads(self.ask("erase", volume, "--force", "--json", "--settle-time=0s")[1])
         self.assertEqual([report[name] for name in ("was_there", "blocks", "bytes", "other_objects")], [True, 1, BLOCK, 0])
 
