@@ -3,6 +3,7 @@
 #include "locallock.h"
 
 #include "base/log.h"
+#include "loop.h"
 #include "mountinfo.h"
 
 #include <dirent.h>
@@ -148,6 +149,25 @@ is_ending(const struct holder *holder)
            && !mountinfo_has_device((pid_t)holder->pid, holder->device);
 }
 
+/* What `up` has mounted is in a place that nobody knows; its directory is found by the loop device. */
+static int
+tell_mounted(const struct holder *holder, const char *volume, struct error *why)
+{
+    char device[LOOP_DEVICE_BYTES];
+    struct mountinfo files;
+
+    if (strncmp(holder->mountpoint, LOCALLOCK_UP "/", strlen(LOCALLOCK_UP "/")) != 0)
+        return error_set(why, -EBUSY, "%s is mounted on %s by process %ld; unmount it there first",
+                         volume, holder->mountpoint, holder->pid);
+    if (!loop_find_below(holder->mountpoint, device) || !mountinfo_of_source(device, &files))
+        return error_set(why, -EBUSY,
+                         "%s is being put up or taken down, or its files are still in use: process "
+                         "%ld serves it",
+                         volume, holder->pid);
+    return error_set(why, -EBUSY, "%s is up on %s; bucketdisk down %s first", volume,
+                     files.mountpoint, files.mountpoint);
+}
+
 static int
 wait_for_holder(int fd, const char *volume, struct error *why)
 {
@@ -169,14 +189,12 @@ wait_for_holder(int fd, const char *volume, struct error *why)
                 return error_set(why, -EBUSY,
                                  "%s is just being mounted, or a command works on it: process %ld",
                                  volume, holder.pid);
-            return error_set(why, -EBUSY,
-                             "%s is mounted on %s by process %ld; unmount it there first", volume,
-                             holder.mountpoint, holder.pid);
+            return tell_mounted(&holder, volume, why);
         } else if (!is_told) {
             is_told = true;
             log_line(BD_INFO,
-                     "waiting for process %ld, which stores what was written before %s was "
-                     "unmounted",
+                     "waiting for process %ld, which ends when nobody uses %s any more and "
+                     "everything is stored",
                      holder.pid, holder.mountpoint);
         }
         nanosleep(&moment, NULL);

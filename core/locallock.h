@@ -17,6 +17,9 @@
 
 struct locallock;
 
+/* Beside the locks of root: what `up` mounts, each in a place of its own. */
+#define LOCALLOCK_UP "/run/bucketdisk/up"
+
 enum lock_state {
     LOCK_STARTING,
     LOCK_SERVING,

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PLACES "/run/bucketdisk/up" /* the locks' directory is there from updown_take on */
+#define PLACES LOCALLOCK_UP /* the locks' directory is there from updown_take on */
 #define PLACE_TRIES 10
 #define MOMENT_NS (20 * 1000 * 1000)
 #define UMOUNT_MOMENTS                                                                             \

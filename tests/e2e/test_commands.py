@@ -268,6 +268,20 @@ class Commands(disk.Story):
                 self.assertRegex(done.stderr, text)
         self.assertEqual(volume.store.objects(), [])
 
+    def test_who_waits_for_a_disk_that_was_detached_in_use_is_told_for_what(self):
+        volume = disk.Disk(self, "64M", "64K").mount()
+        with open(volume.file, "r+b") as file:
+            umount = self.start(disk.BINARY, "umount", "-l", volume.mountpoint, stderr=subprocess.DEVNULL)
+            disk.wait_until("it to be detached", lambda: not disk.is_mounted(volume.mountpoint), 30)
+            reset = self.start(*self.words("reset", volume, "--settle-time=0s"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env=disk.environment(self))
+            said = reset.stderr.readline()
+            file.write(b"late")
+        self.assertIn(f"which ends when nobody uses {volume.mountpoint} any more and everything is stored", said)
+        reset.stderr.close()
+        self.assertEqual([self.reap(process) for process in (reset, umount)], [0, 0])
+        volume.ended()
+
     def test_what_is_said_to_closed_streams_gets_into_no_file(self):
         """Neither the store's nor others: the next that is opened would have their numbers."""
         volume, mountpoint, cache = self.volume(2), self.directory("closed"), self.path("cache-file")

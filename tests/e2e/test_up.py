@@ -321,7 +321,7 @@ class Refused(Up):
         self.store = mine
         other = self.directory("other")
         said = disk.run(*self.command(where=other), check=False).stderr
-        self.assertIn("is mounted on", said)
+        self.assertIn(f"{self.store.location} is up on {self.where}; bucketdisk down {self.where} first", said)
         self.assertIn("already, and not read-only; bucketdisk down", self.up("--readOnly", "--fsname=mine", status=1))
         self.down()
         self.up("--readOnly", "--fsname=mine")
