@@ -400,8 +400,8 @@ help(void)
            "       bucketdisk key remove [--slot=N] [options] LOCATION\n"
            "\n"
            "Passwords that open an encrypted volume of format 2.  Each has a slot with the\n"
-           "volume's key, so no block is written when they change.  The volume must not be\n"
-           "mounted.\n"
+           "volume's key, so no block is written when they change.  Only list may be asked\n"
+           "while the volume is mounted.\n"
            "\n"
            "--password, --password-file, --key-file: what opens the volume; asked for at a\n"
            "terminal.\n"
@@ -417,6 +417,24 @@ help(void)
            "None goes over another machine's mount token; see bucketdisk reset.\n");
 }
 
+/* What would be ignored is refused. */
+static int
+check_options(const struct key_command *command, bool is_list, struct error *why)
+{
+    static const char *const of_changes[] = { "new-password", "new-password-file",
+                                              "new-key-file", "label",
+                                              "slot",         "last-slot" };
+
+    if (command->settings.json && !is_list)
+        return error_set(why, -EINVAL, "--json is for \"key list\" alone");
+    for (size_t i = 0; is_list && i < ARRAY_LEN(of_changes); i++) {
+        if (options_given(command->stack.options, of_changes[i]))
+            return error_set(why, -EINVAL, "\"key list\" lists all keys; leave --%s out",
+                             of_changes[i]);
+    }
+    return 0;
+}
+
 static int
 run(struct key_command *command, const char *verb, const char *location, struct error *why)
 {
@@ -429,9 +447,9 @@ run(struct key_command *command, const char *verb, const char *location, struct 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i].word, verb) != 0)
             continue;
-        if (command->settings.json && verbs[i].run != key_list)
-            return error_set(why, -EINVAL, "--json is for \"key list\" alone");
-        rc = stack_open(&command->stack, location, why);
+        rc = check_options(command, verbs[i].run == key_list, why);
+        if (rc == 0)
+            rc = stack_open(&command->stack, location, why);
         return rc != 0 ? rc : verbs[i].run(command, why);
     }
     return error_set(why, -EINVAL, "key %s? usage: bucketdisk key list|add|change|remove LOCATION",
@@ -456,7 +474,12 @@ cmd_key(int argc, char **argv)
         help();
     } else if (rc == 0) {
         log_level_max(command.stack.settings.debug ? BD_DEBUG : BD_INFO);
-        if (word_count != 2)
+        if (word_count > 2)
+            rc = error_set(&why, -EINVAL,
+                           "too many words: what is \"%s\"? usage: bucketdisk key "
+                           "list|add|change|remove [options] LOCATION",
+                           words[2]);
+        else if (word_count != 2)
             rc = error_set(&why, -EINVAL,
                            "usage: bucketdisk key list|add|change|remove [options] LOCATION");
         else

@@ -270,6 +270,8 @@ class Keys(disk.Story):
                 ("slot", "remove", given, "--slot=32"),
                 ("frobnicate.*usage", "frobnicate", given),
                 ("nosuch", "list", "--nosuch"),
+                ("--label out", "list", "--label=x"),
+                ("--slot out", "list", "--slot=1"),
                 ("key list", "add", "--json")):
             with self.subTest(verb=verb, options=options):
                 self.refused(words, verb, *options)
