@@ -164,7 +164,10 @@ cmd_on_location(const struct command *command, int argc, char **argv)
         command->help(&stack);
     } else if (rc == 0) {
         log_level_max(settings->debug ? BD_DEBUG : settings->quiet ? BD_WARNING : BD_INFO);
-        if (word_count != 1)
+        if (word_count > 1)
+            rc = error_set(&why, -EINVAL, "too many words: what is \"%s\"? usage: bucketdisk %s",
+                           words[1], command->usage);
+        else if (word_count == 0)
             rc = error_set(&why, -EINVAL, "%s usage: bucketdisk %s", command->question,
                            command->usage);
         else

@@ -555,11 +555,13 @@ class Commands(disk.Story):
     def test_one_sentence_for_what_is_given_wrongly(self):
         nowhere = self.tmp / "none"
         for verb in ("info", "list", "check", "erase", "reset", "takeover"):
-            for words, text in (([], "which volume.*usage"), (["a", "b"], "usage"), (["--frobnicate", "a"], "frobnicate"),
+            for words, text in (([], "which volume.*usage"), (["a", "b"], 'too many words: what is "b".*usage'), (["--frobnicate", "a"], "frobnicate"),
                                 (["--backend=nosuch", "a"], "nosuch"), (["--backend=dir", nowhere], "none")):
                 done = disk.run(disk.BINARY, verb, *words, check=False)
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertRegex(done.stderr, f"^bucketdisk: error: .*{text}.*\n$")
+        done = disk.run(disk.BINARY, "key", "list", "a", "b", check=False)
+        self.assertRegex(done.stderr, 'too many words: what is "b".*usage')
         empty = disk.Disk(self, store=disk.new_store(self))
         for verb in ("info", "list", "check"):
             self.refused("there is no volume here", verb, empty)
