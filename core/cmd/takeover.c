@@ -124,7 +124,7 @@ static void
 help(const struct stack *stack)
 {
     (void)stack;
-    printf("usage: bucketdisk takeover [options] LOCATION\n"
+    printf("usage: bucketdisk takeover [--force] [options] LOCATION\n"
            "\n"
            "Frees a volume whose writer died or was cut off, on another machine too, so\n"
            "that it can be mounted here.  Watches the lock of the volume until it has stood\n"
@@ -140,6 +140,9 @@ help(const struct stack *stack)
            "A lock of s3backer, or in a store without conditional writes, does not beat:\n"
            "only \"bucketdisk reset\" removes it, on your word.\n"
            "\n"
+           "--force: also of a writer whose cache file alone may have what it acknowledged\n"
+           "(--durability=cache), which is left behind.\n"
+           "\n"
            "All options are those of the mount: --backend and its options, --prefix,\n"
            "--settle-time.\n");
 }
@@ -147,7 +150,7 @@ help(const struct stack *stack)
 int
 cmd_takeover(int argc, char **argv)
 {
-    const struct command command = { .usage = "takeover [options] LOCATION",
+    const struct command command = { .usage = "takeover [--force] [options] LOCATION",
                                      .question = "which volume?",
                                      .help = help,
                                      .run = run };
