@@ -341,7 +341,7 @@ int
 cmd_check(int argc, char **argv)
 {
     struct check_settings own = { 0 };
-    const struct command command = { .usage = "check [options] LOCATION",
+    const struct command command = { .usage = "check [--json] [options] LOCATION",
                                      .question = "which volume?",
                                      .rows = check_rows,
                                      .row_count = ARRAY_LEN(check_rows),

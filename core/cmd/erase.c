@@ -532,7 +532,7 @@ int
 cmd_erase(int argc, char **argv)
 {
     struct erase_settings own = { 0 };
-    const struct command command = { .usage = "erase [options] LOCATION",
+    const struct command command = { .usage = "erase [--force] [--json] [options] LOCATION",
                                      .question = "which volume?",
                                      .rows = erase_rows,
                                      .row_count = ARRAY_LEN(erase_rows),

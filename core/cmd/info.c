@@ -438,7 +438,7 @@ int
 cmd_info(int argc, char **argv)
 {
     struct info_settings own = { 0 };
-    const struct command command = { .usage = "info [options] LOCATION",
+    const struct command command = { .usage = "info [--all] [--json] [options] LOCATION",
                                      .question = "which volume?",
                                      .rows = info_rows,
                                      .row_count = ARRAY_LEN(info_rows),

@@ -218,7 +218,7 @@ int
 cmd_list(int argc, char **argv)
 {
     struct list_settings own = { 0 };
-    const struct command command = { .usage = "list [options] LOCATION",
+    const struct command command = { .usage = "list [--long] [--json] [options] LOCATION",
                                      .question = "which volume?",
                                      .rows = list_rows,
                                      .row_count = ARRAY_LEN(list_rows),

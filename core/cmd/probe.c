@@ -176,7 +176,7 @@ int
 cmd_probe(int argc, char **argv)
 {
     struct probe_settings own = { 0 };
-    const struct command command = { .usage = "probe [options] LOCATION",
+    const struct command command = { .usage = "probe [--json] [options] LOCATION",
                                      .question = "where is the store?",
                                      .rows = probe_rows,
                                      .row_count = ARRAY_LEN(probe_rows),

@@ -225,7 +225,7 @@ int
 cmd_reset(int argc, char **argv)
 {
     struct reset_settings own = { 0 };
-    const struct command command = { .usage = "reset [options] LOCATION",
+    const struct command command = { .usage = "reset [--json] [options] LOCATION",
                                      .question = "which volume?",
                                      .rows = reset_rows,
                                      .row_count = ARRAY_LEN(reset_rows),
