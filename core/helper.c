@@ -78,7 +78,11 @@ take_letters(const char *word, struct helper_call *out, char *value, struct erro
         else if (*letter == 'f')
             out->is_fake = true;
         else if (strchr("snv", *letter) == NULL)
-            return error_set(why, -EINVAL, "mount: -%c is not understood here", *letter);
+            /* Behind "=" there may be a secret. */
+            return error_set(why, -EINVAL,
+                             "mount: %.*s is not understood here; mount(8) says -o WORD,..., and "
+                             "bucketdisk(1) tells of the words",
+                             (int)strcspn(word, "="), word);
     }
     return 0;
 }

@@ -104,6 +104,17 @@ TEST(helper, refuses_what_it_does_not_know)
     assert_int_equal(parse(WORDS("b", "/mnt", "-o"), &call), -EINVAL);
 }
 
+TEST(helper, shows_the_word_that_it_does_not_know)
+{
+    const char *words[] = { "mount.bucketdisk", "--help" };
+    struct helper_call call;
+    struct error why = { "" };
+
+    assert_int_equal(helper_parse(2, words, &call, &why), -EINVAL);
+    assert_non_null(strstr(why.text, "--help is not understood here"));
+    helper_clear(&call);
+}
+
 int
 main(void)
 {
@@ -114,6 +125,7 @@ main(void)
         RUN(helper, takes_all_lists_however_many_they_are),
         RUN(helper, wants_a_filesystem_if_an_option_says_which),
         RUN(helper, refuses_what_it_does_not_know),
+        RUN(helper, shows_the_word_that_it_does_not_know),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
