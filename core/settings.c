@@ -185,7 +185,7 @@ const struct bd_option settings_rows[] = {
     { .name = "reset-mounted-flag", .type = BD_OPT_BOOL, FIELD(reset_mounted_flag),
       .help = "remove the mount token of a volume that nobody has mounted, and do no more" },
     { .name = "help", .type = BD_OPT_BOOL, FIELD(help),
-      .help = "print this text, or with a plugin's name behind it, that plugin's options (-h)" },
+      .help = "print this text, or with a command's or plugin's name behind it, what there is of that (-h)" },
     { .name = "version", .type = BD_OPT_BOOL, FIELD(version), .help = "print the version (-V)" },
     { .name = "dump-options", .type = BD_OPT_BOOL, FIELD(dump_options),
       .help = "print all options as JSON" },

@@ -623,7 +623,7 @@ help(struct mount *mount, int word_count, char **words)
         if (program_is_s3backer())
             usage_s3backer();
         printf("usage: bucketdisk [options] LOCATION MOUNTPOINT\n"
-               "       bucketdisk umount MOUNTPOINT\n"
+               "       bucketdisk umount [-l] MOUNTPOINT\n"
                "       bucketdisk up [options] LOCATION DIRECTORY\n"
                "       bucketdisk down DIRECTORY\n"
                "       bucketdisk info|list|check [options] LOCATION\n"
@@ -658,8 +658,8 @@ help(struct mount *mount, int word_count, char **words)
         }
     }
     error_set(&why, 0,
-              "there is no plugin \"%.60s\"; searched: %.200s; if it is elsewhere, say "
-              "--plugin-path=...",
+              "there is no command and no plugin \"%.60s\"; plugins were searched in %.200s; if it "
+              "is elsewhere, say --plugin-path=...",
               words[0], stack->plugins.searched);
     log_line(BD_ERROR, "%s", why.text);
     return EXIT_FAILED;

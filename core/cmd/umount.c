@@ -26,7 +26,7 @@ usage(const char *word)
                  "that is in use",
                  word);
     else
-        log_line(BD_ERROR, "umount: which mount point? usage: bucketdisk umount MOUNTPOINT");
+        log_line(BD_ERROR, "umount: which mount point? usage: bucketdisk umount [-l] MOUNTPOINT");
     return EXIT_FAILED;
 }
 
