@@ -6,7 +6,6 @@
 #include "base/secret.h"
 #include "cmd/cmd.h"
 #include "cmd/mount_check.h"
-#include "mountinfo.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -22,19 +21,7 @@ wants_no_directory(const char *option)
            || options_name_is(name, strlen(name), "reset-mounted-flag");
 }
 
-static bool
-is_mounted(const char *word)
-{
-    char *path = mountpoint_realpath(word);
-    struct mountinfo info;
-    bool is = path != NULL && mountinfo_at(path, &info);
-
-    free(path);
-    return is;
-}
-
-/* A volume may have any name, also one that looks like a command's; but it is mounted on a directory that is there, and nothing
- * else is mounted on it. */
+/* A volume may have any name, also one that looks like a command's. */
 static bool
 is_misspelt(int argc, char **argv)
 {
@@ -44,7 +31,7 @@ is_misspelt(int argc, char **argv)
         return false;
     for (int i = 2; i < argc; i++) {
         if (argv[i][0] != '-' && mount_has_directory(argv[i]))
-            return strcmp(near, "umount") == 0 && is_mounted(argv[i]);
+            return mount_means_command(near, argv[i], true);
         if (argv[i][0] == '-' && wants_no_directory(argv[i]))
             return false;
     }
@@ -56,6 +43,7 @@ run(int argc, char **argv)
 {
     const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const struct cmd_word *command;
+    struct error why = { "" };
 
     name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
     if (strncmp(name, "umount.", 7) == 0)
@@ -71,10 +59,8 @@ run(int argc, char **argv)
         return command->run(argc - 1, argv + 1);
     if (!is_misspelt(argc, argv))
         return cmd_mount(argc, argv);
-    log_line(BD_ERROR,
-             "there is no command \"%s\"; did you mean %s? A volume of that name is mounted with "
-             "bucketdisk mount %s DIRECTORY",
-             argv[1], cmd_near(argv[1]), argv[1]);
+    mount_tell_misspelt(argv[1], cmd_near(argv[1]), &why);
+    log_line(BD_ERROR, "%s", why.text);
     return EXIT_FAILED;
 }
 

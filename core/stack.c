@@ -261,7 +261,8 @@ choose_layers(struct stack *stack, const char *location, struct layer_list *list
 bool
 stack_wants_path(const struct stack *stack)
 {
-    const char *names = stack->settings.backend, *last = strrchr(names, ',');
+    const char *names = stack->settings.test ? s3backer_test_backend : stack->settings.backend;
+    const char *last = strrchr(names, ',');
     const struct plugin *plugin =
         plugins_backend(&stack->plugins, last != NULL ? last + 1 : names, &(struct error){ "" });
 

@@ -22,6 +22,55 @@ mount_has_directory(const char *word)
     return stat(word, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR;
 }
 
+static bool
+is_mounted(const char *word)
+{
+    char *path = mountpoint_realpath(word);
+    struct mountinfo info;
+    bool is = path != NULL && mountinfo_at(path, &info);
+
+    free(path);
+    return is;
+}
+
+/* Who unmounts says so of what is mounted; a volume is mounted where nothing is. */
+static bool
+is_to_unmount(const char *command, const char *directory)
+{
+    return (strcmp(command, "umount") == 0 || strcmp(command, "down") == 0)
+           && is_mounted(directory);
+}
+
+bool
+mount_means_command(const char *command, const char *directory, bool may_have_place)
+{
+    return !mount_has_directory(directory) || !may_have_place || is_to_unmount(command, directory);
+}
+
+int
+mount_tell_misspelt(const char *word, const char *near, struct error *why)
+{
+    return error_set(why, -EINVAL,
+                     "there is no command \"%s\"; did you mean %s? A volume of that name is "
+                     "mounted with bucketdisk mount %s DIRECTORY",
+                     word, near, word);
+}
+
+/* Of two words that could be mounted, but for the first one's place.  A dead mount in the second is told of as such. */
+static int
+check_misspelt(char **words, bool has_place, struct error *why)
+{
+    const char *near = cmd_near(words[0]);
+    struct stat st;
+
+    if (near == NULL || !mount_has_directory(words[1])
+        || !mount_means_command(near, words[1], has_place))
+        return 0;
+    if (stat(words[1], &st) != 0 && !is_to_unmount(near, words[1]))
+        return 0;
+    return mount_tell_misspelt(words[0], near, why);
+}
+
 int
 mount_check_command(const struct stack *stack, char **words, int count, struct error *why)
 {
@@ -29,18 +78,21 @@ mount_check_command(const struct stack *stack, char **words, int count, struct e
     bool has_directory = count == 2 && mount_has_directory(words[1]);
     bool has_place;
 
-    if (count == 0 || settings->erase || settings->reset_mounted_flag || cmd_find(words[0]) == NULL)
+    if (count == 0 || settings->erase || settings->reset_mounted_flag)
         return 0;
     /* With a size it may be a volume that is to be made. */
     has_place = settings->size != 0 || !stack_wants_path(stack) || mount_has_directory(words[0]);
-    if (has_directory && has_place)
+    if (cmd_find(words[0]) == NULL)
+        return count == 2 ? check_misspelt(words, has_place, why) : 0;
+    if (count == 2 && !mount_means_command(words[0], words[1], has_place))
         return 0;
     return error_set(why, -EINVAL,
                      "a command comes before its options: say bucketdisk %s, and then the rest; "
                      "to mount a volume in \"%s\" it takes %s",
                      words[0], words[0],
-                     has_directory ? "a directory of that name"
-                                   : "one directory that is there, to mount it on");
+                     !has_directory ? "one directory that is there, to mount it on"
+                     : !has_place   ? "a directory of that name"
+                                    : "a directory on which nothing is mounted");
 }
 
 void

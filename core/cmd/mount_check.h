@@ -11,8 +11,12 @@
 
 /* Is there a directory of this name, or what cannot be looked at, as a dead mount? */
 bool mount_has_directory(const char *word);
+/* A volume may have a command's name, or one near it; but it is mounted on a directory that is there, where `umount` and `down`
+ * find nothing mounted.  `may_have_place`: the store may have a volume of that name. */
+bool mount_means_command(const char *command, const char *directory, bool may_have_place);
+int mount_tell_misspelt(const char *word, const char *near, struct error *why);
 /* Was the command meant that is somewhere behind the options?  It is a bucket to s3backer, and then there is a directory to mount it
- * on, which there is for no command but by chance. */
+ * on, which there is for no command but by chance.  Or a word near one. */
 int mount_check_command(const struct stack *stack, char **words, int count, struct error *why);
 /* After there was an option that no mount has: adds what may have been meant. */
 void mount_explain_option(int argc, char **argv, struct error *why);

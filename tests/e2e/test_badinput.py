@@ -158,6 +158,10 @@ class BadInput(disk.Story):
                 ([disk.BINARY, "--region=eu-west-1", "erase", "a-bucket"], "command comes before.*say bucketdisk erase, "),
                 ([*start, "copy", store, empty], "command comes before.*say bucketdisk copy, "),
                 ([disk.BINARY, "--json", "info", store], "no option --json.*if \"info\" is the command, it comes before"),
+                ([disk.BINARY, "infos", "--backend=dir", store], "no command \"infos\"; did you mean info"),
+                ([disk.BINARY, "lsit", "--test", store], "no command \"lsit\"; did you mean list"),
+                ([*start, "infos", store], "no command \"infos\"; did you mean info"),
+                ([disk.BINARY, "mount", "--backend=dir", "infos", empty], "infos does not exist"),
                 ([disk.BINARY, "mount", "--backend=dir", "check", absent], "cannot use the mount point"),
                 ([disk.BINARY, "umount", absent], "no such|not mounted|no bucketdisk|not a"),
                 ([disk.BINARY, "umount", empty], "not mounted|no bucketdisk|not a|mount"),
@@ -176,6 +180,16 @@ class BadInput(disk.Story):
             self.assertTrue((where / "file").exists())
             disk.run(disk.BINARY, "umount", where)
             disk.RECORD.drop(thing)
+
+    def test_who_unmounts_is_not_taken_for_who_mounts(self):
+        volume = self.volume()
+        volume.mount()
+        for words, text in ((["--quiet", "umount"], "say bucketdisk umount, .*on which nothing is mounted$"),
+                            (["--quiet", "down"], "say bucketdisk down, "), (["umounts"], "did you mean umount"),
+                            (["downn"], "did you mean down"), (["--quiet", "umounts"], "did you mean umount")):
+            with self.subTest(words=words):
+                self.assert_refused(volume, [], text, command=[disk.BINARY, *words, volume.mountpoint])
+        volume.umount()
 
     def test_a_dead_mount_is_no_word_that_was_misspelt(self):
         volume = self.volume()
